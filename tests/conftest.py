@@ -1,0 +1,1 @@
+"""Shared fixtures: tests/README is the docstring of each."""

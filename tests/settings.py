@@ -1,0 +1,10 @@
+"""The settings of a test run: its own var directory, so that a demo beside it is never touched."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault(
+    "KEEPLINE_VAR_DIR", str(Path(__file__).resolve().parent.parent / "var" / "test")
+)
+
+from portal.settings import *  # noqa: E402, F403
