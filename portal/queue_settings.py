@@ -1,9 +1,10 @@
-"""django-q2, set as ../shared/design/reliability.md §2 found it must be.
+"""django-q2, set as its source and its failures say it must be (docs/operations.md tells why).
 
 `portal.checks` refuses combinations that would run a task twice or wedge a cluster.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from environs import FileAwareEnv
@@ -13,8 +14,19 @@ CLOCK_SKEW_S = 5
 
 
 def smallest_retry_s(*, timeout_s: int, queue_limit: int, workers: int) -> int:
-    """The lock starts when the pusher takes the row, so time spent queued in memory counts."""
-    return (timeout_s + 3) * (math.ceil(queue_limit / workers) + 1) + CLOCK_SKEW_S + 10
+    """The shortest lock that outlives a task, however long it waits before it is run.
+
+    The lock starts when the pusher takes the row, and the pusher takes one more than fits the
+    queue: that row waits for the tasks under way and for the whole queue, and then runs itself.
+    """
+    rounds = math.ceil((queue_limit + 1) / workers) + 1
+    return (timeout_s + 3) * rounds + CLOCK_SKEW_S + 10
+
+
+def cluster_settings(q_cluster: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the cluster called `name` runs with: the shared settings and its own on top."""
+    shared = {key: value for key, value in q_cluster.items() if key != "ALT_CLUSTERS"}
+    return shared | q_cluster.get("ALT_CLUSTERS", {}).get(name, {})
 
 
 def clusters(env: FileAwareEnv) -> tuple[dict[str, Any], tuple[str, str]]:
@@ -29,13 +41,18 @@ def clusters(env: FileAwareEnv) -> tuple[dict[str, Any], tuple[str, str]]:
         "save_limit": -1,
         "guard_cycle": 0.5,  # 0.3 never reaches exactly 0, and the guard's kill never fires
         "poll": 0.2,
+        "recycle": 0,  # never: a recycled worker and a killed one look the same to the supervisor
         "timeout": timeout_s,
         "queue_limit": workers,
         "workers": workers,
         "retry": smallest_retry_s(timeout_s=timeout_s, queue_limit=workers, workers=workers),
+        # INFO writes three lines for every task, the supervisor's canaries too.
+        "log_level": env.str("KEEPLINE_QUEUE_LOG_LEVEL", "WARNING"),
         "label": "Queue",
     }
-    return shared | {
-        "name": MONEY,
-        "ALT_CLUSTERS": {SLOW: {"workers": 1, "queue_limit": 1}},
-    }, (MONEY, SLOW)
+    slow = {
+        "workers": 1,
+        "queue_limit": 1,
+        "retry": smallest_retry_s(timeout_s=timeout_s, queue_limit=1, workers=1),
+    }
+    return shared | {"name": MONEY, "ALT_CLUSTERS": {SLOW: slow}}, (MONEY, SLOW)

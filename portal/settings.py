@@ -182,6 +182,8 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Keepline <no-reply@keepline.
 
 # --- queue, rails, carriers -------------------------------------------------------------------
 Q_CLUSTER, Q_CLUSTER_NAMES = clusters(env)
+# Finds and does what is due. A schedule, the supervisor, cron or a systemd timer may call it.
+SWEEP_TASK = "billing.tasks.tick"
 RAILS, RAILS_STOPPED = rails_from(env)
 CARRIER_TOKENS = env.dict("CARRIER_TOKENS", {}, subcast_values=str)  # carrier code -> bearer token
 CARRIER_HUB_SECRET = _key("CARRIER_HUB_SECRET", lambda: secrets.token_urlsafe(32))
