@@ -1,0 +1,15 @@
+"""The database's own guards. When `states.MOVES` changes, a new migration runs this again."""
+
+from django.db import migrations
+
+from billing import states, triggers
+
+
+def install(apps, schema_editor):
+    schema_editor.execute(triggers.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES))
+    schema_editor.execute(triggers.append_only_sql(triggers.APPEND_ONLY))
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0001_initial"), ("lines", "0001_initial")]
+    operations = [migrations.RunPython(install, migrations.RunPython.noop)]

@@ -1,0 +1,49 @@
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Carrier(models.Model):
+    """Whoever credits a line: a mobile operator's BSS or an aggregator."""
+
+    code = models.SlugField(_("code"), max_length=20, unique=True)
+    name = models.CharField(_("name"), max_length=60)
+    name_en = models.CharField(_("name in English"), max_length=60)
+    currency = models.CharField(_("currency"), max_length=3)
+    # What it sells, minor units, ascending; empty: any amount between the two bounds.
+    denominations_minor = ArrayField(
+        models.PositiveBigIntegerField(), verbose_name=_("amounts sold"), default=list, blank=True
+    )
+    min_amount_minor = models.PositiveBigIntegerField(_("smallest amount"), default=1)
+    max_amount_minor = models.PositiveBigIntegerField(_("largest amount"), default=100_000)
+    max_balance_minor = models.PositiveBigIntegerField(_("largest balance"), null=True, blank=True)
+    timezone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
+    adapter = models.CharField(_("adapter"), max_length=20, default="tmf654")
+    base_url = models.URLField(_("address of its API"))
+    # TMF654 has no client idempotency key: which field echoes our reference is the carrier's own.
+    reference_field = models.CharField(_("reference field"), max_length=40, default="description")
+    can_query_by_reference = models.BooleanField(_("can be asked by reference"), default=True)
+    # The incident switch: credits wait and drain later; nothing is dropped.
+    deferred_since = models.DateTimeField(_("deferred since"), null=True, blank=True)
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+
+    class Meta:
+        verbose_name = _("carrier")
+        verbose_name_plural = _("carriers")
+        constraints = [
+            models.CheckConstraint(
+                name="carrier_bounds_ordered",
+                condition=Q(min_amount_minor__gt=0)
+                & Q(max_amount_minor__gte=models.F("min_amount_minor")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def sells(self, amount_minor: int) -> bool:
+        """Whether one top-up may be exactly `amount_minor`."""
+        if self.denominations_minor:
+            return amount_minor in self.denominations_minor
+        return self.min_amount_minor <= amount_minor <= self.max_amount_minor
