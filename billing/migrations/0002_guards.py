@@ -6,8 +6,9 @@ from billing import states, triggers
 
 
 def install(apps, schema_editor):
-    schema_editor.execute(triggers.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES))
-    schema_editor.execute(triggers.append_only_sql(triggers.APPEND_ONLY))
+    moves = triggers.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES)
+    schema_editor.execute(moves, params=None)
+    schema_editor.execute(triggers.append_only_sql(triggers.APPEND_ONLY), params=None)
 
 
 class Migration(migrations.Migration):
