@@ -5,7 +5,7 @@ call, an unreadable answer is `Unknown`, and an adapter touches no database, clo
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
@@ -124,6 +124,8 @@ class CarrierEvent:
     carrier_ref: str
     claims: str  # the carrier's word for what happened
     body_masked: str = ""
+    # The number or card as the carrier names it, "" when it does not: how a balance finds its line.
+    resource: str = field(default="", repr=False)
 
 
 class BadEvent(Exception):
@@ -141,6 +143,18 @@ class CarrierStatementRow:
     amount_minor: int
     currency: str
     at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row of the statement that could not be read; the rest goes on. No value is in `reason`."""
+
+    line_number: int
+    reason: str
+
+
+class StatementUnavailable(Exception):
+    """The carrier's books could not be read to their end; ask again later."""
 
 
 class CarrierAdapter(Protocol):
@@ -167,10 +181,8 @@ class CarrierAdapter(Protocol):
     def send_code(self, *, address: LineAddress, text: str) -> bool:
         """Send a short text to the number, to prove who holds it. False: not sent."""
 
-    def statement(self, *, day: date) -> Iterator[CarrierStatementRow]:
-        """The carrier's own books for one day."""
+    def statement(self, *, day: date) -> Iterator[CarrierStatementRow | UnreadableRow]:
+        """The carrier's own books for one day, streamed. Raises StatementUnavailable."""
 
-    def parse_event(
-        self, *, headers: Mapping[str, str], body: bytes, at: datetime
-    ) -> CarrierEvent:
+    def parse_event(self, *, headers: Mapping[str, str], body: bytes, at: datetime) -> CarrierEvent:
         """Verify and read a message. Raises BadEvent."""

@@ -1,0 +1,135 @@
+"""What a carrier's answer means for a line. Pure: documents in, outcomes out.
+
+A contradiction raises `Unreadable`, which the adapter hands on as `Unknown`: an answer about
+another line, another amount or another reference says nothing of ours.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lines.carriers.base import (
+    Accepted,
+    Credited,
+    CreditOutcome,
+    LineAddress,
+    NotFound,
+    Rejected,
+    Reversed,
+    Unknown,
+)
+from lines.carriers.tmf654.reading import (
+    Bucket,
+    Order,
+    Unreadable,
+    bucket_from,
+    listed,
+    same_card,
+    total_count,
+)
+from lines.carriers.tmf654.wire import Refusal, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """`permanent_codes`: the refusals of this carrier that no later try can change."""
+
+    permanent_codes: frozenset[str]
+
+    def credited(self, order: Order) -> CreditOutcome:
+        """What became of a top-up. Raises Unreadable."""
+        if order.status != "completed":
+            return self._unfinished(order)
+        if order.amount_minor is None or order.amount_minor <= 0:
+            raise Unreadable("a completed top-up without its amount")
+        return Credited(order.carrier_ref, order.amount_minor, order.confirmed_at)
+
+    def taken_back(self, order: Order, amount_minor: int) -> CreditOutcome:
+        """What became of a debit of exactly `amount_minor`. Raises Unreadable."""
+        if order.status != "completed":
+            outcome = self._unfinished(order)
+            # A debit that was undone: the line has its money, as if it had never been debited.
+            return Rejected("cancelled") if isinstance(outcome, Reversed) else outcome
+        if order.amount_minor != -amount_minor:
+            raise Unreadable("the carrier took back another amount")
+        return Reversed(order.carrier_ref)
+
+    def refused(self, refusal: Refusal) -> Rejected | Unknown:
+        """A 4xx to something we sent."""
+        is_permanent = refusal.code in self.permanent_codes
+        if refusal.status == 409 and not is_permanent:
+            # Perhaps a carrier that does look at references, and has seen this one: ask.
+            return Unknown(f"conflict: {refusal.code}")
+        return Rejected(refusal.code, refusal.message, is_permanent)
+
+    def not_sent(self, found: Refusal | NotFound | Unknown) -> CreditOutcome:
+        """The line was looked up in vain, so nothing was asked of the carrier."""
+        match found:
+            case Refusal():
+                return self.refused(found)
+            case NotFound():
+                return Rejected("unknownResource", "the carrier has no such line", True)
+        return Unknown(f"nothing was sent: {found.reason}")
+
+    def _unfinished(self, order: Order) -> CreditOutcome:
+        if order.status == "created":
+            return Accepted(order.carrier_ref)
+        if order.status == "cancelled":
+            # Confirmed and cancelled: the line had the money once. Never confirmed: it had not.
+            if order.confirmed_at:
+                return Reversed(order.carrier_ref)
+            return Rejected("cancelled", order.reason)
+        # The protocol has no field for a code: carriers put theirs, or a sentence, in `reason`.
+        is_code = bool(order.reason) and " " not in order.reason and len(order.reason) <= 64
+        code = order.reason if is_code else "failed"
+        return Rejected(code, order.reason, code in self.permanent_codes)
+
+
+def joint(outcomes: list[CreditOutcome]) -> CreditOutcome:
+    """One reference, several orders: a try that failed may stand beside one that took effect."""
+    live = [outcome for outcome in outcomes if not isinstance(outcome, Rejected)]
+    if len(live) > 1:
+        return Unknown("the carrier has several orders under our reference")
+    if live:
+        return live[0]
+    return outcomes[-1] if outcomes else NotFound()
+
+
+def only_bucket(reply: Reply, address: LineAddress) -> Bucket | NotFound:
+    """The line's only monetary bucket. Raises Unreadable when it cannot be told which it is."""
+    documents = listed(reply.body)
+    ours = [bucket for bucket in map(bucket_from, documents) if _is_money_of(bucket, address)]
+    if len(ours) == 1:
+        return ours[0]
+    if ours:
+        raise Unreadable("the line has more than one monetary bucket")
+    if documents:
+        raise Unreadable("the carrier answered for another line")
+    if total_count(reply.headers):
+        raise Unreadable("the carrier holds back part of the list")
+    return NotFound()
+
+
+def stranger(bucket: Bucket, address: LineAddress) -> Rejected | None:
+    """A number that is on another card by now may be another person's: nothing is sent to it."""
+    cards = [resource.id for resource in bucket.resources if resource.kind == "iccid"]
+    if not address.iccid or not cards:
+        return None
+    if any(same_card(card, address.iccid) for card in cards):
+        return None
+    return Rejected("simChanged", "the number is on another SIM card", True)
+
+
+def check_line(order: Order, address: LineAddress) -> None:
+    """Raises Unreadable when the carrier says that another line than ours was meant."""
+    if order.resources and not any(
+        resource.names(address.msisdn) or resource.names(address.iccid)
+        for resource in order.resources
+    ):
+        raise Unreadable("the answer is about another line")
+
+
+def _is_money_of(bucket: Bucket, address: LineAddress) -> bool:
+    usage: Any = bucket.document.get("usageType", "monetary")
+    return usage == "monetary" and any(
+        resource.names(address.resource) for resource in bucket.resources
+    )

@@ -1,0 +1,222 @@
+"""The protocol's documents as facts. What is missing, contradictory or unreadable is `Unreadable`.
+
+Source: TMF654 v4.0.0, definitions Bucket, TopupBalance, AdjustBalance, BalanceActionHistory.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from lines.carriers.base import Balance
+from lines.carriers.tmf654 import amounts
+from lines.carriers.tmf654.masking import masked
+from lines.carriers.tmf654.wire import storable
+
+_BUCKET_STATUSES: Final = {"active", "suspended", "expired"}
+_ACTION_STATUSES: Final = {"created", "failed", "cancelled", "completed"}
+_ID_LENGTH: Final = 64  # what we store of a carrier's own reference
+
+
+class Unreadable(Exception):
+    """This answer cannot be believed. The text names what is wrong with it, never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A number or a card in the carrier's words. `kind` is its `@referredType`, in lower case."""
+
+    id: str
+    kind: str
+
+    def names(self, value: str) -> bool:
+        return bool(value) and same_number(self.id, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where a line's money is. `document` is the carrier's own text of it."""
+
+    id: str
+    account_id: str
+    resources: tuple[Resource, ...]
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A top-up or an adjustment as the carrier has it. `amount_minor` is signed."""
+
+    carrier_ref: str
+    reference: str  # empty where the carrier does not echo it
+    status: str
+    amount_minor: int | None
+    confirmed_at: datetime | None
+    reason: str
+    resources: tuple[Resource, ...]
+
+
+def bucket_from(document: Any) -> Bucket:
+    """Raises Unreadable."""
+    document = _object(document, "bucket")
+    account = document.get("partyAccount")
+    return Bucket(
+        id=identifier(document, "id"),
+        account_id=identifier(account, "id") if isinstance(account, dict) else "",
+        resources=_resources(document),
+        document=document,
+    )
+
+
+def balance_from(bucket: Bucket, *, currency: str, observed_at: datetime) -> Balance:
+    """Raises Unreadable. A fraction of the smallest unit is not counted as there."""
+    document = bucket.document
+    status = document.get("status")
+    if status not in _BUCKET_STATUSES:
+        raise Unreadable("the bucket's status is not one of the protocol's")
+    reserved = document.get("reservedValue")
+    try:
+        return Balance(
+            balance_minor=amounts.floor_minor(
+                _money(document.get("remainingValue"), "remainingValue", currency), currency
+            ),
+            currency=currency,
+            observed_at=observed_at,
+            valid_until=_valid_until(document),
+            status=str(status),
+            reserved_minor=0
+            if reserved is None
+            else amounts.ceiling_minor(_money(reserved, "reservedValue", currency), currency),
+        )
+    except amounts.NotAnAmount as error:
+        raise Unreadable(f"a bucket's value is {error}") from None
+
+
+def order_from(document: Any, *, currency: str, reference_field: str) -> Order:
+    """A TopupBalance, an AdjustBalance or a BalanceActionHistory. Raises Unreadable."""
+    document = _object(document, "order")
+    status = document.get("status")
+    if status not in _ACTION_STATUSES:
+        raise Unreadable("the order's status is not one of the protocol's")
+    reference = document.get(reference_field)
+    reason = document.get("reason")
+    return Order(
+        carrier_ref=identifier(document, "id"),
+        reference=storable(reference, _ID_LENGTH) if isinstance(reference, str) else "",
+        status=str(status),
+        amount_minor=_order_amount(document, currency),
+        confirmed_at=moment(document, "confirmationDate"),
+        reason=storable(masked(reason), 200) if isinstance(reason, str) else "",
+        resources=_resources(document),
+    )
+
+
+def moment(document: Mapping[str, Any], name: str) -> datetime | None:
+    """An instant in UTC; None when it is not there. Raises Unreadable, also without an offset."""
+    value = document.get(name)
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None:
+            raise Unreadable(f"{name} has no offset")
+        return at.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise Unreadable(f"{name} is not an instant") from None
+
+
+def header_moment(headers: Mapping[str, str]) -> datetime | None:
+    """When the carrier says it answered (RFC 9110 Date); None when it does not say."""
+    try:
+        at = parsedate_to_datetime(headers.get("Date", ""))
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def identifier(document: Any, name: str) -> str:
+    """A carrier's own id: goes into a URL and a column. Raises Unreadable."""
+    value = _object(document, "reference").get(name)
+    if not isinstance(value, str) or not value.strip(". ") or len(value) > _ID_LENGTH:
+        raise Unreadable(f"an {name} is missing or too long")
+    if not value.isprintable():
+        raise Unreadable(f"an {name} holds unprintable characters")
+    return value
+
+
+def listed(body: Any) -> list[Any]:
+    """Raises Unreadable when `body` is no list."""
+    if not isinstance(body, list):
+        raise Unreadable("the answer is not a list")
+    return body
+
+
+def total_count(headers: Mapping[str, str]) -> int | None:
+    """How many there are in all, beyond this page; None when the carrier does not say."""
+    value = headers.get("X-Total-Count", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+
+
+def same_number(one: str, other: str) -> bool:
+    """Whether two texts name one number or card.
+
+    A plus sign, spaces and the case may differ, and one may be in the national form: then it ends
+    the other, which adds a country code of one to three figures.
+    """
+    one, other = sorted((_bare(one), _bare(other)), key=len)
+    return one == other or (
+        len(one) >= 8 and other.endswith(one) and 1 <= len(other) - len(one) <= 3
+    )
+
+
+def same_card(one: str, other: str) -> bool:
+    """As `same_number`, and one of the two may lack the check digit, as printed cards do."""
+    one, other = sorted((_bare(one), _bare(other)), key=len)
+    return other.startswith(one) and len(other) - len(one) <= 1
+
+
+def _bare(text: str) -> str:
+    text = text.strip().removeprefix("tel:")
+    return "".join(char for char in text if char.isalnum()).upper()
+
+
+def _order_amount(document: Mapping[str, Any], currency: str) -> int | None:
+    quantity = document.get("amount")
+    if quantity is None:
+        return None
+    try:
+        return amounts.exact_minor(_money(quantity, "amount", currency), currency)
+    except amounts.NotAnAmount as error:
+        raise Unreadable(f"the order's amount is {error}") from None
+
+
+def _money(quantity: Any, name: str, currency: str) -> object:
+    units = _object(quantity, name).get("units")
+    if units != currency:
+        # Even when it is missing: a bucket may be minutes or megabytes.
+        raise Unreadable(f"{name} is not in {currency}")
+    return quantity.get("amount")
+
+
+def _valid_until(document: Mapping[str, Any]) -> datetime | None:
+    period = document.get("validFor")
+    return None if period is None else moment(_object(period, "validFor"), "endDateTime")
+
+
+def _resources(document: Mapping[str, Any]) -> tuple[Resource, ...]:
+    listed = document.get("logicalResource")
+    if listed is None:
+        return ()
+    if not isinstance(listed, list):
+        raise Unreadable("logicalResource is not a list")
+    return tuple(
+        Resource(identifier(entry, "id"), str(entry.get("@referredType", "")).lower())
+        for entry in listed
+    )
+
+
+def _object(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise Unreadable(f"the {name} is not an object")
+    return value

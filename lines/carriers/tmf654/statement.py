@@ -1,0 +1,76 @@
+"""A carrier's own books for a day: `GET /balanceActionHistory`, page by page.
+
+The filter is TMF630's (`confirmationDate.gte`, `.lt`); a carrier that ignores it sends more, and
+the rows of other days are dropped here.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from lines.carriers.base import CarrierStatementRow, StatementUnavailable, UnreadableRow
+from lines.carriers.tmf654.reading import Order, Unreadable, total_count
+from lines.carriers.tmf654.wire import Reply, Wire
+
+_PAGE: Final = 500
+_MAX_PAGES: Final = 20_000  # ten million rows a day; past it a carrier pages in circles
+
+
+def rows(
+    *,
+    wire: Wire,
+    path: str,
+    start: datetime,
+    end: datetime,
+    currency: str,
+    read: Callable[[Any], Order],
+) -> Iterator[CarrierStatementRow | UnreadableRow]:
+    """What moved in [start, end), streamed. Raises StatementUnavailable, possibly midway."""
+    for line_number, document in enumerate(_documents(wire, path, start, end), start=1):
+        try:
+            order = read(document)
+            if order.status != "completed":
+                continue  # no money moved
+            if not order.amount_minor:
+                raise Unreadable("a movement without its amount")
+        except Unreadable as error:
+            yield UnreadableRow(line_number, str(error))
+            continue
+        if order.confirmed_at is None or start <= order.confirmed_at < end:
+            yield _row(line_number, order, order.amount_minor, currency)
+
+
+def _row(line_number: int, order: Order, amount_minor: int, currency: str) -> CarrierStatementRow:
+    """Amounts are positive, `kind` gives the side: a debit is how a credit is taken back."""
+    return CarrierStatementRow(
+        line_number=line_number,
+        kind="credit" if amount_minor > 0 else "reversal",
+        our_ref=order.reference,
+        carrier_ref=order.carrier_ref,
+        amount_minor=abs(amount_minor),
+        currency=currency,
+        at=order.confirmed_at,
+    )
+
+
+def _documents(wire: Wire, path: str, start: datetime, end: datetime) -> Iterator[Any]:
+    period = {
+        "confirmationDate.gte": start.astimezone(UTC).isoformat(),
+        "confirmationDate.lt": end.astimezone(UTC).isoformat(),
+    }
+    offset, last_page = 0, ""
+    for _ in range(_MAX_PAGES):
+        page = {**period, "offset": str(offset), "limit": str(_PAGE)}
+        result, exchange = wire.call("GET", path, params=page)
+        if not isinstance(result, Reply) or not isinstance(result.body, list):
+            raise StatementUnavailable(exchange.error or "the answer is not a list")
+        if not result.body:
+            return
+        if str(result.body) == last_page:
+            raise StatementUnavailable("the carrier sends the same page again")
+        yield from result.body
+        offset, last_page = offset + len(result.body), str(result.body)
+        total = total_count(result.headers)
+        if total is not None and offset >= total:
+            return
+    raise StatementUnavailable("the statement has no end")
