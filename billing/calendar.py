@@ -51,8 +51,8 @@ class Hours:
 
     def __post_init__(self) -> None:
         length = (_since_midnight(self.closes) - _since_midnight(self.opens)) % _DAY or _DAY
-        if not timedelta(0) <= self.margin < length:
-            raise ValueError("The margin leaves nothing of the hours.")
+        if not timedelta(0) < self.margin < length:
+            raise ValueError("The margin must be positive and shorter than the hours.")
 
 
 @dataclass(frozen=True, slots=True)
