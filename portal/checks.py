@@ -4,12 +4,13 @@ Each refusal has an id of its own and says what to do. Registered by importing (
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from portal.queue_settings import cluster_settings, smallest_retry_s
 
@@ -104,7 +105,9 @@ def database_is_postgresql(
     found: list[CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]
-        major = connection.pg_version // 10_000 if connection.vendor == "postgresql" else 0
+        major = 0
+        if isinstance(connection, DatabaseWrapper):  # PostgreSQL's
+            major = connection.pg_version // 10_000
         if major < OLDEST_POSTGRESQL:
             what = f"PostgreSQL {major}" if major else connection.display_name
             found.append(
@@ -193,5 +196,5 @@ def _waiting(
         )
 
 
-def _is_positive(value: object) -> bool:
+def _is_positive(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -26,7 +26,8 @@ def smallest_retry_s(*, timeout_s: int, queue_limit: int, workers: int) -> int:
 def cluster_settings(q_cluster: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What the cluster called `name` runs with: the shared settings and its own on top."""
     shared = {key: value for key, value in q_cluster.items() if key != "ALT_CLUSTERS"}
-    return shared | q_cluster.get("ALT_CLUSTERS", {}).get(name, {})
+    own: dict[str, Any] = q_cluster.get("ALT_CLUSTERS", {}).get(name, {})
+    return shared | own
 
 
 def clusters(env: FileAwareEnv) -> tuple[dict[str, Any], tuple[str, str]]:
