@@ -9,5 +9,5 @@ AUTH_USER_MODEL = "auth.User"
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "tests.queue.cluster_settings"
 urlpatterns: list[object] = []
-SWEEP_TASK = "tests.queue.jobs.sweep"
+SWEEP_TASK = os.environ.get("KEEPLINE_TEST_SWEEP", "tests.queue.jobs.sweep")
 DATABASES["default"]["NAME"] = os.environ["KEEPLINE_CLUSTER_DATABASE"]  # noqa: F405
