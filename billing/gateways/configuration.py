@@ -23,6 +23,17 @@ ALIPAY_OPTIONAL = {
     "ALIPAY_PERSONAL_PRODUCT_CODE": "GENERAL_WITHHOLDING_P",
     "ALIPAY_SIGN_SCENE": "INDUSTRY|MOBILE",
     "ALIPAY_MAX_CHARGE_MINOR": "",
+    # 周期扣款 (CYCLE_PAY_AUTH) needs a rhythm; a 商家扣款 contract may ask for one too.
+    "ALIPAY_PERIOD_TYPE": "",  # DAY or MONTH
+    "ALIPAY_PERIOD": "",
+    "ALIPAY_PERIOD_EARLY_DAYS": "3",
+    "ALIPAY_TOTAL_AMOUNT_MINOR": "",
+    "ALIPAY_TOTAL_PAYMENTS": "",
+    "ALIPAY_SIGN_CHANNEL": "ALIPAYAPP",  # or QRCODE, QRCODEORSMS
+    "ALIPAY_SIGN_VALIDITY": "",  # "" long-term, else "365d" or "12m"
+    "ALIPAY_ASYNC_TYPE": "",  # NORMAL_ASYNC or NEAR_REAL_TIME_ASYNC
+    "ALIPAY_ASYNC_RETRY": "NONE_AND_CLOSETRADE",
+    "ALIPAY_TRADE_TIMEOUT": "1d",  # how long an unpaid trade stays open
 }
 
 
