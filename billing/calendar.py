@@ -255,8 +255,9 @@ def _allowed(schedule: Schedule, local_date: date) -> list[tuple[datetime, datet
     last = ends - (hours.margin if hours else _MARGIN)
     if hours is None:
         return [(begins, last)] if begins <= last else []
-    # A date touches windows that open on up to three days elsewhere.
-    windows = (_window(hours, local_date + offset * _DAY) for offset in (-2, -1, 0, 1))
+    # Elsewhere the date touches two others, and a window of the night before may reach into it.
+    opening_day = begins.astimezone(ZoneInfo(hours.timezone)).date()
+    windows = (_window(hours, opening_day + offset * _DAY) for offset in (-1, 0, 1))
     spans = [(max(opens, begins), min(closes - hours.margin, last)) for opens, closes in windows]
     return [(opens, closes) for opens, closes in spans if opens <= closes]
 

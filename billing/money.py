@@ -36,7 +36,10 @@ _DIGITS = {code: digits for digits, codes in _CODES_BY_DIGITS.items() for code i
 
 # One sign, one meaning, in every language: a bare ¥ is the yuan here, so the yen never wears it.
 _SIGNS = {"CNY": "¥", "JPY": "JP¥"}
-_TYPED_SIGNS = {"CNY": ("¥", "CN¥", "RMB", "元"), "JPY": ("JP¥", "円", "日元")}
+_TYPED_SIGNS = {  # a sign that ends in another one comes before it
+    "CNY": ("CN¥", "¥", "RMB", "元"),
+    "JPY": ("JP¥", "円", "日元"),
+}
 
 # Far above any recharge, far below what a bigint column or a JSON number can hold.
 MAX_AMOUNT_MINOR = 10**12
@@ -168,8 +171,8 @@ def _way_to_write(currency: str, locale: str) -> tuple[NumberPattern, str, str]:
 
 def _without_sign_of(currency: str, text: str) -> str:
     """`text` without one sign of `currency` before or after it; another currency's stays."""
-    signs = {currency, *_TYPED_SIGNS.get(currency, (get_currency_symbol(currency, locale="en"),))}
-    for sign in sorted(signs, key=len, reverse=True):
+    signs = _TYPED_SIGNS.get(currency) or (get_currency_symbol(currency, locale="en"),)
+    for sign in (currency, *signs):
         if text.upper().startswith(sign):
             return text[len(sign) :].lstrip()
         if text.upper().endswith(sign):

@@ -277,6 +277,27 @@ class TestHours:
 
         assert due == [utc(2027, 1, 14, 18), utc(2027, 1, 15, 14), utc(2027, 1, 15, 15)]
 
+    @pytest.mark.parametrize(
+        ("rail", "line", "charge_time", "local_due"),
+        [
+            # 26 hours apart: the line's 15 January is the rail's 16th and 17th
+            ("Pacific/Kiritimati", "Etc/GMT+12", time(9), time(20)),
+            ("Pacific/Kiritimati", "Etc/GMT+12", time(1), time(1)),
+            # and here the rail's 13th and 14th
+            ("Etc/GMT+12", "Pacific/Kiritimati", time(1), time(1)),
+            ("Etc/GMT+12", "Pacific/Kiritimati", time(9), time(5, 30)),
+        ],
+    )
+    def test_are_found_at_the_other_end_of_the_world(self, rail, line, charge_time, local_due):
+        night = Hours(opens=time(22), closes=time(4), timezone=rail)
+        planned = schedule(date(2027, 1, 15), charge_time=charge_time, timezone=line, hours=night)
+
+        due = calendar.occurrence(planned, 0)
+
+        assert due.due_at == calendar.local_instant(
+            day=date(2027, 1, 15), at_time=local_due, timezone=line
+        )
+
     def test_that_leave_nothing_of_a_date_give_the_next_opening(self):
         # 18:58 in Beijing is 23:58 in Auckland, inside the margin before its midnight.
         minutes = Hours(

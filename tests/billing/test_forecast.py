@@ -102,6 +102,9 @@ class TestForecast:
         assert answer.per_day_minor == 0
         assert answer.runs_out_at == NOON + 30 * DAY
 
+    def test_rounds_the_days_use_to_the_nearest_unit(self):
+        assert forecast(daily(14, 12, 10, step=3 * DAY), at=NOON).per_day_minor == 1
+
     def test_a_flat_balance_never_runs_out(self):
         answer = forecast(daily(1000, 1000, 1000, 1000), at=NOON, floor_minor=500)
 
