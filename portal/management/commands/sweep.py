@@ -1,17 +1,30 @@
-"""One money sweep: for the supervisor, cron or a systemd timer, independent of the queue."""
+"""`manage.py sweep`: do everything that is due, without the queue. For cron and the supervisor."""
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.utils.module_loading import import_string
+from django.utils import timezone
 
-from portal import heartbeats
+from billing import schedules, sweeps, tasks
 
 
 class Command(BaseCommand):
-    help = "Finds what is due or stuck and does it, once. Harmless at any time, also twice at once."
+    help = "Run the sweeps once: money first, then balances, agreements and notices."
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--money-only", action="store_true", help="leave the slow work out")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        import_string(settings.SWEEP_TASK)()
-        heartbeats.mark(heartbeats.SWEEP)
+        outside = tasks.outside()
+        mended = schedules.ensure()
+        found = sweeps.money(
+            clock=timezone.now, outside=outside, budget_s=tasks.MONEY_BUDGET_S
+        )
+        self.stdout.write(
+            f"money {found.money}, notifications {found.messages}, schedules mended {mended}"
+        )
+        if not options["money_only"]:
+            slow = sweeps.slow(at=timezone.now(), outside=outside)
+            self.stdout.write(
+                f"balances {slow.balances}, agreements {slow.bindings}, notices {slow.notices}"
+            )

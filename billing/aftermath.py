@@ -1,0 +1,65 @@
+"""What follows from how a recharge ended, for its promotion, its rule and its line.
+
+Set-wise, and in the transaction of the move that caused it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from billing import promotions, rowsets
+
+# Soon enough to show the new balance, late enough for the carrier's own books to have it.
+BALANCE_REFRESH = timedelta(seconds=30)
+# A rule deferred by this recharge looks again within the hour; bring that forward.
+RECHECK_S = 3600
+
+_REARM = """
+UPDATE billing_rule r SET
+  episode = r.episode + CASE WHEN r.is_armed THEN 0 ELSE 1 END,
+  is_armed = true,
+  cooldown_until = %s + make_interval(secs => r.cooldown_s),
+  wake_at = LEAST(r.wake_at, %s + make_interval(secs => r.cooldown_s))
+FROM billing_recharge g WHERE g.id = ANY(%s) AND r.id = g.rule_id AND r.is_on"""
+_COOL_DOWN = """
+UPDATE billing_rule r SET
+  cooldown_until = %s + make_interval(secs => r.cooldown_s),
+  wake_at = CASE WHEN r.wake_at <= %s + make_interval(secs => %s)
+                 THEN %s + make_interval(secs => r.cooldown_s) ELSE r.wake_at END
+FROM billing_recharge g WHERE g.id = ANY(%s) AND r.id = g.rule_id"""
+_REFRESH = """
+UPDATE lines_line l SET poll_at = LEAST(l.poll_at, %s)
+FROM billing_recharge g WHERE g.id = ANY(%s) AND l.id = g.line_id"""
+
+
+def unpaid(*, recharge_ids: Sequence[int], at: datetime) -> None:
+    """Nothing was taken: give the promotion back, and let a low balance fire again once cool."""
+    if not recharge_ids:
+        return
+    ids = list(recharge_ids)
+    promotions.release(recharge_ids=ids)
+    rowsets.run(_REARM, [at, at, ids])
+
+
+def refunded(*, recharge_ids: Sequence[int], at: datetime) -> None:
+    """The attempt ended without credit: as `unpaid`, but the promotion was consumed and returned."""
+    if recharge_ids:
+        rowsets.run(_REARM, [at, at, list(recharge_ids)])
+
+
+def paid(*, recharge_ids: Sequence[int], binding_ids: Sequence[int]) -> None:
+    """The money is taken: the promotion's reserve is spent, the instrument's bad run is over."""
+    promotions.consume(recharge_ids=list(recharge_ids))
+    rowsets.run(
+        "UPDATE billing_binding SET failures_in_a_row = 0 "
+        "WHERE id = ANY(%s) AND failures_in_a_row > 0",
+        [list(binding_ids)],
+    )
+
+
+def credited(*, recharge_ids: Sequence[int], at: datetime) -> None:
+    """The line has it: cool down, and ask for the new balance, which re-arms the latch."""
+    if not recharge_ids:
+        return
+    ids = list(recharge_ids)
+    rowsets.run(_COOL_DOWN, [at, at, RECHECK_S, at, ids])
+    rowsets.run(_REFRESH, [at + BALANCE_REFRESH, ids])

@@ -1,0 +1,268 @@
+"""The executor: claim, commit the reference, call, commit the outcome, in batches.
+
+Rows say what is due. `run` may be called by the queue, by a sweep or by hand, on any number of
+machines at once, as often as anyone likes: a duplicate finds nothing to claim. No transaction is
+open while a rail or carrier is asked.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from billing import calls, claims, crediting, declines, openings, payments, recharges, refunds, setbacks
+from billing.calls import NotStarted
+from billing.gateways.base import Capabilities, Gateway
+from billing.recharges import Move
+from billing.states import UNPAID_END_STATES, RechargeState
+from lines.carriers.base import CarrierAdapter
+from lines.models import Carrier
+
+log = logging.getLogger(__name__)
+
+S = RechargeState
+BATCH = 200
+THREADS = 16
+# No call is begun after this; with the calls' own deadline it ends well inside the lease.
+BATCH_DEADLINE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """How to reach the world: built by an edge, which alone reads settings."""
+
+    gateways: dict[str, Gateway]
+    adapter_for: Callable[[Carrier], CarrierAdapter]
+    notify_url: Callable[[str], str]
+
+    @property
+    def capabilities(self) -> dict[str, Capabilities]:
+        return {rail: gateway.capabilities for rail, gateway in self.gateways.items()}
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one run found to do."""
+
+    rules: int = 0
+    recharges: int = 0
+    refunds: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.rules + self.recharges + self.refunds
+
+
+def run(
+    *,
+    clock: Callable[[], datetime],
+    outside: Outside,
+    budget_s: float,
+    batch: int = BATCH,
+) -> Progress:
+    """Work until nothing is due or `budget_s` is spent. Bounded, and safe to repeat."""
+    ends_at = time.monotonic() + budget_s
+    done = Progress()
+    while True:
+        step = run_batch(at=clock(), outside=outside, batch=batch)
+        done.rules += step.rules
+        done.recharges += step.recharges
+        done.refunds += step.refunds
+        if step.total == 0 or time.monotonic() > ends_at:
+            return done
+
+
+def run_batch(*, at: datetime, outside: Outside, batch: int = BATCH) -> Progress:
+    """One batch of each kind of work that is due at `at`."""
+    opened = openings.open_due(at=at, limit=batch, capabilities=outside.capabilities)
+    moved = work(claims.claim(at=at, limit=batch), at=at, outside=outside)
+    returned = _refund(refunds.claim(at=at, limit=batch), at=at, outside=outside)
+    return Progress(opened, moved, returned)
+
+
+def work(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
+    """Do the next step of each claimed recharge; how many there were."""
+    if not rows:
+        return 0
+    context = setbacks.Context(declines.load(), outside.capabilities)
+    sorted_rows = _sort(rows, at=at, outside=outside)
+    asked = _charge(payments.begin(sorted_rows.charge, at=at), at=at, outside=outside)
+    asked += _query(sorted_rows.query, outside=outside)
+    delivering = payments.record(asked, at=at, context=context)
+    delivering += crediting.begin(sorted_rows.deliver, at=at) if sorted_rows.deliver else []
+    answers = _credit(delivering, outside=outside)
+    answers += _query_credit(sorted_rows.query_delivery, outside=outside)
+    crediting.record(answers, at=at)
+    return len(rows)
+
+
+@dataclass(slots=True)
+class _Sorted:
+    charge: list[Any]
+    query: list[Any]
+    deliver: list[Any]
+    query_delivery: list[Any]
+
+
+def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
+    """By the next step. What cannot go on now is moved out of the way at once."""
+    piles = _Sorted([], [], [], [])
+    for row in rows:
+        if row.state in (S.WAITING.value, S.DUE.value, S.DECLINED.value):
+            if _may_charge(row, at=at, outside=outside):
+                piles.charge.append(row)
+        elif row.crash_count > claims.MAX_CRASHES:
+            _quarantine(row, at=at)
+        elif row.state == S.CHARGED.value:
+            piles.deliver.append(row)
+        elif row.state in crediting.DELIVERING_STATES or row.state == S.COMPLETED.value:
+            piles.query_delivery.append(row)
+        elif row.attempt_id is not None:
+            piles.query.append(row)
+        else:
+            recharges.stay(
+                recharge_id=row.id, fence=row.fence, act_at=None, attention="", at=at
+            )
+    return piles
+
+
+def _may_charge(row: Any, *, at: datetime, outside: Outside) -> bool:
+    """Whether to charge now. Waiting and declined rows become due first, and are looked at next."""
+    obstacle = payments.obstacle(row, gateway=outside.gateways.get(row.rail), at=at)
+    if obstacle is None and row.state == S.DUE.value:
+        return True
+    if obstacle is not None and obstacle.target in UNPAID_END_STATES:
+        setbacks.ended(row, obstacle, at=at)
+    elif obstacle is None or row.state == S.DECLINED.value:
+        _step_aside(row, S.DUE, row.reason, at, at=at)
+    elif obstacle.target == row.state:
+        recharges.stay(
+            recharge_id=row.id, fence=row.fence, act_at=obstacle.act_at, attention="", at=at
+        )
+    else:
+        _make(obstacle, at=at)
+    return False
+
+
+def _step_aside(
+    row: Any, target: S, because: str, act_at: datetime | None, *, at: datetime
+) -> None:
+    _make(Move(row.id, row.state, target.value, because, act_at, fence=row.fence), at=at)
+
+
+def _make(move: Move, *, at: datetime) -> None:
+    with transaction.atomic():
+        recharges.move([move], at=at)
+
+
+def _quarantine(row: Any, *, at: datetime) -> None:
+    """Three workers died over it: it stays where it is, and a person is called."""
+    log.error("recharge %s is quarantined after %s crashes", row.id, row.crash_count)
+    recharges.stay(
+        recharge_id=row.id, fence=row.fence, act_at=None, attention="crashed", at=at
+    )
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+def _charge(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[payments.Asked]:
+    """Charge each; one that was never begun goes back to due, its reference unsent."""
+    secrets = payments.agreements(rows)
+
+    def call(row: Any) -> Any:
+        return payments.charge(
+            row,
+            gateway=outside.gateways[row.rail],
+            notify_url=outside.notify_url(row.rail),
+            provider_binding_ref=secrets[row.binding_id],
+        )
+
+    asked = []
+    for row, result in zip(rows, _all(call, rows), strict=True):
+        if isinstance(result, NotStarted):
+            _step_aside(row, S.DUE, "not_sent", at, at=at)
+        elif isinstance(result, Exception):
+            _log_break(result)
+            asked.append(payments.Asked(row, payments.unusable(result)))
+        else:
+            asked.append(payments.Asked(row, result))
+    return asked
+
+
+def _query(rows: Sequence[Any], *, outside: Outside) -> list[payments.Asked]:
+    """Ask the rail; a rail that is switched off is asked when it is back, by the lease."""
+    reachable = [row for row in rows if row.rail in outside.gateways]
+    results = _all(
+        lambda row: payments.query(row, gateway=outside.gateways[row.rail]), reachable
+    )
+    return [
+        payments.Asked(row, payments.unusable(result) if isinstance(result, Exception) else result)
+        for row, result in zip(reachable, results, strict=True)
+        if not isinstance(result, NotStarted)
+    ]
+
+
+def _credit(rows: Sequence[Any], *, outside: Outside) -> list[crediting.Asked]:
+    """Credit each; one that was never begun is asked about when its lease ends, and sent then."""
+    adapters = _adapters(rows, outside=outside)
+    results = _all(
+        lambda row: crediting.credit(row, adapter=adapters[row.carrier_id]), rows
+    )
+    return _answered(rows, results)
+
+
+def _query_credit(rows: Sequence[Any], *, outside: Outside) -> list[crediting.Asked]:
+    adapters = _adapters(rows, outside=outside)
+    results = _all(lambda row: crediting.query(row, adapter=adapters[row.carrier_id]), rows)
+    return _answered(rows, results)
+
+
+def _answered(rows: Sequence[Any], results: Sequence[Any]) -> list[crediting.Asked]:
+    asked = []
+    for row, result in zip(rows, results, strict=True):
+        if isinstance(result, Exception):
+            _log_break(result)
+            asked.append(crediting.Asked(row, crediting.unusable(result)))
+        elif not isinstance(result, NotStarted):
+            asked.append(crediting.Asked(row, result))
+    return asked
+
+
+def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
+    adapters = _adapters(rows, outside=outside)
+
+    def call(row: Any) -> Any:
+        return refunds.ask(
+            row, gateway=outside.gateways[row.rail], adapter=adapters[row.carrier_id]
+        )
+
+    asked = []
+    for row, result in zip(rows, _all(call, rows), strict=True):
+        if isinstance(result, Exception):
+            _log_break(result)
+            asked.append(refunds.Asked(row, payments.unusable(result)))
+        elif not isinstance(result, NotStarted):
+            asked.append(refunds.Asked(row, result))
+    refunds.record(asked, at=at)
+    return len(rows)
+
+
+def _adapters(rows: Sequence[Any], *, outside: Outside) -> dict[int, CarrierAdapter]:
+    """An adapter for each carrier of a batch, made before the threads that use it."""
+    ids = {row.carrier_id for row in rows}
+    found = Carrier.objects.in_bulk(ids) if ids else {}
+    return {pk: outside.adapter_for(carrier) for pk, carrier in found.items()}
+
+
+def _all(call: Callable[[Any], Any], rows: Sequence[Any]) -> list[Any]:
+    return calls.concurrently(call, rows, threads=THREADS, deadline_s=BATCH_DEADLINE_S)
+
+
+def _log_break(error: Exception) -> None:
+    """The type alone: a message might hold what must not be logged."""
+    log.error("an adapter raised %s", type(error).__name__)

@@ -1,0 +1,132 @@
+"""Balances come in: kept, applied, and where one is low, a rule is woken in the same transaction."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.utils.translation import gettext as _
+
+from billing import notices, nudges, rules
+from billing.models import NoticeKind, Recharge, Rule
+from billing.states import OPEN_STATES, RechargeState
+from lines import balances
+from lines.balances import Applied
+from lines.models import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One balance as it arrives. Amounts in the line's minor units."""
+
+    line_id: int
+    balance_minor: int
+    observed_at: datetime
+    reserved_minor: int = 0
+    sequence: int | None = None
+    valid_until: datetime | None = None
+    source: str = "pushed"
+
+
+class FromTheFuture(ValueError):
+    """`observed_at` is later than now: a clock is wrong, and the reading would never be replaced."""
+
+
+def push(*, reading: Reading, at: datetime) -> Applied:
+    """Keep one reading; where it makes a rule due, wake it and nudge the executor, or none of it.
+
+    Safe to repeat: a reading no newer than the last applied changes nothing. Raises FromTheFuture.
+    """
+    if reading.observed_at > at + rules.CLOCK_SKEW:
+        raise FromTheFuture(_("The balance is dated in the future. Check the sender's clock."))
+    with transaction.atomic():
+        applied = balances.apply(
+            line_id=reading.line_id,
+            balance_minor=reading.balance_minor,
+            reserved_minor=reading.reserved_minor,
+            observed_at=reading.observed_at,
+            sequence=reading.sequence,
+            valid_until=reading.valid_until,
+            source=reading.source,
+            at=at,
+        )
+        if applied.is_applied:
+            _consider(applied.line, at=at)
+    return applied
+
+
+def push_many(*, readings: Iterable[Reading], at: datetime) -> list[Applied | FromTheFuture]:
+    """Each on its own: one bad reading does not keep the others out. In the order given."""
+    results: list[Applied | FromTheFuture] = []
+    for reading in readings:
+        try:
+            results.append(push(reading=reading, at=at))
+        except FromTheFuture as refusal:
+            results.append(refusal)
+    return results
+
+
+def _consider(line: Line, *, at: datetime) -> None:
+    """Level with a latch (rule 7): re-arm well above the threshold, wake below it."""
+    rule = Rule.objects.select_for_update().filter(line=line).first()
+    if rule is None:
+        return
+    _wake_for_expiry(rule, line, at=at)
+    if rule.threshold_minor is None or line.balance_minor is None:
+        return
+    effective = line.balance_minor - line.balance_reserved_minor + in_flight_minor(line)
+    if effective >= rule.threshold_minor + rule.hysteresis_minor and not rule.is_armed:
+        Rule.objects.filter(pk=rule.pk).update(is_armed=True, episode=rule.episode + 1)
+    elif effective < rule.threshold_minor:
+        _is_low(rule, line, at=at)
+
+
+def _is_low(rule: Rule, line: Line, *, at: datetime) -> None:
+    """Warn once an episode, auto-recharge or not (rule 26); wake the rule if it may act."""
+    if rule.remind_low_balance:
+        notices.tell(
+            owner_id=line.owner_id,
+            kind=NoticeKind.LOW_BALANCE,
+            occurrence_key=f"{rule.pk}:e{rule.episode}",
+            line_id=line.pk,
+            recharge_id=None,
+            facts={
+                "balance_minor": line.balance_minor,
+                "threshold_minor": rule.threshold_minor,
+                "currency": rule.currency,
+                "is_on": rule.is_on and rule.paused_at is None,
+            },
+            channels=rule.channels,
+            at=at,
+        )
+    if not (rule.is_on and rule.is_armed):
+        return
+    # Only the reading that makes it due nudges: a storm of pushes is one piece of work.
+    due = Rule.objects.filter(pk=rule.pk).filter(Q(wake_at=None) | Q(wake_at__gt=at))
+    cooling = rule.cooldown_until is not None and rule.cooldown_until > at
+    if due.update(wake_at=at) and not cooling:
+        nudges.money()
+
+
+def _wake_for_expiry(rule: Rule, line: Line, *, at: datetime) -> None:
+    """A validity that the carrier moved moves the rule's wake with it."""
+    if not rule.is_on or rule.expiry_days_before is None or line.valid_until is None:
+        return
+    wake_at = rules.expiry_wake(
+        valid_until=line.valid_until,
+        days_before=rule.expiry_days_before,
+        fired_for=rule.expiry_fired_for,
+        timezone=line.timezone,
+    )
+    if wake_at is not None:
+        later = Q(wake_at=None) | Q(wake_at__gt=max(wake_at, at))
+        Rule.objects.filter(pk=rule.pk).filter(later).update(wake_at=max(wake_at, at))
+
+
+def in_flight_minor(line: Line) -> int:
+    """Credit the last reading cannot know of, unknown included (rule 8). Minor units."""
+    landed = Q(state=RechargeState.COMPLETED, completed_at__gt=line.balance_observed_at)
+    flying = Recharge.objects.filter(Q(state__in=OPEN_STATES) | landed, line=line)
+    sums = flying.aggregate(face=Sum("face_minor"), bonus=Sum("bonus_minor"))
+    return int(sums["face"] or 0) + int(sums["bonus"] or 0)

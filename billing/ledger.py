@@ -1,0 +1,142 @@
+"""The only writer of transfers.
+
+A transfer moves a positive amount from one account to another, so an imbalance cannot be written.
+Worked example, face 50.00, discount 0.75, bonus 1.00, by Alipay to China Mobile:
+
+    charge     rail:alipay  -> undelivered    49.25
+    discount   promotion    -> undelivered     0.75
+    bonus      promotion    -> undelivered     1.00
+    deliver    undelivered  -> carrier:cmcc   51.00
+
+`undelivered` then holds what is paid and not yet on the line: nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection
+
+from billing import rowsets
+from billing.models import TransferKind
+from billing.rowsets import Column
+
+UNDELIVERED = "undelivered"
+PROMOTION = "promotion"
+
+COLUMNS = (
+    Column("recharge_id", "bigint"),
+    Column("kind", "text"),
+    Column("reference", "text"),
+    Column("source", "text"),
+    Column("destination", "text"),
+    Column("amount_minor", "bigint"),
+    Column("currency", "text"),
+    Column("at", "timestamptz"),
+)
+
+
+class Entry(NamedTuple):
+    """One transfer to be written; the fields of `Transfer` in its order."""
+
+    recharge_id: int
+    kind: str
+    reference: str
+    source: str
+    destination: str
+    amount_minor: int
+    currency: str
+    at: datetime
+
+
+def rail(code: str) -> str:
+    return f"rail:{code}"
+
+
+def carrier(code: str) -> str:
+    return f"carrier:{code}"
+
+
+def post(entries: Sequence[Entry]) -> None:
+    """Write `entries` in the caller's transaction. Zero amounts are left out.
+
+    A second transfer of a kind for one reference is an IntegrityError: the caller's whole
+    transaction goes, and with it whatever would have happened twice.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("the ledger is written only inside the transaction it belongs to")
+    rowsets.insert("billing_transfer", COLUMNS, [entry for entry in entries if entry.amount_minor])
+
+
+def charged(
+    *,
+    recharge_id: int,
+    reference: str,
+    rail_code: str,
+    price_minor: int,
+    discount_minor: int,
+    bonus_minor: int,
+    currency: str,
+    at: datetime,
+) -> list[Entry]:
+    """The payer's money and the promotion's part, on their way to the line."""
+    parts = (
+        (TransferKind.CHARGE, rail(rail_code), price_minor),
+        (TransferKind.DISCOUNT, PROMOTION, discount_minor),
+        (TransferKind.BONUS, PROMOTION, bonus_minor),
+    )
+    return [
+        Entry(recharge_id, kind.value, reference, source, UNDELIVERED, amount_minor, currency, at)
+        for kind, source, amount_minor in parts
+    ]
+
+
+def delivered(
+    *,
+    recharge_id: int,
+    reference: str,
+    carrier_code: str,
+    credit_minor: int,
+    currency: str,
+    at: datetime,
+) -> Entry:
+    """The line has it: owed to the carrier instead."""
+    kind = TransferKind.DELIVER.value
+    account = carrier(carrier_code)
+    return Entry(recharge_id, kind, reference, UNDELIVERED, account, credit_minor, currency, at)
+
+
+def reversed_(
+    *,
+    recharge_id: int,
+    reference: str,
+    carrier_code: str,
+    credit_minor: int,
+    currency: str,
+    at: datetime,
+) -> Entry:
+    """The carrier took a credit back, or gave it back for a refund: owed to the line again."""
+    kind = TransferKind.REVERSE.value
+    account = carrier(carrier_code)
+    return Entry(recharge_id, kind, reference, account, UNDELIVERED, credit_minor, currency, at)
+
+
+def refunded(
+    *,
+    recharge_id: int,
+    reference: str,
+    rail_code: str,
+    amount_minor: int,
+    promotion_minor: int,
+    currency: str,
+    at: datetime,
+) -> list[Entry]:
+    """Back to the payer, and the promotion's part back to the promotion."""
+    parts = (
+        (TransferKind.REFUND, rail(rail_code), amount_minor),
+        (TransferKind.REFUND_PROMOTION, PROMOTION, promotion_minor),
+    )
+    return [
+        Entry(recharge_id, kind.value, reference, UNDELIVERED, account, minor, currency, at)
+        for kind, account, minor in parts
+    ]

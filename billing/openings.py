@@ -1,0 +1,558 @@
+"""Due rules become recharges: claimed in a batch, decided one by one, written set-wise.
+
+The occurrence's row is written in the transaction that advances or disarms the rule, so neither
+can happen without the other. No network, and nothing to lease: the locks last as long as it does.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from billing import notices, promotions, recharges, rowsets, rules, spending
+from billing.calendar import Cycle, Hours, Schedule, day_key, month_key
+from billing.gateways.base import Capabilities
+from billing.models import NoticeKind, Recharge, Rule
+from billing.promotions import Quote
+from billing.rowsets import Column
+from billing.rules import Caps, Facts, Opening, Standing, Verdict
+from billing.states import RechargeState
+from lines.models import LIVE_STATUSES
+from lines.references import new_reference
+
+log = logging.getLogger(__name__)
+
+MAX_CRASHES = 3
+
+_DUE = """
+SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cycle,
+       r.anchor_date, r.charge_time, r.next_index, r.next_run_at, r.skip_index, r.grace_s,
+       r.threshold_minor, r.topup_mode, r.target_minor, r.is_armed, r.episode, r.cooldown_until,
+       r.max_reading_age_s, r.expiry_days_before, r.expiry_fired_for, r.max_per_charge_minor,
+       r.max_per_day_count, r.max_per_month_minor, r.channels, r.paused_until, r.paused_at,
+       r.pause_reason, r.sim_generation, r.remind_low_balance,
+       l.id AS line_id, l.owner_id, l.sim_generation AS line_generation, l.status, l.timezone,
+       l.balance_minor, l.balance_reserved_minor, l.balance_observed_at, l.valid_until,
+       c.denominations_minor, c.min_amount_minor, c.max_amount_minor, c.max_balance_minor,
+       c.code AS carrier,
+       b.rail, b.state AS binding_state, b.paused_at AS binding_paused_at,
+       b.max_per_month_minor AS binding_cap_minor,
+       k.is_enabled AS rail_enabled, k.mandatory_notice_days, k.retry_ladder_s,
+       s.max_per_month_minor AS owner_cap_minor
+FROM billing_rule r
+JOIN lines_line l ON l.id = r.line_id
+JOIN lines_carrier c ON c.id = l.carrier_id
+LEFT JOIN billing_binding b ON b.id = r.binding_id
+LEFT JOIN billing_rail k ON k.code = b.rail
+LEFT JOIN billing_spendingcap s ON s.owner_id = l.owner_id AND s.currency = r.currency
+WHERE r.wake_at <= %s AND r.is_on {only}
+ORDER BY r.wake_at LIMIT %s
+FOR UPDATE OF r SKIP LOCKED"""
+
+# Credit the last reading cannot know of: under way, or landed since it was made.
+_IN_FLIGHT = """
+SELECT g.line_id, bool_or(g.state = ANY(%s)), sum(g.face_minor + g.bonus_minor)
+FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
+WHERE g.line_id = ANY(%s) AND (g.state = ANY(%s)
+      OR (g.state = 'completed' AND g.completed_at > l.balance_observed_at))
+GROUP BY g.line_id"""
+_OPEN = [state.value for state in recharges.OPEN_STATES]
+
+_RECHARGE_COLUMNS = (
+    Column("ref", "text"),
+    Column("line_id", "bigint"),
+    Column("owner_id", "bigint"),
+    Column("rule_id", "bigint"),
+    Column("binding_id", "bigint"),
+    Column("fallback_binding_id", "bigint"),
+    Column("rail", "text"),
+    Column("sim_generation", "integer"),
+    Column("trigger", "text"),
+    Column("period_key", "text"),
+    Column("state", "text"),
+    Column("reason", "text"),
+    Column("face_minor", "bigint"),
+    Column("discount_minor", "bigint"),
+    Column("bonus_minor", "bigint"),
+    Column("price_minor", "bigint"),
+    Column("refund_committed_minor", "bigint"),
+    Column("currency", "text"),
+    Column("ladder_s", "text", "integer[]"),
+    Column("declines", "smallint"),
+    Column("attempt_count", "smallint"),
+    Column("delivery_count", "smallint"),
+    Column("cap_day", "date"),
+    Column("cap_month", "date"),
+    Column("created_at", "timestamptz"),
+    Column("due_at", "timestamptz"),
+    Column("expires_at", "timestamptz"),
+    Column("act_at", "timestamptz"),
+    Column("fence", "bigint"),
+    Column("crash_count", "smallint"),
+    Column("queries", "smallint"),
+    Column("action_url", "text"),
+    Column("attention", "text"),
+)
+_DECISION_COLUMNS = (
+    Column("rule_id", "bigint"),
+    Column("trigger", "text"),
+    Column("period_key", "text"),
+    Column("code", "text"),
+    Column("is_charge", "boolean"),
+    Column("facts", "jsonb"),
+    Column("recharge_id", "bigint"),
+    Column("at", "timestamptz"),
+)
+_STANDING_COLUMNS = (
+    Column("id", "bigint"),
+    Column("next_index", "integer"),
+    Column("next_run_at", "timestamptz"),
+    Column("skip_index", "integer"),
+    Column("is_armed", "boolean"),
+    Column("episode", "integer"),
+    Column("expiry_fired_for", "date"),
+    Column("wake_at", "timestamptz"),
+    Column("pause", "text"),
+    Column("at", "timestamptz"),
+)
+_STANDING_ASSIGN = """
+    next_index = v.next_index, next_run_at = v.next_run_at, skip_index = v.skip_index,
+    is_armed = v.is_armed, episode = v.episode, expiry_fired_for = v.expiry_fired_for,
+    wake_at = v.wake_at, crash_count = 0,
+    paused_at = CASE WHEN v.pause <> '' THEN COALESCE(t.paused_at, v.at) ELSE t.paused_at END,
+    pause_reason = CASE WHEN v.pause <> '' THEN v.pause ELSE t.pause_reason END"""
+
+
+@dataclass(slots=True)
+class _Decided:
+    """One rule of a batch, with its verdict and, once inserted, its recharge."""
+
+    row: Any
+    verdict: Verdict
+    quote: Quote
+    recharge_id: int | None = None
+
+
+def open_due(*, at: datetime, limit: int, capabilities: dict[str, Capabilities]) -> int:
+    """Decide up to `limit` due rules; how many there were. May run anywhere, any number at once.
+
+    A batch that fails is tried rule by rule, so a poisoned rule stops only itself; one that failed
+    three times is paused and its owner told.
+    """
+    try:
+        return _open(at=at, limit=limit, capabilities=capabilities)
+    except rowsets.POISON:
+        log.exception("a batch of rules failed; trying them one by one")
+        return _one_by_one(at=at, limit=limit, capabilities=capabilities)
+
+
+def _one_by_one(*, at: datetime, limit: int, capabilities: dict[str, Capabilities]) -> int:
+    due = Rule.objects.filter(is_on=True, wake_at__lte=at).order_by("wake_at")
+    ids = list(due.values_list("pk", flat=True)[:limit])
+    for rule_id in ids:
+        try:
+            _open(at=at, limit=1, capabilities=capabilities, rule_id=rule_id)
+        except rowsets.POISON:
+            log.exception("rule %s cannot be decided", rule_id)
+            _count_crash(rule_id, at=at)
+    return len(ids)
+
+
+def _count_crash(rule_id: int, *, at: datetime) -> None:
+    """Back off a minute a time; after the third, stop the rule for a person to look at."""
+    with transaction.atomic():
+        rule = Rule.objects.select_for_update().get(pk=rule_id)
+        rule.crash_count += 1
+        rule.wake_at = at + timedelta(minutes=rule.crash_count)
+        if rule.crash_count >= MAX_CRASHES:
+            rule.wake_at, rule.paused_at, rule.pause_reason = None, at, "crashed"
+        rule.save(update_fields=["crash_count", "wake_at", "paused_at", "pause_reason"])
+
+
+def _open(
+    *, at: datetime, limit: int, capabilities: dict[str, Capabilities], rule_id: int | None = None
+) -> int:
+    only = "AND r.id = %s" if rule_id else ""
+    params: list[Any] = [at, rule_id, limit] if rule_id else [at, limit]
+    with transaction.atomic():
+        rows = rowsets.read(_DUE.format(only=only), params)
+        if not rows:
+            return 0
+        decided = _decide(rows, at=at, capabilities=capabilities)
+        _write_recharges([one for one in decided if one.verdict.opening], at=at)
+        _keep_what_lost(decided, at=at)
+        _write_decisions(decided, at=at)
+        _write_standings(decided, at=at)
+        _tell(decided, at=at)
+        _ask_for_readings(decided, at=at)
+    return len(rows)
+
+
+# --- deciding -----------------------------------------------------------------------------------
+
+
+def _decide(
+    rows: Sequence[Any], *, at: datetime, capabilities: dict[str, Capabilities]
+) -> list[_Decided]:
+    """Decide each, counting what the batch itself has opened against caps it shares."""
+    spending.lock_shared_caps(
+        binding_ids=[row.binding_id for row in rows if row.binding_cap_minor is not None],
+        owner_ids=[row.owner_id for row in rows if row.owner_cap_minor is not None],
+    )
+    months = sorted({month_key(at, zone) for zone in {row.timezone for row in rows}})
+    tally = spending.tally(
+        line_ids=[row.line_id for row in rows],
+        capped_binding_ids=[r.binding_id for r in rows if r.binding_cap_minor is not None],
+        capped_owner_ids=[r.owner_id for r in rows if r.owner_cap_minor is not None],
+        months=months,
+    )
+    line_ids = [row.line_id for row in rows]
+    flying = {r[0]: (r[1], int(r[2])) for r in rowsets.run(_IN_FLIGHT, [_OPEN, line_ids, _OPEN])}
+    book = promotions.Book.load(at=at)
+    decided = []
+    for row in rows:
+        day, month = day_key(at, row.timezone), month_key(at, row.timezone)
+        keys = {"line": row.line_id, "binding": row.binding_id or 0, "owner": row.owner_id}
+        spent = tally.spent(**keys, day=day, month=month)
+        is_open, in_flight_minor = flying.get(row.line_id, (False, 0))
+        facts = _facts(
+            row,
+            at=at,
+            spent=spent,
+            in_flight_minor=in_flight_minor,
+            has_open=is_open,
+            capabilities=capabilities,
+        )
+        verdict = rules.decide(facts)
+        quote = Quote.none()
+        if verdict.opening:
+            quote = _quote(row, verdict.opening, book=book, capabilities=capabilities, at=at)
+            price_minor = verdict.opening.face_minor - quote.discount_minor
+            tally.add(**keys, day=day, month=month, minor=price_minor)
+        decided.append(_Decided(row, verdict, quote))
+    return decided
+
+
+def _quote(
+    row: Any,
+    opening: Opening,
+    *,
+    book: promotions.Book,
+    capabilities: dict[str, Capabilities],
+    at: datetime,
+) -> Quote:
+    """The promotion, quoted once; what it says is frozen into the recharge."""
+    return book.quote(
+        line_id=row.line_id,
+        rail=row.rail,
+        carrier=row.carrier,
+        trigger=opening.trigger,
+        face_minor=opening.face_minor,
+        currency=row.currency,
+        min_price_minor=capabilities[row.rail].min_amount_minor,
+        at=at,
+    )
+
+
+def _facts(
+    row: Any,
+    *,
+    at: datetime,
+    spent: rules.Spent,
+    in_flight_minor: int,
+    has_open: bool,
+    capabilities: dict[str, Capabilities],
+) -> Facts:
+    rail = capabilities.get(row.rail or "")
+    return Facts(
+        at=at,
+        timezone=row.timezone,
+        standing=_standing(row, wake_at=None),
+        schedule=schedule_of(row, rail=rail),
+        grace=timedelta(seconds=row.grace_s),
+        face_minor=row.face_minor,
+        caps=_caps(row, rail=rail),
+        spent=spent,
+        sells=tuple(sorted(row.denominations_minor)),
+        min_amount_minor=row.min_amount_minor,
+        max_amount_minor=row.max_amount_minor,
+        max_balance_minor=row.max_balance_minor,
+        threshold_minor=row.threshold_minor,
+        target_minor=row.target_minor,
+        is_to_target=row.topup_mode == "to",
+        balance_minor=row.balance_minor,
+        reserved_minor=row.balance_reserved_minor,
+        observed_at=row.balance_observed_at,
+        max_reading_age=timedelta(seconds=row.max_reading_age_s),
+        in_flight_minor=in_flight_minor,
+        valid_until=row.valid_until,
+        expiry_days_before=row.expiry_days_before,
+        cooldown_until=row.cooldown_until,
+        has_open_recharge=has_open,
+        paused_until=row.paused_until,
+        pause_reason=row.pause_reason if row.paused_at else "",
+        line_problem=_line_problem(row),
+        binding_problem=_binding_problem(row, rail=rail),
+        is_notice_missing=_is_notice_missing(row, at=at),
+    )
+
+
+def _standing(row: Any, *, wake_at: datetime | None) -> Standing:
+    return Standing(
+        next_index=row.next_index,
+        next_run_at=row.next_run_at,
+        skip_index=row.skip_index,
+        is_armed=row.is_armed,
+        episode=row.episode,
+        expiry_fired_for=row.expiry_fired_for,
+        wake_at=wake_at,
+    )
+
+
+def schedule_of(row: Any, *, rail: Capabilities | None) -> Schedule | None:
+    """The pure calendar of a rule (a model or a row), inside the hours its rail charges in."""
+    if row.cycle == Cycle.NONE or row.anchor_date is None:
+        return None
+    hours = rail.hours if rail else None
+    return Schedule(
+        anchor=row.anchor_date,
+        cycle=Cycle(row.cycle),
+        charge_time=row.charge_time,
+        timezone=row.timezone,
+        hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
+    )
+
+
+def _caps(row: Any, *, rail: Capabilities | None) -> Caps:
+    """The owner's caps, and the rail's own as a further one."""
+    charge_minor = row.max_per_charge_minor
+    if rail and rail.max_amount_minor is not None:
+        charge_minor = min(charge_minor, rail.max_amount_minor)
+    return Caps(
+        charge_minor=charge_minor,
+        day_count=row.max_per_day_count,
+        line_month_minor=row.max_per_month_minor,
+        binding_month_minor=row.binding_cap_minor,
+        owner_month_minor=row.owner_cap_minor,
+    )
+
+
+def _line_problem(row: Any) -> str:
+    if row.sim_generation != row.line_generation:
+        return "sim_changed"
+    return "" if row.status in LIVE_STATUSES[:1] or row.status == "expired" else "line_not_active"
+
+
+def _binding_problem(row: Any, *, rail: Capabilities | None) -> str:
+    if row.binding_id is None:
+        return "binding_missing"
+    if row.binding_state != "active":
+        return "binding_not_active"
+    if row.binding_paused_at is not None:
+        return "binding_paused"
+    return "" if row.rail_enabled and rail is not None else "rail_disabled"
+
+
+def _is_notice_missing(row: Any, *, at: datetime) -> bool:
+    """A mandatory notice that could not be sent blocks the scheduled charge (rule 26)."""
+    if not row.mandatory_notice_days or row.next_run_at is None or row.next_run_at > at:
+        return False
+    rule = Rule.objects.get(pk=row.id)
+    return not notices.mandatory_notice_sent(
+        rule=rule, due_at=row.next_run_at, days=row.mandatory_notice_days
+    )
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def _write_recharges(decided: list[_Decided], *, at: datetime) -> None:
+    """Insert; an occurrence that exists, or a line with one open, gives no second recharge."""
+    rows = [_recharge_row(one, at=at) for one in decided]
+    suffix = "ON CONFLICT DO NOTHING RETURNING rule_id, id"
+    inserted = dict(rowsets.insert("billing_recharge", _RECHARGE_COLUMNS, rows, suffix=suffix))
+    opened = []
+    for one in decided:
+        one.recharge_id = inserted.get(one.row.id)
+        if one.recharge_id is not None:
+            opened.append(
+                recharges.Move(one.recharge_id, "", RechargeState.DUE.value, "opened", at)
+            )
+    recharges.write_history(opened, at=at)
+    promotions.reserve(
+        [
+            (one.recharge_id, one.row.line_id, one.quote)
+            for one in decided
+            if one.recharge_id is not None and one.quote.lines
+        ]
+    )
+
+
+def _keep_what_lost(decided: list[_Decided], *, at: datetime) -> None:
+    """A recharge opened by hand in this very moment was first: the rule stands as it stood.
+
+    Where the occurrence itself has its recharge already, the rule does move on.
+    """
+    lost = [one for one in decided if one.verdict.opening and one.recharge_id is None]
+    if not lost:
+        return
+    rule_ids = [one.row.id for one in lost]
+    kept = Recharge.objects.filter(rule__in=rule_ids)
+    known = set(kept.values_list("rule_id", "trigger", "period_key"))
+    for one in lost:
+        opening = one.verdict.opening
+        if opening and (one.row.id, opening.trigger, opening.period_key) not in known:
+            as_it_was = _standing(one.row, wake_at=at + timedelta(minutes=1))
+            one.verdict = replace(one.verdict, opening=None, reasons=(), standing=as_it_was)
+
+
+def _recharge_row(one: _Decided, *, at: datetime) -> tuple[Any, ...]:
+    row, opening, quote = one.row, one.verdict.opening, one.quote
+    assert opening is not None  # noqa: S101 - the caller keeps only those with an opening
+    ladder = "{" + ",".join(map(str, row.retry_ladder_s or ())) + "}"
+    day, month = day_key(at, row.timezone), month_key(at, row.timezone)
+    face_minor = opening.face_minor
+    return (
+        new_reference(),
+        row.line_id,
+        row.owner_id,
+        row.id,
+        row.binding_id,
+        row.fallback_binding_id,
+        row.rail,
+        row.sim_generation,
+        opening.trigger,
+        opening.period_key,
+        RechargeState.DUE.value,
+        "opened",
+        face_minor,
+        quote.discount_minor,
+        quote.bonus_minor,
+        face_minor - quote.discount_minor,
+        0,
+        row.currency,
+        ladder,
+        0,
+        0,
+        0,
+        day,
+        month,
+        at,
+        opening.due_at,
+        opening.expires_at,
+        at,
+        0,
+        0,
+        0,
+        "",
+        "",
+    )
+
+
+def _write_decisions(decided: list[_Decided], *, at: datetime) -> None:
+    rows = []
+    for one in decided:
+        for reason in one.verdict.reasons:
+            is_charge = reason.code in ("charge", "merged")
+            if is_charge and one.recharge_id is None:
+                continue  # another worker, or an open recharge, was first
+            facts = json.dumps(reason.facts | {"currency": one.row.currency})
+            recharge_id = one.recharge_id if is_charge else None
+            rows.append(
+                (
+                    one.row.id,
+                    reason.trigger,
+                    reason.period_key,
+                    reason.code,
+                    is_charge,
+                    facts,
+                    recharge_id,
+                    at,
+                )
+            )
+    rowsets.insert("billing_decision", _DECISION_COLUMNS, rows, suffix="ON CONFLICT DO NOTHING")
+
+
+def _write_standings(decided: list[_Decided], *, at: datetime) -> None:
+    rows = []
+    for one in decided:
+        standing = one.verdict.standing
+        rows.append(
+            (
+                one.row.id,
+                standing.next_index,
+                standing.next_run_at,
+                standing.skip_index,
+                standing.is_armed,
+                standing.episode,
+                standing.expiry_fired_for,
+                standing.wake_at,
+                one.verdict.pause,
+                at,
+            )
+        )
+    rowsets.update(
+        "billing_rule", _STANDING_COLUMNS, rows, assign=_STANDING_ASSIGN, where="t.id = v.id"
+    )
+
+
+_SILENT = frozenset({"charge", "merged", "cooling_down", "open_recharge", "reading_stale"})
+
+
+def _tell(decided: list[_Decided], *, at: datetime) -> None:
+    """A charge that does not happen is told: silence is what people complain of most."""
+    for one in decided:
+        told = {"owner_id": one.row.owner_id, "line_id": one.row.line_id, "at": at}
+        if one.verdict.pause:
+            key = f"{one.row.id}:{one.verdict.pause}:{one.row.line_generation}"
+            facts = {"code": one.verdict.pause}
+            notices.tell(
+                kind=NoticeKind.RULE_PAUSED,
+                occurrence_key=key,
+                facts=facts,
+                channels=one.row.channels,
+                **told,
+            )
+            continue
+        for reason in one.verdict.reasons:
+            if reason.code in _SILENT:
+                continue
+            notices.tell(
+                kind=_kind_of(reason.code),
+                occurrence_key=f"{one.row.id}:{reason.trigger}:{reason.period_key}:{reason.code}",
+                facts=reason.facts | {"code": reason.code, "currency": one.row.currency},
+                channels=one.row.channels,
+                **told,
+            )
+        if one.verdict.opening and one.verdict.opening.falls_short:
+            notices.tell(
+                kind=NoticeKind.FALLS_SHORT,
+                occurrence_key=f"{one.row.id}:{one.verdict.opening.period_key}",
+                facts={
+                    "face_minor": one.verdict.opening.face_minor,
+                    "currency": one.row.currency,
+                },
+                channels=one.row.channels,
+                **told,
+            )
+
+
+def _kind_of(code: str) -> NoticeKind:
+    if code == "missed":
+        return NoticeKind.MISSED
+    return NoticeKind.CAP_REACHED if code.startswith("cap_") else NoticeKind.NOT_RECHARGED
+
+
+def _ask_for_readings(decided: list[_Decided], *, at: datetime) -> None:
+    """A figure too old to trust is asked for; the answer wakes the rule (rule 10)."""
+    lines = [one.row.line_id for one in decided if one.verdict.wants_reading]
+    if lines:
+        rowsets.run(
+            "UPDATE lines_line SET poll_at = LEAST(poll_at, %s) WHERE id = ANY(%s)", [at, lines]
+        )
+
+

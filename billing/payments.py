@@ -1,0 +1,338 @@
+"""The payment leg: look once more, commit the reference, call, commit the outcome.
+
+`begin` and `record` are transactions; `ask` is the call between them and opens none. A success of
+the right amount is written set-wise; everything rarer goes through `setbacks`, a row at a time.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from billing import aftermath, calendar, claims, evidence, ledger, recharges, rowsets, setbacks
+from billing.calendar import Hours
+from billing.gateways.base import Answer, ChargeRequest, Gateway, Succeeded, Unknown
+from billing.models import Binding
+from billing.recharges import Move
+from billing.rowsets import Column
+from billing.states import AttemptState, RechargeState
+from lines.models import LineStatus
+from lines.references import new_reference
+
+log = logging.getLogger(__name__)
+
+S = RechargeState
+DEFERRED_RECHECK = timedelta(minutes=1)
+
+_ATTEMPT_COLUMNS = (
+    Column("recharge_id", "bigint"),
+    Column("number", "smallint"),
+    Column("reference", "text"),
+    Column("rail", "text"),
+    Column("binding_id", "bigint"),
+    Column("amount_minor", "bigint"),
+    Column("currency", "text"),
+    Column("state", "text"),
+    Column("provider_ref", "text"),
+    Column("code", "text"),
+    Column("decline_class", "text"),
+    Column("created_at", "timestamptz"),
+)
+_SETTLED_COLUMNS = (
+    Column("reference", "text"),
+    Column("provider_ref", "text"),
+    Column("at", "timestamptz"),
+)
+DELIVERY_COLUMNS = (
+    Column("reference", "text"),
+    Column("order_ref", "text"),
+    Column("number", "smallint"),
+    Column("line_id", "bigint"),
+    Column("amount_minor", "bigint"),
+    Column("currency", "text"),
+    Column("state", "text"),
+    Column("carrier_ref", "text"),
+    Column("code", "text"),
+    Column("created_at", "timestamptz"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call that was made: what was claimed, and what came back."""
+
+    row: Any
+    answer: Answer
+
+
+# --- before the call ----------------------------------------------------------------------------
+
+
+def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
+    """What stands between a due recharge and its charge, as the move it causes. None: charge.
+
+    Everything is looked at again here, not only when it was scheduled (rule 23).
+    """
+    if row.crash_count > claims.MAX_CRASHES:
+        return _to(row, S.REVIEW, "crashed", None, attention="crashed")
+    if row.line_status not in (LineStatus.ACTIVE, LineStatus.EXPIRED) or (
+        row.line_generation != row.sim_generation
+    ):
+        return _to(row, S.CANCELED, "line_gone", None)
+    if row.rule_id is not None and (not row.rule_is_on or row.rule_paused_at is not None):
+        return _to(row, S.CANCELED, "rule_stopped", None)
+    if row.binding_state != "active" or row.binding_paused_at is not None:
+        return _to(row, S.CANCELED, "binding_ended", None)
+    if at > row.expires_at and row.attempt_count == 0:
+        return _to(row, S.MISSED, "window_over", None)
+    return _wait(row, gateway=gateway, at=at)
+
+
+def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
+    """The incident switches and the rail's hours defer; they never drop."""
+    if gateway is None or not row.rail_enabled or row.rail_deferred_since is not None:
+        return _to(row, S.WAITING, "rail_deferred", at + DEFERRED_RECHECK)
+    if row.carrier_deferred_since is not None:
+        return _to(row, S.WAITING, "carrier_deferred", at + DEFERRED_RECHECK)
+    hours = gateway.capabilities.hours
+    if hours is None:
+        return None
+    opens_at = calendar.next_open(
+        hours=Hours(hours.opens, hours.closes, hours.timezone), at=at
+    )
+    return _to(row, S.WAITING, "outside_hours", opens_at) if opens_at > at else None
+
+
+def _to(
+    row: Any, target: S, because: str, act_at: datetime | None, *, attention: str = ""
+) -> Move:
+    return Move(
+        row.id, row.state, target.value, because, act_at, fence=row.fence, attention=attention
+    )
+
+
+def begin(rows: Sequence[Any], *, at: datetime) -> list[Any]:
+    """Commit a reference for each due row and mark it charging; the rows that are now ours to send.
+
+    A reference that the rail has never heard of is used again rather than replaced.
+    """
+    ready = [
+        row
+        if claims.is_live_attempt(row)
+        else row._replace(
+            attempt_id=0,
+            payment_ref=new_reference(),
+            amount_minor=row.price_minor,
+            attempt_created_at=None,
+            attempt_count=row.attempt_count + 1,
+        )
+        for row in rows
+    ]
+    with transaction.atomic():
+        moved = recharges.move(
+            [
+                Move(
+                    row.id,
+                    row.state,
+                    S.CHARGING.value,
+                    "sent",
+                    at,
+                    fence=row.fence,
+                    keeps_lease=True,
+                    new_attempts=0 if row.attempt_id else 1,
+                )
+                for row in ready
+            ],
+            at=at,
+        )
+        mine = [row for row in ready if row.id in moved]
+        rowsets.insert(
+            "billing_paymentattempt",
+            _ATTEMPT_COLUMNS,
+            [_attempt(row, at=at) for row in mine if not row.attempt_id],
+        )
+    return [row._replace(state=S.CHARGING.value) for row in mine]
+
+
+def _attempt(row: Any, *, at: datetime) -> tuple[Any, ...]:
+    return (
+        row.id,
+        row.attempt_count,
+        row.payment_ref,
+        row.rail,
+        row.binding_id,
+        row.price_minor,
+        row.currency,
+        AttemptState.INTENDED.value,
+        "",
+        "",
+        "",
+        at,
+    )
+
+
+def agreements(rows: Sequence[Any]) -> dict[int, str]:
+    """The rails' own numbers of the rows' agreements, unsealed for this batch, by binding."""
+    found = Binding.objects.filter(pk__in={row.binding_id for row in rows})
+    return dict(found.values_list("pk", "provider_ref"))
+
+
+# --- the call -----------------------------------------------------------------------------------
+
+
+def charge(row: Any, *, gateway: Gateway, notify_url: str, provider_binding_ref: str) -> Answer:
+    """Send the committed reference. No transaction is open."""
+    return gateway.charge(
+        request=ChargeRequest(
+            reference=row.payment_ref,
+            provider_binding_ref=provider_binding_ref,
+            amount_minor=row.price_minor,
+            currency=row.currency,
+            description=f"Keepline {row.ref}",
+            notify_url=notify_url,
+            first_sent_at=row.attempt_created_at,
+        )
+    )
+
+
+def query(row: Any, *, gateway: Gateway) -> Answer:
+    """Ask what became of the last reference. No transaction is open."""
+    return gateway.query(reference=row.payment_ref, provider_ref=row.provider_charge_ref or "")
+
+
+# --- after the call -----------------------------------------------------------------------------
+
+
+def record(asked: Sequence[Asked], *, at: datetime, context: setbacks.Context) -> list[Any]:
+    """Commit what came back; the rows that are paid and now delivering, ready for the carrier.
+
+    Successes go together. If that fails they go one by one, so a poisoned row stops only itself.
+    """
+    paid = [one for one in asked if _is_clean_success(one)]
+    try:
+        delivering = _record_paid(paid, at=at)
+    except rowsets.POISON:
+        log.exception("a batch of payments failed to be recorded; one by one")
+        delivering = [row for one in paid for row in _record_alone(one, at=at)]
+    clean = {id(one) for one in paid}
+    for one in asked:
+        if id(one) not in clean:
+            setbacks.payment(row=one.row, answer=one.answer, at=at, context=context)
+    return delivering
+
+
+def _record_alone(one: Asked, *, at: datetime) -> list[Any]:
+    try:
+        return _record_paid([one], at=at)
+    except rowsets.POISON:
+        # The money is taken and the row still says charging: its lease runs out and it is asked
+        # about again; the crash counter ends that after three.
+        log.exception("payment of recharge %s cannot be recorded", one.row.id)
+        return []
+
+
+def _is_clean_success(one: Asked) -> bool:
+    """Paid, by the amount and in the currency that were asked for, and from a state that awaits it."""
+    outcome = one.answer.outcome
+    return (
+        isinstance(outcome, Succeeded)
+        and outcome.amount_minor == one.row.amount_minor
+        and outcome.currency == one.row.currency
+        and one.row.state in setbacks.PAYING_STATES
+    )
+
+
+def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
+    if not paid:
+        return []
+    with transaction.atomic():
+        evidence.record_rail_calls([(one.row.rail, one.answer) for one in paid], at=at)
+        moved = recharges.move([_paid_move(one.row, at=at) for one in paid], at=at)
+        mine = [one for one in paid if one.row.id in moved]
+        _settle_attempts(mine, at=at)
+        ledger.post([entry for one in mine for entry in _entries(one.row, at=at)])
+        going = [_with_delivery(one.row) for one in mine if not one.row.carrier_deferred_since]
+        intend_deliveries(going, at=at)
+        aftermath.paid(
+            recharge_ids=[one.row.id for one in mine],
+            binding_ids=[one.row.binding_id for one in mine],
+        )
+    return going
+
+
+def _paid_move(row: Any, *, at: datetime) -> Move:
+    waits = row.carrier_deferred_since is not None
+    return Move(
+        row.id,
+        row.state,
+        (S.CHARGED if waits else S.DELIVERING).value,
+        "carrier_deferred" if waits else "paid",
+        at + DEFERRED_RECHECK if waits else at,
+        fence=row.fence,
+        keeps_lease=not waits,
+        charged_at=at,
+        new_deliveries=0 if waits else 1,
+    )
+
+
+def _settle_attempts(paid: Sequence[Asked], *, at: datetime) -> None:
+    rowsets.update(
+        "billing_paymentattempt",
+        _SETTLED_COLUMNS,
+        [(one.row.payment_ref, one.answer.outcome.provider_ref[:64], at) for one in paid],  # type: ignore[union-attr]
+        assign="state = 'succeeded', provider_ref = v.provider_ref, settled_at = v.at",
+        where="t.reference = v.reference",
+    )
+
+
+def _entries(row: Any, *, at: datetime) -> list[ledger.Entry]:
+    return ledger.charged(
+        recharge_id=row.id,
+        reference=row.payment_ref,
+        rail_code=row.rail,
+        price_minor=row.price_minor,
+        discount_minor=row.discount_minor,
+        bonus_minor=row.bonus_minor,
+        currency=row.currency,
+        at=at,
+    )
+
+
+def _with_delivery(row: Any) -> Any:
+    return row._replace(
+        state=S.DELIVERING.value,
+        delivery_ref=new_reference(),
+        delivery_count=row.delivery_count + 1,
+        carrier_ref="",
+    )
+
+
+def intend_deliveries(rows: Sequence[Any], *, at: datetime) -> None:
+    """Commit, with the caller's transaction, the reference each carrier is about to be given."""
+    rowsets.insert(
+        "lines_delivery",
+        DELIVERY_COLUMNS,
+        [
+            (
+                row.delivery_ref,
+                row.ref,
+                row.delivery_count,
+                row.line_id,
+                row.face_minor + row.bonus_minor,
+                row.currency,
+                "intended",
+                "",
+                "",
+                at,
+            )
+            for row in rows
+        ],
+    )
+
+
+def unusable(error: Exception) -> Answer:
+    """A call that broke in our own code: whether anything was sent is not known."""
+    return Answer(Unknown(f"{type(error).__name__} in the adapter"))

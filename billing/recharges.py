@@ -1,0 +1,419 @@
+"""Recharges: opened, moved, woken, canceled. `states.MOVES` is the machine, `move` its only gear.
+
+Every move is a compare-and-set on the row (its state, and its fence where a worker holds it) with
+a history row in the same transaction. What did not come back from the database did not move.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+
+from billing import aftermath, nudges, rowsets
+from billing.calendar import day_key, month_key
+from billing.models import Binding, PaymentAttempt, Recharge, RechargeMove, Rule
+from billing.rowsets import Column
+from billing.spending import CapReached, check_caps
+from billing.states import (
+    CANCELABLE_STATES,
+    MOVES,
+    OPEN_STATES,
+    UNPAID_END_STATES,
+    AttemptState,
+    RechargeState,
+    Trigger,
+)
+from lines.models import Delivery, Line
+from lines.references import new_reference
+
+__all__ = ["CapReached"]
+
+BY_HAND_GRACE = timedelta(hours=1)
+
+
+class IllegalMove(Exception):
+    """Code asked for a move that `states.MOVES` does not have: a bug, and nothing was written."""
+
+
+class LostRace(Exception):
+    """The recharge is no longer where the caller saw it: look again."""
+
+
+class OpenRecharge(Exception):
+    """The line has a recharge under way; another may start when that one has ended."""
+
+
+class NotSold(Exception):
+    """The carrier does not sell that amount."""
+
+
+class LineNotLive(Exception):
+    """The line is not active, so nothing is charged for it."""
+
+
+class BindingNotUsable(Exception):
+    """The payment method is not active, or is paused."""
+
+
+class TooLate(Exception):
+    """Money is moving or has moved: a refund is the way back, not a cancellation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One move and what it sets. None leaves a field alone, but `act_at` is always set."""
+
+    recharge_id: int
+    source: str
+    target: str
+    because: str
+    act_at: datetime | None
+    fence: int | None = None  # the claim that is being settled; None: nobody's
+    keeps_lease: bool = False
+    charged_at: datetime | None = None
+    completed_at: datetime | None = None
+    credited_minor: int | None = None
+    new_attempts: int = 0
+    new_deliveries: int = 0
+    new_declines: int = 0
+    note: str = ""
+    actor_id: int | None = None
+    attention: str = ""
+
+
+_MOVE_COLUMNS = (
+    Column("id", "bigint"),
+    Column("source", "text"),
+    Column("target", "text"),
+    Column("because", "text"),
+    Column("act_at", "timestamptz"),
+    Column("fence", "bigint"),
+    Column("keeps_lease", "boolean"),
+    Column("charged_at", "timestamptz"),
+    Column("completed_at", "timestamptz"),
+    Column("credited_minor", "bigint"),
+    Column("new_attempts", "smallint"),
+    Column("new_deliveries", "smallint"),
+    Column("new_declines", "smallint"),
+    Column("attention", "text"),
+    Column("at", "timestamptz"),
+)
+_MOVE_ASSIGN = """
+    state = v.target, reason = v.because, act_at = v.act_at,
+    lease_until = CASE WHEN v.keeps_lease THEN t.lease_until END,
+    crash_count = 0, queries = 0,
+    unknown_since = CASE WHEN v.target IN ('payment_unknown', 'delivery_unknown') THEN v.at END,
+    charged_at = COALESCE(v.charged_at, t.charged_at),
+    completed_at = COALESCE(v.completed_at, t.completed_at),
+    credited_minor = COALESCE(v.credited_minor, t.credited_minor),
+    attempt_count = t.attempt_count + v.new_attempts,
+    delivery_count = t.delivery_count + v.new_deliveries,
+    declines = t.declines + v.new_declines,
+    attention = v.attention,
+    attention_since = CASE WHEN v.attention <> '' THEN COALESCE(t.attention_since, v.at) END"""
+_HISTORY_COLUMNS = (
+    Column("recharge_id", "bigint"),
+    Column("source", "text"),
+    Column("target", "text"),
+    Column("because", "text"),
+    Column("note", "text"),
+    Column("actor_id", "bigint"),
+    Column("at", "timestamptz"),
+)
+
+
+def move(moves: Sequence[Move], *, at: datetime) -> set[int]:
+    """Make `moves`, in the caller's transaction; the ids that moved. The others lost their race.
+
+    Raises IllegalMove before anything is written. Called twice, the second finds nothing to move.
+    """
+    _refuse_illegal(moves)
+    rows = [
+        (
+            m.recharge_id,
+            m.source,
+            m.target,
+            m.because,
+            m.act_at,
+            m.fence,
+            m.keeps_lease,
+            m.charged_at,
+            m.completed_at,
+            m.credited_minor,
+            m.new_attempts,
+            m.new_deliveries,
+            m.new_declines,
+            m.attention,
+            at,
+        )
+        for m in moves
+    ]
+    moved = {
+        row[0]
+        for row in rowsets.update(
+            "billing_recharge",
+            _MOVE_COLUMNS,
+            rows,
+            assign=_MOVE_ASSIGN,
+            where="t.id = v.id AND t.state = v.source AND (v.fence IS NULL OR t.fence = v.fence)",
+            returning="t.id",
+        )
+    }
+    write_history([m for m in moves if m.recharge_id in moved], at=at)
+    return moved
+
+
+def _refuse_illegal(moves: Sequence[Move]) -> None:
+    if not connection.in_atomic_block:
+        raise RuntimeError("a recharge moves only inside a transaction")
+    for one in moves:
+        if RechargeState(one.target) not in MOVES[RechargeState(one.source)]:
+            raise IllegalMove(f"{one.source} -> {one.target}")
+
+
+def write_history(moves: Sequence[Move], *, at: datetime) -> None:
+    """History rows for moves already made, in the same transaction."""
+    rowsets.insert(
+        "billing_rechargemove",
+        _HISTORY_COLUMNS,
+        [
+            (m.recharge_id, m.source, m.target, m.because, m.note, m.actor_id, at)
+            for m in moves
+        ],
+    )
+
+
+def move_one(one: Move, *, at: datetime) -> None:
+    """As `move`, for one row. Raises LostRace where it had moved already."""
+    if one.recharge_id not in move([one], at=at):
+        raise LostRace(f"recharge {one.recharge_id} is no longer {one.source}")
+
+
+_STAY_ASSIGN = """
+    act_at = v.act_at, lease_until = NULL, crash_count = 0, queries = t.queries + 1,
+    attention = v.attention,
+    attention_since = CASE WHEN v.attention <> '' THEN COALESCE(t.attention_since, v.at) END"""
+
+
+def stay(
+    *,
+    recharge_id: int,
+    fence: int,
+    act_at: datetime | None,
+    attention: str,
+    at: datetime,
+) -> None:
+    """Settle a claim without a move: nothing new is known, ask again at `act_at`. Fenced."""
+    columns = (
+        Column("id", "bigint"),
+        Column("fence", "bigint"),
+        Column("act_at", "timestamptz"),
+        Column("attention", "text"),
+        Column("at", "timestamptz"),
+    )
+    rowsets.update(
+        "billing_recharge",
+        columns,
+        [(recharge_id, fence, act_at, attention, at)],
+        assign=_STAY_ASSIGN,
+        where="t.id = v.id AND t.fence = v.fence",
+    )
+
+
+def by_hand(
+    *,
+    line: Line,
+    binding: Binding,
+    face_minor: int,
+    owner: Any,
+    idempotency_key: str,
+    ladder_s: Sequence[int] = (),
+    at: datetime,
+) -> Recharge:
+    """Open a recharge its owner asked for now, and nudge the executor: both or neither.
+
+    `face_minor` is in minor units of the line's currency. The same `idempotency_key` gives the
+    same recharge. Raises LineNotLive, BindingNotUsable, NotSold, CapReached, OpenRecharge.
+    """
+    period_key = f"hand:{idempotency_key}"[:40]
+    existing = Recharge.objects.filter(line=line, trigger=Trigger.MANUAL, period_key=period_key)
+    if found := existing.first():
+        return found
+    _check_by_hand(line=line, binding=binding, face_minor=face_minor)
+    try:
+        with transaction.atomic():
+            Line.objects.select_for_update().get(pk=line.pk)
+            Rule.objects.select_for_update().filter(line=line).first()
+            if found := existing.first():
+                return found
+            check_caps(line=line, binding=binding, amount_minor=face_minor, at=at)
+            recharge = _insert_by_hand(
+                line=line,
+                binding=binding,
+                face_minor=face_minor,
+                owner=owner,
+                period_key=period_key,
+                ladder_s=ladder_s,
+                at=at,
+            )
+            nudges.money()
+    except IntegrityError as error:
+        raise OpenRecharge(line.public_id) from error
+    return recharge
+
+
+def _check_by_hand(*, line: Line, binding: Binding, face_minor: int) -> None:
+    if not line.is_live:
+        raise LineNotLive(line.public_id)
+    if not binding.is_usable or binding.owner_id != line.owner_id:
+        raise BindingNotUsable(binding.ref)
+    if not line.carrier.sells(face_minor):
+        raise NotSold(str(face_minor))
+
+
+def _insert_by_hand(
+    *,
+    line: Line,
+    binding: Binding,
+    face_minor: int,
+    owner: Any,
+    period_key: str,
+    ladder_s: Sequence[int],
+    at: datetime,
+) -> Recharge:
+    recharge = Recharge.objects.create(
+        ref=new_reference(),
+        line=line,
+        owner=owner,
+        binding=binding,
+        rail=binding.rail_id,
+        sim_generation=line.sim_generation,
+        trigger=Trigger.MANUAL,
+        period_key=period_key,
+        state=RechargeState.DUE,
+        reason="opened",
+        face_minor=face_minor,
+        price_minor=face_minor,
+        currency=line.currency,
+        ladder_s=list(ladder_s),
+        cap_day=day_key(at, line.timezone),
+        cap_month=month_key(at, line.timezone),
+        created_at=at,
+        due_at=at,
+        expires_at=at + BY_HAND_GRACE,
+        act_at=at,
+    )
+    opened = Move(recharge.pk, "", RechargeState.DUE, "opened", at, actor_id=owner.pk)
+    write_history([opened], at=at)
+    return recharge
+
+
+def cancel(*, recharge: Recharge, actor: Any, because: str, at: datetime) -> None:
+    """End a recharge before any reference of it is at a rail. Raises TooLate, or LostRace.
+
+    May be called twice: a canceled one is left as it is.
+    """
+    if recharge.state == RechargeState.CANCELED:
+        return
+    if recharge.state not in CANCELABLE_STATES:
+        raise TooLate(recharge.ref)
+    with transaction.atomic():
+        locked = Recharge.objects.select_for_update().get(pk=recharge.pk)
+        if has_live_attempt(recharge_id=locked.pk):
+            raise TooLate(locked.ref)  # sent once already: the rail may yet take it
+        end_unpaid(
+            recharge=locked,
+            target=RechargeState.CANCELED,
+            because=because,
+            actor_id=actor.pk if actor else None,
+            at=at,
+        )
+    recharge.refresh_from_db()
+
+
+def has_live_attempt(*, recharge_id: int) -> bool:
+    """Whether a reference of it may have been sent and has not been closed without effect."""
+    ended = (AttemptState.DECLINED, AttemptState.CLOSED)
+    return PaymentAttempt.objects.filter(recharge=recharge_id).exclude(state__in=ended).exists()
+
+
+def end_unpaid(
+    *,
+    recharge: Recharge,
+    target: RechargeState,
+    because: str,
+    at: datetime,
+    fence: int | None = None,
+    actor_id: int | None = None,
+    attention: str = "",
+) -> None:
+    """End without money: the promotion's reserve is released and the rule may fire again.
+
+    In the caller's transaction. Raises LostRace.
+    """
+    if target not in UNPAID_END_STATES:
+        raise IllegalMove(f"{target} is not an end without money")
+    one = Move(
+        recharge.pk,
+        recharge.state,
+        target,
+        because,
+        None,
+        fence=fence,
+        actor_id=actor_id,
+        attention=attention,
+    )
+    move_one(one, at=at)
+    aftermath.unpaid(recharge_ids=[recharge.pk], at=at)
+
+
+def wake(*, reference: str, at: datetime) -> bool:
+    """The rail spoke of this payment reference: ask it about it now. False: not yet, try later.
+
+    False while a worker holds the recharge, since what it writes would undo the wake.
+    """
+    return _wake(
+        PaymentAttempt.objects.filter(reference=reference).values_list("recharge_id", flat=True),
+        at=at,
+    )
+
+
+def wake_delivery(*, reference: str, carrier_ref: str, at: datetime) -> bool:
+    """The carrier spoke of this delivery, by our reference or its own: ask it now."""
+    found = Delivery.objects.filter(reference=reference) if reference else Delivery.objects.none()
+    if not found and carrier_ref:
+        found = Delivery.objects.filter(carrier_ref=carrier_ref)
+    order_refs = list(found.values_list("order_ref", flat=True)[:1])
+    return _wake(Recharge.objects.filter(ref__in=order_refs).values_list("pk", flat=True), at=at)
+
+
+def _wake(recharge_ids: Any, *, at: datetime) -> bool:
+    """Set `act_at`, unless leased. A recharge at rest is asked about too: it may be contradicted."""
+    ids = list(recharge_ids[:1])
+    if not ids:
+        return True  # no such reference of ours: nothing will ever be to do
+    rows = rowsets.run(
+        "UPDATE billing_recharge SET act_at = LEAST(act_at, %s) WHERE id = ANY(%s) "
+        "AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING id",
+        [at, ids],
+    )
+    if rows:
+        nudges.money()
+    return bool(rows)
+
+
+def history(recharge: Recharge) -> list[RechargeMove]:
+    """Its moves, oldest first."""
+    return list(recharge.moves.order_by("pk").select_related("actor"))
+
+
+def open_for(*, line: Line) -> Recharge | None:
+    """The recharge under way on a line, if there is one."""
+    return Recharge.objects.filter(line=line, state__in=OPEN_STATES).first()
+
+
+def local_keys(at: datetime, timezone: str) -> tuple[date, date]:
+    """The local day and month a recharge counts for."""
+    return day_key(at, timezone), month_key(at, timezone)

@@ -1,0 +1,29 @@
+"""What every installation starts with: rails, decline codes, schedules. Never overwrites.
+
+Loaded after each migration, so that a code table grown in a release reaches old installations;
+a class that an operator has changed stays changed.
+"""
+
+from billing import schedules
+from billing.gateways.alipay.codes import DECLINE_CODES as ALIPAY_CODES
+from billing.models import DeclineCode, Rail
+
+RAILS = (("alipay", "支付宝", "Alipay"),)
+CODES = {"alipay": ALIPAY_CODES}
+
+
+def load(**_signal: object) -> None:
+    """Add what is missing. Repeatable; takes a signal's arguments and needs none."""
+    for order, (code, name, name_en) in enumerate(RAILS):
+        Rail.objects.get_or_create(
+            code=code, defaults={"name": name, "name_en": name_en, "sort_order": order}
+        )
+    DeclineCode.objects.bulk_create(
+        [
+            DeclineCode(rail=rail, code=code, decline_class=decline_class)
+            for rail, codes in CODES.items()
+            for code, decline_class in codes.items()
+        ],
+        ignore_conflicts=True,
+    )
+    schedules.ensure()

@@ -1,0 +1,437 @@
+"""Is this rule due, and why or why not: pure, from facts gathered elsewhere.
+
+`decide` looks at all three triggers at once, because together they make one recharge, and answers
+with what to open, every reason worth keeping, and how the rule stands afterwards. Facts behind
+each step: ../shared/design/rules.md, by number in the comments.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from billing import calendar
+from billing.calendar import Occurrence, Schedule
+from billing.states import Trigger
+
+# An open recharge wakes its rule when it closes; this is for the wake that was lost.
+RECHECK = timedelta(hours=1)
+# How far a carrier's clock may run ahead of ours before its readings are refused.
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What counts against the caps already: in flight and unknown included. Minor units."""
+
+    day_count: int = 0
+    line_month_minor: int = 0
+    binding_month_minor: int = 0
+    owner_month_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The most that may be taken; None: no such cap."""
+
+    charge_minor: int
+    day_count: int
+    line_month_minor: int
+    binding_month_minor: int | None = None
+    owner_month_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The parts of a rule that a decision changes."""
+
+    next_index: int
+    next_run_at: datetime | None
+    skip_index: int | None
+    is_armed: bool
+    episode: int
+    expiry_fired_for: date | None
+    wake_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a decision depends on. Instants are aware; amounts are minor units."""
+
+    at: datetime
+    timezone: str
+    standing: Standing
+    schedule: Schedule | None
+    grace: timedelta
+    face_minor: int
+    caps: Caps
+    spent: Spent
+    sells: tuple[int, ...]  # denominations, ascending; empty: any amount within the bounds
+    min_amount_minor: int
+    max_amount_minor: int
+    max_balance_minor: int | None = None
+    threshold_minor: int | None = None
+    target_minor: int | None = None
+    is_to_target: bool = False
+    balance_minor: int | None = None
+    reserved_minor: int = 0
+    observed_at: datetime | None = None
+    max_reading_age: timedelta = timedelta(days=1)
+    in_flight_minor: int = 0  # credit on its way or landed since the reading, unknown included
+    valid_until: datetime | None = None
+    expiry_days_before: int | None = None
+    cooldown_until: datetime | None = None
+    has_open_recharge: bool = False
+    paused_until: datetime | None = None
+    pause_reason: str = ""  # the system's pause; empty: none
+    line_problem: str = ""  # "line_not_active" or "sim_changed"
+    binding_problem: str = ""  # "binding_missing", "binding_not_active", "binding_paused", …
+    is_notice_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One entry of "why, why not": once per occurrence and code."""
+
+    trigger: str
+    period_key: str
+    code: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A recharge to open."""
+
+    trigger: str
+    period_key: str
+    face_minor: int
+    due_at: datetime
+    expires_at: datetime
+    falls_short: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from the facts."""
+
+    opening: Opening | None
+    reasons: tuple[Reason, ...]
+    standing: Standing
+    pause: str = ""  # stop the rule and ask its owner
+    wants_reading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """One trigger that fired."""
+
+    trigger: Trigger
+    period_key: str
+    due_at: datetime
+
+
+def effective_minor(facts: Facts) -> int | None:
+    """Reported, less reserved, plus credit in flight (rule 8). None: never reported."""
+    if facts.balance_minor is None:
+        return None
+    return facts.balance_minor - facts.reserved_minor + facts.in_flight_minor
+
+
+def decide(facts: Facts) -> Verdict:
+    """One recharge or none, with every reason. Pure: the same facts give the same verdict."""
+    if facts.line_problem:
+        return _stop(facts, facts.line_problem)
+    scheduled, missed, standing = _schedule_due(facts)
+    facts = replace(facts, standing=standing)
+    reasons = list(missed)
+    if scheduled and standing.skip_index is not None:
+        skipped = _index_of(scheduled.period_key) == standing.skip_index
+        if skipped:
+            reasons.append(_reason(facts, scheduled, "skipped_by_owner"))
+            facts = replace(facts, standing=replace(standing, skip_index=None))
+            scheduled = None
+    low, wants_reading, low_reason = _low_due(facts)
+    reasons += low_reason
+    due = [one for one in (scheduled, low, _expiry_due(facts)) if one]
+    if not due:
+        return _rest(facts, reasons, wants_reading=wants_reading)
+    return _weigh(facts, due, reasons, wants_reading=wants_reading)
+
+
+# --- which triggers are due ---------------------------------------------------------------------
+
+
+def _index_of(period_key: str) -> int:
+    return int(period_key.split(":", 1)[0])
+
+
+def _schedule_due(facts: Facts) -> tuple[_Due | None, list[Reason], Standing]:
+    """The scheduled occurrence that may run now; the ones slept through are missed (rule 4)."""
+    standing = facts.standing
+    if facts.schedule is None or standing.next_run_at is None or standing.next_run_at > facts.at:
+        return None, [], standing
+    found = calendar.due_and_next(
+        facts.schedule, index=standing.next_index, at=facts.at, grace=facts.grace
+    )
+    following = calendar.occurrence(facts.schedule, found.next_index)
+    moved = replace(standing, next_index=found.next_index, next_run_at=following.due_at)
+    missed = [_missed(facts, one) for one in found.missed if one.index != standing.skip_index]
+    if found.run is None:
+        return None, missed, moved
+    run = _Due(Trigger.SCHEDULE, found.run.period_key, found.run.due_at)
+    return run, missed, moved
+
+
+def _missed(facts: Facts, one: Occurrence) -> Reason:
+    due = _Due(Trigger.SCHEDULE, one.period_key, one.due_at)
+    return _reason(facts, due, "missed", at=one.due_at.isoformat())
+
+
+def _low_due(facts: Facts) -> tuple[_Due | None, bool, list[Reason]]:
+    """Level with a latch (rule 7), on a figure young enough to trust (rule 10)."""
+    effective = effective_minor(facts)
+    if facts.threshold_minor is None or not facts.standing.is_armed:
+        return None, False, []
+    low = _Due(Trigger.LOW_BALANCE, f"e{facts.standing.episode}", facts.at)
+    if effective is None:
+        return None, True, []
+    if effective >= facts.threshold_minor:
+        return None, False, []
+    assert facts.observed_at is not None  # noqa: S101 - a balance always comes with its time
+    if facts.at - facts.observed_at > facts.max_reading_age:
+        return None, True, [_reason(facts, low, "reading_stale")]
+    return low, False, []
+
+
+def _expiry_due(facts: Facts) -> _Due | None:
+    """Once for each validity, `expiry_days_before` days ahead of its end."""
+    if facts.expiry_days_before is None or facts.valid_until is None:
+        return None
+    ends_on = expiry_date(facts.valid_until, facts.timezone)
+    fires_at = facts.valid_until - timedelta(days=facts.expiry_days_before)
+    if facts.standing.expiry_fired_for == ends_on or facts.at < fires_at:
+        return None
+    return _Due(Trigger.EXPIRY, ends_on.isoformat(), fires_at)
+
+
+def expiry_date(valid_until: datetime, timezone: str) -> date:
+    """The line's local date on which its validity ends: the identity of an expiry."""
+    return valid_until.astimezone(ZoneInfo(timezone)).date()
+
+
+def expiry_wake(
+    *, valid_until: datetime, days_before: int, fired_for: date | None, timezone: str
+) -> datetime | None:
+    """When a validity's end calls for a recharge; None: it was dealt with already."""
+    if fired_for == expiry_date(valid_until, timezone):
+        return None
+    return valid_until - timedelta(days=days_before)
+
+
+# --- what stands in the way ---------------------------------------------------------------------
+
+
+def _weigh(
+    facts: Facts, due: list[_Due], reasons: list[Reason], *, wants_reading: bool
+) -> Verdict:
+    """Defer, refuse or charge what is due."""
+    if facts.has_open_recharge:
+        return _defer(facts, due, reasons, "open_recharge", until=facts.at + RECHECK)
+    if facts.pause_reason or (facts.paused_until and facts.paused_until > facts.at):
+        code = "paused_by_system" if facts.pause_reason else "paused_by_owner"
+        return _refuse(facts, due, reasons, code, low_wakes=facts.paused_until)
+    if facts.binding_problem:
+        return _refuse(facts, due, reasons, facts.binding_problem, low_wakes=None)
+    if facts.cooldown_until and facts.cooldown_until > facts.at:
+        return _defer(facts, due, reasons, "cooling_down", until=facts.cooldown_until)
+    if facts.is_notice_missing and due[0].trigger is Trigger.SCHEDULE:
+        reasons = [*reasons, _reason(facts, due[0], "notice_not_sent")]
+        due = due[1:]
+        if not due:
+            return _rest(facts, reasons, wants_reading=wants_reading)
+    return _charge(facts, due, reasons)
+
+
+def _charge(facts: Facts, due: list[_Due], reasons: list[Reason]) -> Verdict:
+    amount_minor, falls_short = _amount(facts, due)
+    blocked = _cap(facts, amount_minor)
+    if blocked:
+        code, low_wakes, figures = blocked
+        return _refuse(facts, due, reasons, code, low_wakes=low_wakes, **figures)
+    first = due[0]
+    opening = Opening(
+        trigger=first.trigger.value,
+        period_key=first.period_key,
+        face_minor=amount_minor,
+        due_at=first.due_at,
+        expires_at=max(first.due_at, facts.at) + facts.grace,
+        falls_short=falls_short,
+    )
+    told = [_reason(facts, first, "charge", face_minor=amount_minor)]
+    told += [_reason(facts, one, "merged", other_trigger=first.trigger.value) for one in due[1:]]
+    return Verdict(opening, (*reasons, *told), _consumed(facts, due, with_low=True))
+
+
+def _amount(facts: Facts, due: list[_Due]) -> tuple[int, bool]:
+    """One recharge closes the gap (rule 9). Second: even the largest allowed falls short."""
+    effective = effective_minor(facts)
+    wanted = facts.face_minor
+    is_low = any(one.trigger is Trigger.LOW_BALANCE for one in due)
+    if is_low and facts.threshold_minor is not None and effective is not None:
+        if facts.is_to_target and facts.target_minor is not None:
+            gap = facts.target_minor - effective
+            wanted = gap if due[0].trigger is Trigger.LOW_BALANCE else max(wanted, gap)
+        wanted = max(wanted, facts.threshold_minor - effective + 1)
+    most = _most(facts, effective)
+    fitting = [amount for amount in _sold(facts, wanted) if wanted <= amount <= most]
+    if fitting:
+        return fitting[0], False
+    below = [amount for amount in _sold(facts, most) if amount <= most]
+    return (below[-1] if below else facts.face_minor), is_low
+
+
+def _most(facts: Facts, effective: int | None) -> int:
+    """The largest single amount the caps and the carrier's largest balance leave room for."""
+    limits = [facts.caps.charge_minor, facts.caps.line_month_minor - facts.spent.line_month_minor]
+    if facts.caps.binding_month_minor is not None:
+        limits.append(facts.caps.binding_month_minor - facts.spent.binding_month_minor)
+    if facts.caps.owner_month_minor is not None:
+        limits.append(facts.caps.owner_month_minor - facts.spent.owner_month_minor)
+    if facts.max_balance_minor is not None and effective is not None:
+        limits.append(facts.max_balance_minor - effective)
+    return min(limits)
+
+
+def _sold(facts: Facts, wanted: int) -> tuple[int, ...]:
+    """Amounts the carrier sells; where it sells any, the one wanted, inside its bounds."""
+    if facts.sells:
+        return facts.sells
+    return (min(max(wanted, facts.min_amount_minor), facts.max_amount_minor),)
+
+
+def _cap(
+    facts: Facts, amount_minor: int
+) -> tuple[str, datetime | None, dict[str, Any]] | None:
+    """The first cap this amount would break, when a low balance may try again, and figures."""
+    caps, spent = facts.caps, facts.spent
+    day, month = _next_day(facts), _next_month(facts)
+    if amount_minor > caps.charge_minor:
+        return "cap_charge", None, {"cap_minor": caps.charge_minor, "face_minor": amount_minor}
+    if spent.day_count + 1 > caps.day_count:
+        return "cap_day", day, {"cap_count": caps.day_count, "spent_count": spent.day_count}
+    months = (
+        ("cap_month", caps.line_month_minor, spent.line_month_minor),
+        ("cap_binding_month", caps.binding_month_minor, spent.binding_month_minor),
+        ("cap_owner_month", caps.owner_month_minor, spent.owner_month_minor),
+    )
+    for code, cap_minor, spent_minor in months:
+        if cap_minor is not None and spent_minor + amount_minor > cap_minor:
+            figures = {"cap_minor": cap_minor, "spent_minor": spent_minor}
+            return code, month, figures | {"face_minor": amount_minor}
+    effective = effective_minor(facts)
+    if facts.max_balance_minor is not None and effective is not None:
+        if effective + amount_minor > facts.max_balance_minor:
+            return "max_balance", day, {"cap_minor": facts.max_balance_minor}
+    return None
+
+
+def _next_day(facts: Facts) -> datetime:
+    day = calendar.day_key(facts.at, facts.timezone) + timedelta(days=1)
+    return calendar.local_instant(day=day, at_time=datetime.min.time(), timezone=facts.timezone)
+
+
+def _next_month(facts: Facts) -> datetime:
+    month = calendar.month_key(facts.at, facts.timezone)
+    following = (month + timedelta(days=32)).replace(day=1)
+    return calendar.local_instant(
+        day=following, at_time=datetime.min.time(), timezone=facts.timezone
+    )
+
+
+# --- how the rule stands afterwards -------------------------------------------------------------
+
+
+def _consumed(facts: Facts, due: Iterable[_Due], *, with_low: bool) -> Standing:
+    """Each trigger that was dealt with is dealt with once: an occurrence runs at most once."""
+    standing = facts.standing
+    for one in due:
+        if one.trigger is Trigger.EXPIRY:
+            ended = date.fromisoformat(one.period_key)
+            standing = replace(standing, expiry_fired_for=ended)
+        if one.trigger is Trigger.LOW_BALANCE and with_low:
+            standing = replace(standing, is_armed=False)
+    return replace(standing, wake_at=_wake(facts, standing))
+
+
+def _wake(facts: Facts, standing: Standing, *, low_wakes: datetime | None = None) -> datetime | None:
+    """The next instant at which this rule could have something to do by itself."""
+    wakes = [standing.next_run_at, low_wakes]
+    if facts.expiry_days_before is not None and facts.valid_until is not None:
+        wakes.append(
+            expiry_wake(
+                valid_until=facts.valid_until,
+                days_before=facts.expiry_days_before,
+                fired_for=standing.expiry_fired_for,
+                timezone=facts.timezone,
+            )
+        )
+    ahead = [one for one in wakes if one is not None]
+    return min(ahead) if ahead else None
+
+
+def _rest(facts: Facts, reasons: list[Reason], *, wants_reading: bool) -> Verdict:
+    standing = replace(facts.standing, wake_at=_wake(facts, facts.standing))
+    return Verdict(None, tuple(reasons), standing, wants_reading=wants_reading)
+
+
+def _stop(facts: Facts, code: str) -> Verdict:
+    """The line is not what was agreed on: stop, and ask its owner (rule 23)."""
+    key = calendar.day_key(facts.at, facts.timezone).isoformat()
+    reason = _reason(facts, _Due(Trigger.SCHEDULE, key, facts.at), code)
+    return Verdict(None, (reason,), replace(facts.standing, wake_at=None), pause=code)
+
+
+def _defer(
+    facts: Facts, due: list[_Due], reasons: list[Reason], code: str, *, until: datetime
+) -> Verdict:
+    """Not now, but kept: the stored wake-up is when (rule 11). A schedule stays due."""
+    told = [_reason(facts, one, code, until=until.isoformat()) for one in due]
+    standing = facts.standing
+    for one in due:
+        if one.trigger is Trigger.SCHEDULE:
+            standing = replace(
+                standing, next_index=_index_of(one.period_key), next_run_at=one.due_at
+            )
+    return Verdict(None, (*reasons, *told), replace(standing, wake_at=until))
+
+
+def _refuse(
+    facts: Facts,
+    due: list[_Due],
+    reasons: list[Reason],
+    code: str,
+    *,
+    low_wakes: datetime | None,
+    **figures: Any,
+) -> Verdict:
+    """Schedules and expiries are spent, and told; a low balance stays armed for a better day."""
+    told = [_reason(facts, one, code, **figures) for one in due]
+    standing = _consumed(facts, due, with_low=False)
+    is_low = any(one.trigger is Trigger.LOW_BALANCE for one in due)
+    wake_at = _wake(facts, standing, low_wakes=low_wakes if is_low else None)
+    return Verdict(None, (*reasons, *told), replace(standing, wake_at=wake_at))
+
+
+def _reason(facts: Facts, due: _Due, code: str, **more: Any) -> Reason:
+    """The figures a reader needs to follow the decision, frozen with it."""
+    figures: dict[str, Any] = {
+        "balance_minor": facts.balance_minor,
+        "effective_minor": effective_minor(facts),
+        "threshold_minor": facts.threshold_minor,
+        "face_minor": facts.face_minor,
+        "observed_at": facts.observed_at.isoformat() if facts.observed_at else None,
+    }
+    kept = {key: value for key, value in (figures | more).items() if value is not None}
+    return Reason(due.trigger.value, due.period_key, code, kept)

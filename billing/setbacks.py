@@ -1,0 +1,354 @@
+"""Everything but a clean success: what each answer means for one recharge, a row at a time.
+
+Three rules hold throughout. Unknown is never failure: no new reference, no other rail, no refund
+while it lasts. A decline is a definite answer and nothing else. And what no rule covers goes to a
+person, with the evidence, and stays as it is.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from billing import bindings, claims, declines, evidence, ladders, notices, recharges, rowsets
+from billing.gateways.base import (
+    ActionRequired,
+    Answer,
+    Capabilities,
+    Closed,
+    NotFound,
+    Pending,
+    Refused,
+    Succeeded,
+    Unknown,
+)
+from billing.models import Binding, NoticeKind, PaymentAttempt, Recharge
+from billing.recharges import LostRace, Move
+from billing.states import AttemptState, DeclineClass, RechargeState
+
+log = logging.getLogger(__name__)
+
+S = RechargeState
+PAYING_STATES = (
+    S.CHARGING.value,
+    S.PAYMENT_PENDING.value,
+    S.PAYMENT_UNKNOWN.value,
+    S.ACTION_REQUIRED.value,
+)
+CONFIG_RETRY = timedelta(minutes=10)
+ACTION_RECHECK = timedelta(minutes=10)
+ACTION_EXPIRES = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a batch knows besides its rows: read once, handed to each."""
+
+    codes: declines.Table
+    capabilities: Mapping[str, Capabilities]
+
+
+def payment(*, row: Any, answer: Answer, at: datetime, context: Context) -> None:
+    """Commit the evidence and what follows from an answer about a payment. Fenced; never raises
+    for a lost race, since whoever won it knows more."""
+    try:
+        with transaction.atomic():
+            evidence.record_rail_calls([(row.rail, answer)], at=at)
+            if row.state in PAYING_STATES:
+                _HANDLERS[type(answer.outcome)](row, answer.outcome, at, context)
+            else:
+                _contradiction(row, answer.outcome, at=at)
+    except LostRace:
+        log.info("recharge %s was settled by another worker", row.id)
+    except rowsets.POISON:
+        log.exception("answer about recharge %s cannot be recorded", row.id)
+
+
+def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
+    """Asked about a recharge at rest, because someone spoke of it: money after its end is alarming."""
+    ended_unpaid = row.state in (S.FAILED.value, S.CANCELED.value, S.MISSED.value)
+    attention = "late_payment" if ended_unpaid and isinstance(outcome, Succeeded) else row.attention
+    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
+
+
+# --- one handler an outcome ---------------------------------------------------------------------
+
+
+def _succeeded(row: Any, outcome: Succeeded, at: datetime, context: Context) -> None:
+    """Money moved, but not what was asked for: nobody but a person settles that."""
+    del outcome, context
+    move = _move(row, S.REVIEW, "amount_differs", None, attention="amount_differs")
+    if row.state == S.ACTION_REQUIRED.value:
+        move = _move(row, S.PAYMENT_UNKNOWN, "amount_differs", None, attention="amount_differs")
+    recharges.move_one(move, at=at)
+    _mark(row, AttemptState.UNKNOWN)
+
+
+def _pending(row: Any, outcome: Pending, at: datetime, context: Context) -> None:
+    del context
+    act_at = outcome.ask_again_at or ladders.next_pending_at(queries=row.queries, at=at)
+    if row.state in (S.PAYMENT_PENDING.value, S.ACTION_REQUIRED.value):
+        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
+    else:
+        recharges.move_one(_move(row, S.PAYMENT_PENDING, "pending", act_at), at=at)
+    _mark(row, AttemptState.PENDING, provider_ref=outcome.provider_ref)
+
+
+def _unknown(row: Any, outcome: Unknown, at: datetime, context: Context) -> None:
+    del outcome, context
+    _not_known(row, "no_answer", at=at)
+
+
+def _not_known(row: Any, because: str, *, at: datetime, soon: bool = False) -> None:
+    """Into, or further up, the query ladder; at its end a person, and the row stays unknown."""
+    _mark(row, AttemptState.UNKNOWN)
+    queries = row.queries if row.state == S.PAYMENT_UNKNOWN.value else 0
+    act_at = at if soon and not queries else ladders.next_query_at(queries=queries, at=at)
+    attention = "payment_unknown" if act_at is None else row.attention
+    if row.state == S.PAYMENT_UNKNOWN.value:
+        recharges.stay(
+            recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
+        )
+        return
+    recharges.move_one(_move(row, S.PAYMENT_UNKNOWN, because, act_at), at=at)
+    _tell(row, NoticeKind.CONFIRMING, because, at=at)
+
+
+def _not_found(row: Any, outcome: NotFound, at: datetime, context: Context) -> None:
+    """Never happened, once the grace is over: the *same* reference may go again (rule 15)."""
+    del outcome
+    rail = context.capabilities[row.rail]
+    sent_at = row.attempt_created_at
+    if row.unknown_since is not None:
+        sent_at = max(sent_at, row.unknown_since)
+    if at - sent_at < rail.not_found_grace:
+        _wait_out_grace(row, until=sent_at + rail.not_found_grace, at=at)
+    elif rail.reference_lifetime and at - row.attempt_created_at > rail.reference_lifetime:
+        _needs_person(row, "payment_unknown", at=at)  # the key may charge anew: never blindly
+    elif row.state == S.ACTION_REQUIRED.value:
+        _close(row, S.FAILED, "confirmed_not_taken", at=at)
+    else:
+        recharges.move_one(_move(row, S.DUE, "confirmed_not_taken", at), at=at)
+        _mark(row, AttemptState.INTENDED)
+
+
+def _wait_out_grace(row: Any, *, until: datetime, at: datetime) -> None:
+    if row.state == S.CHARGING.value:
+        recharges.move_one(_move(row, S.PAYMENT_UNKNOWN, "no_answer", until), at=at)
+        _mark(row, AttemptState.UNKNOWN)
+    else:
+        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=until, attention="", at=at)
+
+
+def _needs_person(row: Any, attention: str, *, at: datetime) -> None:
+    if row.state == S.PAYMENT_UNKNOWN.value:
+        recharges.stay(
+            recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at
+        )
+    else:
+        recharges.move_one(
+            _move(row, S.PAYMENT_UNKNOWN, "no_answer", None, attention=attention), at=at
+        )
+    _mark(row, AttemptState.UNKNOWN)
+
+
+def _action_required(row: Any, outcome: ActionRequired, at: datetime, context: Context) -> None:
+    del context
+    if row.state == S.ACTION_REQUIRED.value:
+        _recheck_action(row, at=at)
+        return
+    recharges.move_one(
+        _move(row, S.ACTION_REQUIRED, "needs_confirmation", at + ACTION_RECHECK), at=at
+    )
+    Recharge.objects.filter(pk=row.id).update(action_url=outcome.url)
+    _mark(row, AttemptState.PENDING, provider_ref=outcome.provider_ref)
+    _tell(row, NoticeKind.ACTION_REQUIRED, "needs_confirmation", at=at)
+
+
+def _recheck_action(row: Any, *, at: datetime) -> None:
+    """Nobody waits for ever for a confirmation; past a day a person closes it at the rail."""
+    is_over = at - row.attempt_created_at > ACTION_EXPIRES
+    recharges.stay(
+        recharge_id=row.id,
+        fence=row.fence,
+        act_at=None if is_over else at + ACTION_RECHECK,
+        attention="action_expired" if is_over else "",
+        at=at,
+    )
+
+
+def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None:
+    """A definite no: what its code means is data, and an unlisted code means *ask*."""
+    meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
+    if meaning in (DeclineClass.UNKNOWN, DeclineClass.DONE):
+        PaymentAttempt.objects.filter(reference=row.payment_ref).update(
+            code=outcome.code[:80]
+        )
+        _not_known(row, "no_answer", at=at, soon=meaning == DeclineClass.DONE)
+    elif meaning == DeclineClass.PENDING:
+        _pending(row, Pending(), at, context)
+    elif meaning == DeclineClass.CONFIG:
+        _misconfigured(row, outcome, at=at)
+    else:
+        _declined(row, outcome.code, meaning, at=at, context=context)
+
+
+def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
+    """The rail gave the order up without an effect. Its code, where it gives one, says why."""
+    meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
+    is_hard = meaning in (DeclineClass.HARD, DeclineClass.AUTH)
+    _declined(
+        row, outcome.code, DeclineClass.HARD if is_hard else DeclineClass.SOFT, at=at,
+        context=context,
+    )
+
+
+def _misconfigured(row: Any, outcome: Refused, *, at: datetime) -> None:
+    """Our own fault, not the payer's: nothing was taken, an operator is told, and it waits."""
+    PaymentAttempt.objects.filter(reference=row.payment_ref).update(code=outcome.code[:80])
+    if row.state in (S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value, S.ACTION_REQUIRED.value):
+        # The *query* was refused: that says nothing about the charge.
+        recharges.stay(
+            recharge_id=row.id, fence=row.fence, act_at=at + CONFIG_RETRY, attention="config", at=at
+        )
+    elif at > row.expires_at:
+        recharges.move_one(_move(row, S.REVIEW, "config", None, attention="config"), at=at)
+    else:
+        again = _move(row, S.DUE, "config", at + CONFIG_RETRY, attention="config")
+        recharges.move_one(again, at=at)
+
+
+def _declined(
+    row: Any, code: str, meaning: DeclineClass, *, at: datetime, context: Context
+) -> None:
+    """Soft: the frozen ladder. Hard, or its end: the fallback tool, or the end of it."""
+    del context
+    _mark(row, AttemptState.DECLINED, code=code, decline_class=meaning, at=at)
+    bindings.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
+    step = row.declines
+    if meaning == DeclineClass.SOFT and step < len(row.ladder_s):
+        retry_at = at + timedelta(seconds=row.ladder_s[step])
+        recharges.move_one(
+            _move(row, S.DECLINED, "soft_decline", retry_at, new_declines=1), at=at
+        )
+        _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, until=retry_at.isoformat())
+    elif _use_fallback(row, at=at):
+        return
+    else:
+        because = "retries_exhausted" if meaning == DeclineClass.SOFT else "hard_decline"
+        _end(row, because, at=at)
+
+
+def _use_fallback(row: Any, *, at: datetime) -> bool:
+    """The second tool the owner consented to, once, after a definite decline (rule 18)."""
+    if row.fallback_binding_id is None or row.fallback_binding_id == row.binding_id:
+        return False
+    second = Binding.objects.get(pk=row.fallback_binding_id)
+    if not second.is_usable:
+        return False
+    recharges.move_one(_move(row, S.DECLINED, "fallback", at, new_declines=1), at=at)
+    Recharge.objects.filter(pk=row.id).update(
+        binding=second, rail=second.rail_id, fallback_binding=None
+    )
+    return True
+
+
+def _close(row: Any, target: S, because: str, *, at: datetime) -> None:
+    _mark(row, AttemptState.CLOSED, at=at)
+    _end(row, because, at=at, target=target)
+
+
+def _end(row: Any, because: str, *, at: datetime, target: S = S.FAILED) -> None:
+    recharge = Recharge.objects.get(pk=row.id)
+    recharge.state = row.state
+    recharges.end_unpaid(
+        recharge=recharge, target=target, because=because, at=at, fence=row.fence
+    )
+    _tell(row, NoticeKind.NOT_RECHARGED, because, at=at)
+
+
+_HANDLERS: Mapping[type, Any] = {
+    Succeeded: _succeeded,
+    Pending: _pending,
+    Unknown: _unknown,
+    NotFound: _not_found,
+    ActionRequired: _action_required,
+    Refused: _refused,
+    Closed: _closed,
+}
+
+
+# --- small parts --------------------------------------------------------------------------------
+
+
+def _move(row: Any, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
+    return Move(row.id, row.state, target.value, because, act_at, fence=row.fence, **more)
+
+
+def _mark(
+    row: Any,
+    state: AttemptState,
+    *,
+    provider_ref: str = "",
+    code: str = "",
+    decline_class: str = "",
+    at: datetime | None = None,
+) -> None:
+    """Set the attempt's own state. A settled one is never unsettled."""
+    changes: dict[str, Any] = {"state": state, "settled_at": at}
+    if provider_ref:
+        changes["provider_ref"] = provider_ref[:64]
+    if code:
+        changes |= {"code": code[:80], "decline_class": decline_class}
+    PaymentAttempt.objects.filter(reference=row.payment_ref, settled_at__isnull=True).update(
+        **changes
+    )
+
+
+def _tell(row: Any, kind: NoticeKind, code: str, *, at: datetime, **more: Any) -> None:
+    facts = {
+        "code": code,
+        "face_minor": row.face_minor,
+        "price_minor": row.price_minor,
+        "currency": row.currency,
+        "rail": row.rail,
+    }
+    notices.tell(
+        owner_id=row.owner_id,
+        kind=kind,
+        occurrence_key=f"{row.ref}:{code}",
+        line_id=row.line_id,
+        recharge_id=row.id,
+        facts=facts | more,
+        channels=row.channels or ["inbox", "email"],
+        at=at,
+    )
+
+
+def ended(row: Any, move: Move, *, at: datetime) -> None:
+    """A recharge that never reached its rail: canceled or missed before any call. Fenced."""
+    try:
+        with transaction.atomic():
+            _drop_unsent(row, at=at)
+            recharge = Recharge.objects.get(pk=row.id)
+            recharge.state = row.state
+            recharges.end_unpaid(
+                recharge=recharge,
+                target=S(move.target),
+                because=move.because,
+                at=at,
+                fence=row.fence,
+            )
+            kind = NoticeKind.MISSED if move.target == S.MISSED else NoticeKind.NOT_RECHARGED
+            _tell(row, kind, move.because, at=at)
+    except LostRace:
+        log.info("recharge %s was settled by another worker", row.id)
+
+
+def _drop_unsent(row: Any, *, at: datetime) -> None:
+    """The rail has confirmed that it never heard of this reference; it is spent all the same."""
+    if claims.is_live_attempt(row):
+        _mark(row, AttemptState.CLOSED, at=at)

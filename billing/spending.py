@@ -1,0 +1,144 @@
+"""What counts against caps: everything opened that may yet take money, or has (rule 25).
+
+A refund does not free the month's cap, and a recharge that ended unpaid does not count.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+
+from django.db.models import Sum
+
+from billing import rowsets
+from billing.calendar import day_key, month_key
+from billing.models import Binding, Recharge, Rule, SpendingCap
+from billing.rules import Spent
+from billing.states import UNPAID_END_STATES
+from lines.models import Line
+
+
+class CapReached(Exception):
+    """A cap leaves no room. `code` is the reason's code; amounts are minor units."""
+
+    def __init__(self, code: str, cap_minor: int, spent_minor: int) -> None:
+        super().__init__(code)
+        self.code = code
+        self.cap_minor = cap_minor
+        self.spent_minor = spent_minor
+
+
+def lock_shared_caps(*, binding_ids: Iterable[int], owner_ids: Iterable[int]) -> None:
+    """Lock the caps that several lines share, in one order, so that counting them is safe.
+
+    A line's own cap needs no more than the lock on its rule, which the caller holds.
+    """
+    rowsets.run(
+        "SELECT id FROM billing_binding WHERE id = ANY(%s) AND max_per_month_minor IS NOT NULL "
+        "ORDER BY id FOR UPDATE",
+        [sorted(set(binding_ids))],
+    )
+    rowsets.run(
+        "SELECT id FROM billing_spendingcap WHERE owner_id = ANY(%s) ORDER BY id FOR UPDATE",
+        [sorted(set(owner_ids))],
+    )
+
+
+class Tally:
+    """Sums for a batch, kept current as the batch itself opens recharges."""
+
+    def __init__(self) -> None:
+        self.day: dict[tuple[int, date], int] = defaultdict(int)
+        self.line: dict[tuple[int, date], int] = defaultdict(int)
+        self.binding: dict[tuple[int, date], int] = defaultdict(int)
+        self.owner: dict[tuple[int, date], int] = defaultdict(int)
+
+    def spent(self, *, line: int, binding: int, owner: int, day: date, month: date) -> Spent:
+        return Spent(
+            day_count=self.day[line, day],
+            line_month_minor=self.line[line, month],
+            binding_month_minor=self.binding[binding, month],
+            owner_month_minor=self.owner[owner, month],
+        )
+
+    def add(
+        self, *, line: int, binding: int, owner: int, day: date, month: date, minor: int
+    ) -> None:
+        self.day[line, day] += 1
+        self.line[line, month] += minor
+        self.binding[binding, month] += minor
+        self.owner[owner, month] += minor
+
+
+_LINES = """
+SELECT line_id, cap_day, cap_month, count(*), sum(price_minor) FROM billing_recharge
+WHERE line_id = ANY(%s) AND cap_month = ANY(%s) AND state <> ALL(%s)
+GROUP BY line_id, cap_day, cap_month"""
+_SHARED = """
+SELECT {column}, cap_month, sum(price_minor) FROM billing_recharge
+WHERE {column} = ANY(%s) AND cap_month = ANY(%s) AND state <> ALL(%s)
+GROUP BY {column}, cap_month"""
+_UNPAID = [state.value for state in UNPAID_END_STATES]
+
+
+def tally(
+    *,
+    line_ids: Sequence[int],
+    capped_binding_ids: Sequence[int],
+    capped_owner_ids: Sequence[int],
+    months: Sequence[date],
+) -> Tally:
+    """Count what is spent by lines, and by those bindings and owners that have a cap at all."""
+    sums = Tally()
+    for line, day, month, count, minor in rowsets.run(_LINES, [line_ids, months, _UNPAID]):
+        sums.day[line, day] += count
+        sums.line[line, month] += int(minor)
+    shared = (
+        ("binding_id", capped_binding_ids, sums.binding),
+        ("owner_id", capped_owner_ids, sums.owner),
+    )
+    for column, ids, into in shared:
+        if ids:
+            query = _SHARED.format(column=column)
+            for key, month, minor in rowsets.run(query, [ids, months, _UNPAID]):
+                into[key, month] += int(minor)
+    return sums
+
+
+def spent_minor(*, at: datetime, timezone: str, **by: object) -> int:
+    """This local month's total for a line, binding or owner, in minor units."""
+    counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
+    month = counted.filter(cap_month=month_key(at, timezone), **by)
+    return int(month.aggregate(total=Sum("price_minor"))["total"] or 0)
+
+
+def check_caps(*, line: Line, binding: Binding, amount_minor: int, at: datetime) -> None:
+    """Raises CapReached where one recharge by hand of `amount_minor` would break a cap.
+
+    Call with the line (and its rule) locked; this locks the shared caps.
+    """
+    lock_shared_caps(binding_ids=[binding.pk], owner_ids=[line.owner_id])
+    rule = Rule.objects.filter(line=line, is_on=True).first()
+    owner_cap = SpendingCap.objects.filter(owner=line.owner_id).first()
+    fresh = Binding.objects.get(pk=binding.pk)
+    caps: tuple[tuple[str, int | None, dict[str, object]], ...] = (
+        ("cap_month", rule.max_per_month_minor if rule else None, {"line": line}),
+        ("cap_binding_month", fresh.max_per_month_minor, {"binding": binding}),
+        (
+            "cap_owner_month",
+            owner_cap.max_per_month_minor if owner_cap else None,
+            {"owner": line.owner_id},
+        ),
+    )
+    for code, cap_minor, by in caps:
+        spent = spent_minor(at=at, timezone=line.timezone, **by) if cap_minor is not None else 0
+        if cap_minor is not None and spent + amount_minor > cap_minor:
+            raise CapReached(code, cap_minor, spent)
+    if rule:
+        _check_day(rule=rule, line=line, at=at)
+
+
+def _check_day(*, rule: Rule, line: Line, at: datetime) -> None:
+    counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
+    today = counted.filter(line=line, cap_day=day_key(at, line.timezone)).count()
+    if today + 1 > rule.max_per_day_count:
+        raise CapReached("cap_day", rule.max_per_day_count, today)

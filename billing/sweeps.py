@@ -1,0 +1,118 @@
+"""Sweeps: whatever is due is found by looking, whether or not the queue remembered.
+
+Each is bounded, may run anywhere and any number of times at once, and survives a row it cannot
+read. The queue, the schedule, cron and the supervisor all call the same two functions.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from billing import bindings, calls, evidence, executor, inbox, intake, notices, rowsets
+from billing.executor import Outside
+from billing.intake import Reading
+from lines import lifecycle
+from lines.carriers.base import Balance, BalanceAnswer, LineAddress
+from lines.models import Line, LineStatus
+
+log = logging.getLogger(__name__)
+
+LIMIT = 200
+POLL_EVERY = timedelta(hours=6)
+POLL_RETRY = timedelta(minutes=10)
+_STATUSES = {
+    "active": LineStatus.ACTIVE,
+    "suspended": LineStatus.SUSPENDED,
+    "expired": LineStatus.EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How much there was to do."""
+
+    money: int = 0
+    messages: int = 0
+    balances: int = 0
+    bindings: int = 0
+    notices: int = 0
+
+
+def money(*, clock: Callable[[], datetime], outside: Outside, budget_s: float) -> Found:
+    """Notifications first, since they say where to look; then everything that is due."""
+    messages = inbox.process(at=clock(), limit=LIMIT)
+    progress = executor.run(clock=clock, outside=outside, budget_s=budget_s)
+    return Found(money=progress.total, messages=messages)
+
+
+def slow(*, at: datetime, outside: Outside) -> Found:
+    """Balances, agreements and notices: everything that must never delay money."""
+    return Found(
+        balances=poll_balances(at=at, outside=outside),
+        bindings=bindings.poll_due(at=at, limit=LIMIT),
+        notices=notices.upcoming_sweep(at=at, limit=LIMIT) + notices.send_due(at=at, limit=LIMIT),
+    )
+
+
+_CLAIM_LINES = """
+WITH picked AS (
+  SELECT id FROM lines_line WHERE poll_at <= %s ORDER BY poll_at LIMIT %s FOR UPDATE SKIP LOCKED)
+UPDATE lines_line l SET poll_at = %s FROM picked WHERE l.id = picked.id RETURNING l.id"""
+
+
+def poll_balances(*, at: datetime, outside: Outside, limit: int = LIMIT) -> int:
+    """Ask carriers for balances that are due to be asked for. A carrier that does not answer is
+    asked again in ten minutes: the claim itself has moved the time on."""
+    with transaction.atomic():
+        ids = [row[0] for row in rowsets.run(_CLAIM_LINES, [at, limit, at + POLL_RETRY])]
+    lines = list(Line.objects.filter(pk__in=ids).select_related("carrier"))
+    adapters = {line.pk: outside.adapter_for(line.carrier) for line in lines}
+    answers = calls.concurrently(
+        lambda line: adapters[line.pk].balance(
+            address=LineAddress(msisdn=line.msisdn, iccid=line.iccid)
+        ),
+        lines,
+        threads=executor.THREADS,
+        deadline_s=executor.BATCH_DEADLINE_S,
+    )
+    for line, answer in zip(lines, answers, strict=True):
+        _apply(line, answer, at=at)
+    return len(lines)
+
+
+def _apply(line: Line, answer: Any, *, at: datetime) -> None:
+    """One line's answer; a poisoned one is logged and stops only itself."""
+    if not isinstance(answer, BalanceAnswer):
+        return
+    try:
+        with transaction.atomic():
+            evidence.record_calls(answer.exchanges, at=at)
+            if isinstance(answer.outcome, Balance):
+                _apply_balance(line, answer.outcome, at=at)
+    except (*rowsets.POISON, intake.FromTheFuture):
+        log.exception("balance of line %s cannot be applied", line.public_id)
+
+
+def _apply_balance(line: Line, balance: Balance, *, at: datetime) -> None:
+    if balance.currency != line.currency:
+        log.error("line %s is reported in another currency; not applied", line.public_id)
+        return
+    status = _STATUSES.get(balance.status)
+    if status is not None and line.is_live and status != line.status:
+        lifecycle.mark(line=line, status=status, at=at)
+    intake.push(
+        reading=Reading(
+            line_id=line.pk,
+            balance_minor=balance.balance_minor,
+            reserved_minor=balance.reserved_minor,
+            observed_at=balance.observed_at,
+            valid_until=balance.valid_until,
+            source="polled",
+        ),
+        at=at,
+    )
+    Line.objects.filter(pk=line.pk).update(poll_at=at + POLL_EVERY)

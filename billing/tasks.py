@@ -1,0 +1,37 @@
+"""Queue entry points: no arguments, one call. A task delivered twice finds nothing left to do."""
+
+from functools import partial
+
+from django.conf import settings
+from django.utils import timezone
+
+from billing import gateways, sweeps
+from billing.executor import Outside
+from lines import carriers
+
+# Well below the queue's timeout, which kills a task where it stands.
+MONEY_BUDGET_S = 20.0
+
+
+def outside() -> Outside:
+    """How this installation reaches its rails and carriers."""
+    return Outside(
+        gateways={rail: gateways.get(rail) for rail in gateways.available()},
+        adapter_for=carriers.adapter_for,
+        notify_url=partial(notify_url, public_url=settings.PUBLIC_URL),
+    )
+
+
+def notify_url(rail: str, *, public_url: str) -> str:
+    """Where a rail reports what became of a charge or an agreement."""
+    return f"{public_url}/hooks/{rail}/notify"
+
+
+def tick(**_later: object) -> None:
+    """Do what is due with money. `_later` lets a newer release add arguments."""
+    sweeps.money(clock=timezone.now, outside=outside(), budget_s=MONEY_BUDGET_S)
+
+
+def slow_tick(**_later: object) -> None:
+    """Do what is due with balances, agreements and notices."""
+    sweeps.slow(at=timezone.now(), outside=outside())
