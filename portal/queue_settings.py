@@ -49,6 +49,7 @@ def clusters(env: FileAwareEnv) -> tuple[dict[str, Any], tuple[str, str]]:
         "retry": smallest_retry_s(timeout_s=timeout_s, queue_limit=workers, workers=workers),
         # INFO writes three lines for every task, the supervisor's canaries too.
         "log_level": env.str("KEEPLINE_QUEUE_LOG_LEVEL", "WARNING"),
+        "cache": "queue",
         "label": "Queue",
     }
     slow = {

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from billing import schedules, sweeps, tasks
+from portal import heartbeats
 
 
 class Command(BaseCommand):
@@ -17,9 +18,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         outside = tasks.outside()
         mended = schedules.ensure()
-        found = sweeps.money(
-            clock=timezone.now, outside=outside, budget_s=tasks.MONEY_BUDGET_S
-        )
+        found = sweeps.money(clock=timezone.now, outside=outside, budget_s=tasks.MONEY_BUDGET_S)
+        heartbeats.mark(heartbeats.SWEEP)
         self.stdout.write(
             f"money {found.money}, notifications {found.messages}, schedules mended {mended}"
         )
