@@ -1,0 +1,232 @@
+"""What became of a recharge, and what a person must look at: `Recharge.reason` and `attention`.
+
+The two share some codes, and the words then serve both a subscriber and an operator.
+"""
+
+from django.utils.translation import gettext_lazy as _
+
+from billing.words.figures import Phrasing, Text
+
+
+def _told(title: Text, *sentences: Text) -> Phrasing:
+    return Phrasing(titles=(title,), parts=(sentences,))
+
+
+PROGRESS: dict[str, Phrasing] = {
+    "opened": _told(
+        _("Recharge started"),
+        _("A recharge of {face} has been started."),
+        _("The recharge has been started."),
+    ),
+    "announced": _told(
+        _("Announced"),
+        _("The charge of {price} through {rail} is announced and will be made on {at}."),
+        _("The charge is announced and will be made on {at}."),
+        _("The charge is announced, as this payment method requires, and will be made later."),
+    ),
+    "rail_deferred": _told(
+        _("Waiting for the payment method"),
+        _("Payment through {rail} is held back for maintenance. The charge waits, it is not lost."),
+        _("This way of paying is held back for maintenance. The charge waits, it is not lost."),
+    ),
+    "carrier_deferred": _told(
+        _("Waiting for the carrier"),
+        _("Credits at {carrier} are held back for maintenance. The credit waits, it is not lost."),
+        _("The carrier's credits are held back for maintenance. The credit waits, it is not lost."),
+    ),
+    "outside_hours": _told(
+        _("Waiting for the hours of payment"),
+        _("Charges are taken at certain hours only; this one will be made on {until}."),
+        _("Charges are taken at certain hours only; this one follows when they begin."),
+    ),
+    "sent": _told(
+        _("Charging"),
+        _("The charge of {price} has been sent to {rail}."),
+        _("The charge has been sent; the answer is awaited."),
+    ),
+    "pending": _told(
+        _("Payment pending"),
+        _("The charge of {price} through {rail} is accepted, and completes by {until}."),
+        _("The charge is accepted, and completes later; nothing is sent twice."),
+    ),
+    "no_answer": _told(
+        _("Confirming the payment"),
+        _("There is no answer about {price} yet. It is asked for again, and never charged twice."),
+        _("There is no answer about the payment yet. It is asked for, and never charged twice."),
+    ),
+    "confirmed_not_taken": _told(
+        _("Confirmed: nothing was taken"),
+        _("After asking again it is certain that {price} was not taken; it will be tried again."),
+        _("After asking again it is certain that nothing was taken; it will be tried again."),
+    ),
+    "paid": _told(
+        _("Paid"),
+        _("{price} has been paid; the credit of the line follows."),
+        _("The payment is complete; the credit of the line follows."),
+    ),
+    "accepted": _told(
+        _("Credit pending"),
+        _("{carrier} has accepted the credit of {face}; it arrives soon."),
+        _("The carrier has accepted the credit; it arrives soon."),
+    ),
+    "carrier_retry": _told(
+        _("Crediting again"),
+        _("The carrier could not credit {face} just now; it is tried again on {until}."),
+        _("The carrier could not credit the line just now; it is tried again."),
+    ),
+    "carrier_no_answer": _told(
+        _("Confirming the credit"),
+        _("The carrier has not answered about {face} yet. It is asked, and nothing is sent twice."),
+        _("The carrier has not answered about the credit. It is asked, and nothing is sent twice."),
+    ),
+    "confirmed_not_credited": _told(
+        _("Confirmed: not credited"),
+        _("After asking the carrier it is certain that {face} has not arrived; it is sent again."),
+        _("After asking the carrier it is certain that nothing has arrived; it is sent again."),
+    ),
+    "credited": _told(
+        _("Credited"),
+        _("{face} has arrived on the line."),
+        _("The credit has arrived on the line."),
+    ),
+}
+
+SETBACKS: dict[str, Phrasing] = {
+    "soft_decline": _told(
+        _("Declined, will be tried again"),
+        _("{price} was declined: {decline_message}. Nothing was taken; next try on {until}."),
+        _("{price} was declined. Nothing was taken; the next try is on {until}."),
+        _("The payment was declined. Nothing was taken; it will be tried again."),
+    ),
+    "hard_decline": _told(
+        _("Declined"),
+        _("{price} was declined for good: {decline_message}. Check the payment method."),
+        _("{price} was declined for good; nothing was taken. Check the payment method."),
+        _("The payment was declined for good; nothing was taken. Check the payment method."),
+    ),
+    "needs_confirmation": _told(
+        _("Confirm the payment"),
+        _("{price} is taken only once you have confirmed it on the page of {rail}."),
+        _("The payment is taken only once you have confirmed it."),
+    ),
+    "retries_exhausted": _told(
+        _("Not charged: declined each time"),
+        _("{price} was declined each time it was tried; nothing was taken, and no try follows."),
+        _("The payment was declined each time; nothing was taken, and no try follows."),
+    ),
+    "fallback": _told(
+        _("Trying the second payment method"),
+        _("The first payment method declined {price}; the second one you allowed is charged."),
+        _("The first payment method declined; the second one you allowed is charged."),
+    ),
+    "window_over": _told(
+        _("Not charged: too late"),
+        _("The time for this charge of {face} is over; nothing was taken."),
+        _("The time for this charge is over; nothing was taken."),
+    ),
+    "carrier_rejected": _told(
+        _("The carrier refused the credit"),
+        _("The carrier refused to credit {face}. You are given back what you paid."),
+        _("The carrier refused to credit the line. You are given back what you paid."),
+    ),
+    "reversed_by_carrier": _told(
+        _("Reversed by the carrier"),
+        _("The carrier has taken {face} off the line again. This is being put right."),
+        _("The carrier has taken the credit off the line again. This is being put right."),
+    ),
+    "refund_requested": _told(
+        _("Refund requested"),
+        _("A refund of {amount} has been requested."),
+        _("A refund has been requested."),
+    ),
+    "refunded": _told(
+        _("Refunded"),
+        _("{amount} has been given back to you."),
+        _("The payment has been given back to you."),
+    ),
+    "canceled_by_owner": _told(
+        _("Canceled by you"),
+        _("You canceled this recharge of {face} before it was charged; nothing was taken."),
+        _("You canceled this recharge before it was charged; nothing was taken."),
+    ),
+    "canceled_by_operator": _told(
+        _("Canceled"),
+        _("This recharge was canceled by our staff before it was charged; nothing was taken."),
+    ),
+    "rule_stopped": _told(
+        _("Not charged: auto-recharge stopped"),
+        _("Auto-recharge was stopped or paused before the charge; nothing was taken."),
+    ),
+    "binding_ended": _told(
+        _("The payment agreement has ended"),
+        _("The agreement with {rail} has ended; nothing more is taken through it."),
+        _("The payment agreement has ended; nothing more is taken through it."),
+    ),
+    "line_gone": _told(
+        _("Not charged: the line is not active"),
+        _("The line is no longer active or has another SIM; nothing was taken."),
+    ),
+    "crashed": _told(
+        _("Stopped for a check"),
+        _("Something went wrong on our side, so this waits until a person has checked it."),
+    ),
+    "breaker": _told(
+        _("Paused after failed payments"),
+        _("Three payments in a row were declined, so nothing more is tried until you resume it."),
+    ),
+}
+
+ATTENTION: dict[str, Phrasing] = {
+    "payment_unknown": _told(
+        _("The payment's outcome is unknown"),
+        _("Whether {price} was taken is still not known. A person asks; nothing is charged again."),
+        _("Whether money was taken is still not known. A person asks; nothing is charged again."),
+    ),
+    "delivery_unknown": _told(
+        _("The credit's outcome is unknown"),
+        _("Whether {face} has arrived is still not known. A person asks; nothing is sent again."),
+        _("Whether the credit has arrived is not known. A person asks; nothing is sent again."),
+    ),
+    "amount_differs": _told(
+        _("The amount taken differs"),
+        _("Another amount than {price} was taken. A person puts it right before anything goes on."),
+        _("Another amount than agreed was taken. A person puts it right before anything goes on."),
+    ),
+    "config": _told(
+        _("The connection needs repair"),
+        _("The charge through {rail} was refused for reasons on our side. A person repairs it."),
+        _("The charge was refused for reasons on our side. A person repairs it."),
+    ),
+    "refund_unknown": _told(
+        _("The refund's outcome is unknown"),
+        _("Whether the refund of {amount} has gone through is not known yet. A person asks."),
+        _("Whether the refund has gone through is not known yet. A person asks."),
+    ),
+    "refund_refused": _told(
+        _("The refund was refused"),
+        _("The refund of {amount} was refused. A person finds another way to give it back."),
+        _("The refund was refused. A person finds another way to give it back."),
+    ),
+    "undeliverable": _told(
+        _("Paid, but not credited"),
+        _("{price} was paid, but the line cannot be credited. It is credited or given back."),
+        _("The payment was made, but the line cannot be credited. It will be given back."),
+    ),
+    "late_payment": _told(
+        _("A payment came late"),
+        _("{price} was taken after the recharge had ended. A person credits it or gives it back."),
+        _("Money was taken after the recharge had ended. A person credits it or gives it back."),
+    ),
+    "action_expired": _told(
+        _("The payment was not confirmed in time"),
+        _("{price} was never confirmed by the payer. A person closes the payment at the rail."),
+        _("The payment was never confirmed by the payer. A person closes it at the rail."),
+    ),
+    "credit_differs": _told(
+        _("The credit differs"),
+        _("{credited} was credited instead of {face}. A person settles the difference."),
+        _("Another amount than agreed was credited. A person settles the difference."),
+    ),
+}
+
+OUTCOMES: dict[str, Phrasing] = PROGRESS | SETBACKS | ATTENTION
