@@ -31,9 +31,8 @@ from lines.carriers.base import (
 from lines.carriers.tmf654 import amounts, events, outcomes, reading, statement
 from lines.carriers.tmf654.outcomes import Verdicts
 from lines.carriers.tmf654.reading import Bucket, Order, Unreadable
-from lines.carriers.tmf654.wire import Refusal, Reply, Result, Wire
+from lines.carriers.tmf654.wire import API_PATH, Refusal, Reply, Result, Wire
 
-API_PATH: Final = "/tmf-api/prepayBalanceManagement/v4"
 SMS_PATH: Final = "/smsmessaging/v1/outbound/tel%3A10010/requests"
 # TMF654 names no codes. These are the ones we ask a carrier to use; its own are given instead.
 PERMANENT_CODES: Final = frozenset(
@@ -323,13 +322,13 @@ class Tmf654Carrier:
 
     def _listed(self, reply: Reply, reference: str) -> list[Order]:
         """The orders under `reference`, all of them, or Unreadable."""
-        orders = [self._read_order(document) for document in reading.listed(reply.body)]
-        if any(order.reference != reference for order in orders):
+        documents = reading.listed(reply.body)
+        if any(reading.text(each, self._reference_field) != reference for each in documents):
             # It ignored the filter, so that what is not on this page is not known to be missing.
             raise Unreadable("the carrier did not filter by our reference")
-        if (reading.total_count(reply.headers) or 0) > len(orders):
+        if (reading.total_count(reply.headers) or 0) > len(documents):
             raise Unreadable("the carrier holds back part of the list")
-        return orders
+        return [self._read_order(document) for document in documents]
 
     def _read_order(self, document: Any, reference: str = "") -> Order:
         """Raises Unreadable, also when the carrier speaks of another reference than `reference`."""

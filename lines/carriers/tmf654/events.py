@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from lines.carriers.base import BadEvent, CarrierEvent
 from lines.carriers.tmf654.masking import masked
-from lines.carriers.tmf654.reading import Unreadable, identifier
-from lines.carriers.tmf654.wire import parsed, storable
+from lines.carriers.tmf654.reading import Unreadable, identifier, text
+from lines.carriers.tmf654.wire import parsed
 
 SIGNATURE_HEADER: Final = "X-Keepline-Signature"
 _TOLERANCE_S: Final = 300
@@ -73,9 +73,9 @@ def read(*, body: bytes, reference_field: str) -> CarrierEvent:
     return CarrierEvent(
         dedupe_id=_dedupe_id(document.get("eventId"), body),
         kind=_SUBJECTS[subject],
-        reference=_text(payload, reference_field),
+        reference=text(payload, reference_field),
         carrier_ref=carrier_ref,
-        claims=" ".join(filter(None, (_text(document, "eventType"), _text(payload, "status")))),
+        claims=" ".join(filter(None, (text(document, "eventType"), text(payload, "status")))),
         body_masked=masked(body.decode("utf-8", "replace")),
         resource=_resource(payload),
     )
@@ -112,13 +112,8 @@ def _is_digest(value: str) -> bool:
     return len(value) == 64 and set(value) <= _HEX
 
 
-def _text(document: Mapping[str, Any], name: str) -> str:
-    value = document.get(name)
-    return storable(value, 64) if isinstance(value, str) else ""
-
-
 def _resource(payload: Mapping[str, Any]) -> str:
     """The first number or card the payload names, so that a balance event finds its line."""
     listed = payload.get("logicalResource")
     first = listed[0] if isinstance(listed, list) and listed else None
-    return _text(first, "id") if isinstance(first, dict) else ""
+    return text(first, "id")

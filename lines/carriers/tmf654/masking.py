@@ -31,11 +31,11 @@ def masked(text: str, address: LineAddress | None = None) -> str:
 
 
 def _hide_known(text: str, number: str) -> str:
-    """The last ten figures of `number`, with or without country code, spaces and dashes."""
+    """The last ten figures of `number`, spaced or not, and what stands right before them."""
     tail = number[-10:]
     if len(tail) < 6:
         return text
-    written = _SEPARATOR.join(map(re.escape, tail))
+    written = r"\+?[0-9A-F]{0,12}" + _SEPARATOR.join(map(re.escape, tail))
     return re.sub(written, _hidden, text, flags=re.IGNORECASE)
 
 

@@ -99,15 +99,13 @@ def order_from(document: Any, *, currency: str, reference_field: str) -> Order:
     status = document.get("status")
     if status not in _ACTION_STATUSES:
         raise Unreadable("the order's status is not one of the protocol's")
-    reference = document.get(reference_field)
-    reason = document.get("reason")
     return Order(
         carrier_ref=identifier(document, "id"),
-        reference=storable(reference, _ID_LENGTH) if isinstance(reference, str) else "",
+        reference=text(document, reference_field),
         status=str(status),
         amount_minor=_order_amount(document, currency),
         confirmed_at=moment(document, "confirmationDate"),
-        reason=storable(masked(reason), 200) if isinstance(reason, str) else "",
+        reason=masked(text(document, "reason", 200)),
         resources=_resources(document),
     )
 
@@ -143,6 +141,12 @@ def identifier(document: Any, name: str) -> str:
     if not value.isprintable():
         raise Unreadable(f"an {name} holds unprintable characters")
     return value
+
+
+def text(document: Any, name: str, length: int = _ID_LENGTH) -> str:
+    """A free field, fit to store; "" when it is not there or no text."""
+    value = document.get(name) if isinstance(document, dict) else None
+    return storable(value, length) if isinstance(value, str) else ""
 
 
 def listed(body: Any) -> list[Any]:

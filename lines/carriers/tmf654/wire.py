@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from lines.carriers.base import Exchange, LineAddress, Unknown
 from lines.carriers.tmf654.masking import masked
 
+API_PATH: Final = "/tmf-api/prepayBalanceManagement/v4"
 _MAX_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_TIMEOUT_S: Final = 5.0
 # Refusals that say nothing of what became of the request: ask, as after a timeout.
@@ -197,4 +198,4 @@ def _refuse(constant: str) -> None:
 
 def _kind(path: str) -> str:
     """The resource without what follows it: an order's id may be a number's twin."""
-    return "/" + path.lstrip("/").split("/")[0]
+    return "/" + path.removeprefix(API_PATH).lstrip("/").split("/")[0]
