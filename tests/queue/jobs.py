@@ -16,12 +16,3 @@ def doze(name: str, seconds: float) -> None:
     heartbeats.mark(f"{name}:busy:{os.getpid()}")
     time.sleep(seconds)
     heartbeats.mark(f"{name}:done")
-
-
-def sweep() -> None:
-    """Stands for the money sweep."""
-    heartbeats.mark("swept")
-
-
-def fail() -> None:
-    raise ValueError("a sweep that fails")

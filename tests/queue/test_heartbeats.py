@@ -1,11 +1,14 @@
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from billing import sweeps
 from portal import canary, heartbeats
 from portal.models import Heartbeat
 
@@ -55,6 +58,21 @@ class TestALateSweep:
     def test_is_claimed_by_one_supervisor(self):
         assert heartbeats.claim_late_sweep(late_s=90)
         assert not heartbeats.claim_late_sweep(late_s=90)
+
+
+class TestTheSweepCommand:
+    def test_notes_that_money_was_swept(self):
+        call_command("sweep", "--money-only", stdout=StringIO())
+        assert not heartbeats.claim_late_sweep(late_s=90)
+
+    def test_stays_late_when_it_fails(self, monkeypatch):
+        def fail(**kwargs):
+            raise DatabaseError
+
+        monkeypatch.setattr(sweeps, "money", fail)
+        with pytest.raises(DatabaseError):
+            call_command("sweep", "--money-only", stdout=StringIO())
+        assert heartbeats.claim_late_sweep(late_s=90)
 
 
 class TestASweepDoneByAWorker:

@@ -194,19 +194,13 @@ class TestStopping:
 class TestTheMoneySweep:
     def test_runs_without_the_queue_when_a_malformed_schedule_stops_all_schedules(self, workers):
         Schedule.objects.create(
-            func="tests.queue.jobs.sweep", args="not(", next_run=timezone.now(), name="malformed"
+            func="tests.queue.jobs.note", args="not(", next_run=timezone.now(), name="malformed"
         )
         Heartbeat.objects.create(name="sweep", answered_at=Now() - timedelta(seconds=91))
         workers.start("--only", MONEY)
         until(lambda: workers.said('swept status="0"'), within_s=30)
-        assert Heartbeat.objects.get(name="swept").answered_at is not None
         recently = Now() - timedelta(seconds=60)
         assert Heartbeat.objects.filter(name="sweep", answered_at__gt=recently).exists()
-
-    def test_that_fails_is_told_and_stays_late(self, workers):
-        workers.start("--only", MONEY, KEEPLINE_TEST_SWEEP="tests.queue.jobs.fail")
-        until(lambda: workers.said('swept status="1"'), within_s=30)
-        assert Heartbeat.objects.get(name="sweep").answered_at is None
 
 
 class TestALostDatabase:
