@@ -1,0 +1,196 @@
+"""/_control: what a test, a demo or a chaos driver may do to this Alipay. JSON, loopback only.
+
+| call | does |
+| --- | --- |
+| GET health, journal?kind=&since=, payers, agreements, notifications, faults | tells |
+| POST faults | {"kind", "method", "times", "reference", …} or {"rate", "kinds", "seed"}: `faults` |
+| DELETE faults | all faults end |
+| POST clock | {"advance_s"}: retries, late effects and dates come due |
+| POST payers/ID | {"balance_minor", "is_frozen", "daily_limit_minor"} |
+| POST agreements | page.sign's content, + "payer", "status", "notify_url": signed at once |
+| POST agreements/NO/revoke | the user unsigns in the app |
+| POST agreements/NO/expire | {"in_s"}: it ends then (0: now), and nobody is told |
+| POST settings | app_gateway_url, auto_agree, async_delay_s, declines_leave_open, … |
+| POST bills | {"kind", "reference", "amount_minor"} (`bills.FAULTS`), or {"half_width"} |
+| DELETE bills | honest bills again |
+"""
+
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Any
+
+from flask import Blueprint, Response, abort, jsonify, request
+
+from billing.gateways.alipay.simulator import clock, consent, wording
+from billing.gateways.alipay.simulator.books import Agreement
+from billing.gateways.alipay.simulator.pages import agree, user_unsigns
+from billing.gateways.alipay.simulator.state import Simulator
+
+_PAYER_FIELDS = frozenset({"balance_minor", "is_frozen", "daily_limit_minor"})
+_SETTINGS = frozenset({"app_gateway_url", "auto_agree", "async_delay_s", "declines_leave_open"})
+_NOTIFIER_SETTINGS = frozenset({"signs_with_type", "is_silent"})
+
+
+def control(simulator: Simulator) -> Blueprint:
+    """The blueprint that serves /_control."""
+    blueprint = Blueprint("control", __name__, url_prefix="/_control")
+    blueprint.before_request(_loopback_only)
+    blueprint.register_error_handler(ValueError, _unreadable)
+    blueprint.register_error_handler(consent.NotSignable, _unreadable)
+    _add_views(blueprint, simulator)
+    _add_orders(blueprint, simulator)
+    _add_people(blueprint, simulator)
+    return blueprint
+
+
+def _loopback_only() -> None:
+    if not ip_address(request.remote_addr or "0.0.0.0").is_loopback:  # noqa: S104
+        abort(404)
+
+
+def _unreadable(error: Exception) -> tuple[Response, int]:
+    return jsonify(error=str(error)), 400
+
+
+def _body() -> dict[str, Any]:
+    body = request.get_json(silent=True)
+    if not isinstance(body, dict):
+        raise ValueError("a JSON object is wanted")
+    return body
+
+
+def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
+    books = simulator.books
+
+    @blueprint.get("/health")
+    def health() -> Response:
+        return jsonify(status="ok", now=clock.text(simulator.time.now()), app_id=simulator.app_id)
+
+    @blueprint.get("/journal")
+    def journal() -> Response:
+        since = int(request.args.get("since", "0"))
+        return jsonify(entries=books.entries(kind=request.args.get("kind", ""), since=since))
+
+    @blueprint.get("/payers")
+    def payers() -> Response:
+        return jsonify(
+            payers=[
+                {"payer_id": payer.payer_id, "balance_minor": payer.balance_minor}
+                | {"is_frozen": payer.is_frozen, "daily_limit_minor": payer.daily_limit_minor}
+                for payer in books.payers.values()
+            ]
+        )
+
+    @blueprint.get("/agreements")
+    def agreements() -> Response:
+        return jsonify(agreements=[_told(simulator, one) for one in books.agreements.values()])
+
+    @blueprint.get("/notifications")
+    def notifications() -> Response:
+        return jsonify(
+            notifications=[
+                {"url": one.url, "fields": one.fields, "tries": one.tries}
+                | {"is_accepted": one.is_accepted, "answer": one.answer}
+                for one in simulator.notifier.deliveries()
+            ]
+        )
+
+
+def _add_orders(blueprint: Blueprint, simulator: Simulator) -> None:
+    @blueprint.get("/faults")
+    def faults() -> Response:
+        return jsonify(faults=simulator.faults.standing())
+
+    @blueprint.post("/faults")
+    def order_fault() -> Response:
+        simulator.faults.order(_body())
+        return jsonify(faults=simulator.faults.standing())
+
+    @blueprint.delete("/faults")
+    def clear_faults() -> Response:
+        simulator.faults.clear()
+        return jsonify(faults=[])
+
+    @blueprint.post("/clock")
+    def advance() -> Response:
+        simulator.books.record("clock", advance_s=_positive(_body().get("advance_s")))
+        simulator.agenda.clock_moved()
+        return jsonify(now=clock.text(simulator.time.now()))
+
+    @blueprint.post("/settings")
+    def settings() -> Response:
+        asked = _body()
+        _only(asked, _SETTINGS | _NOTIFIER_SETTINGS)
+        for name, value in asked.items():
+            setattr(simulator if name in _SETTINGS else simulator.notifier, name, value)
+        return jsonify(asked)
+
+    @blueprint.post("/bills")
+    def falsify_bill() -> Response:
+        asked = _body()
+        if "half_width" in asked:
+            simulator.bills.has_half_width_header = bool(asked["half_width"])
+        else:
+            simulator.bills.falsify(asked)
+        return jsonify(asked)
+
+    @blueprint.delete("/bills")
+    def honest_bills() -> Response:
+        simulator.bills.be_honest()
+        return jsonify(faults=[])
+
+
+def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
+    books = simulator.books
+
+    @blueprint.post("/payers/<payer_id>")
+    def change_payer(payer_id: str) -> Response:
+        changes = _body()
+        _only(changes, _PAYER_FIELDS)
+        if payer_id not in books.payers:
+            abort(404)
+        books.record("payer", reference=payer_id, changes=changes)
+        return jsonify(changes)
+
+    @blueprint.post("/agreements")
+    def sign() -> Response:
+        content = _body()
+        now = simulator.time.now()
+        asked = consent.read_request(content, notify_url=content.get("notify_url", ""), now=now)
+        payer = books.payers[content.get("payer", next(iter(books.payers)))]
+        agreement = agree(simulator, asked, payer, status=content.get("status", "NORMAL"))
+        return jsonify(_told(simulator, agreement))
+
+    @blueprint.post("/agreements/<number>/revoke")
+    def revoke(number: str) -> Response:
+        agreement = books.agreements.get(number) or abort(404)
+        user_unsigns(simulator, agreement)
+        return jsonify(_told(simulator, agreement))
+
+    @blueprint.post("/agreements/<number>/expire")
+    def expire(number: str) -> Response:
+        agreement = books.agreements.get(number) or abort(404)
+        ends_at = simulator.time.now() + timedelta(seconds=_body().get("in_s", 0))
+        books.record(
+            "agreement_changed",
+            reference=agreement.external_agreement_no,
+            agreement_no=number,
+            invalid_at=ends_at.isoformat(timespec="seconds"),
+        )
+        return jsonify(_told(simulator, agreement))
+
+
+def _told(simulator: Simulator, agreement: Agreement) -> dict[str, Any]:
+    return wording.agreement_answer(agreement, simulator.books.payers[agreement.payer_id])
+
+
+def _only(asked: dict[str, Any], known: frozenset[str]) -> None:
+    unknown = ", ".join(sorted(set(asked) - known))
+    if unknown:
+        raise ValueError(f"unknown: {unknown}")
+
+
+def _positive(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ValueError("advance_s must be a whole number above zero")
+    return value
