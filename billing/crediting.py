@@ -12,7 +12,17 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import aftermath, claims, evidence, ladders, ledger, notices, recharges, refunds, rowsets
+from billing import (
+    aftermath,
+    claims,
+    evidence,
+    ladders,
+    ledger,
+    notices,
+    recharges,
+    refunds,
+    rowsets,
+)
 from billing.models import NoticeKind, Recharge
 from billing.notices import Telling
 from billing.payments import DEFERRED_RECHECK, intend_deliveries
@@ -294,7 +304,7 @@ def _not_known(row: Any, *, at: datetime) -> None:
     """Neither resend nor refund; ask up the ladder, then a person."""
     _mark(row, DeliveryState.UNKNOWN)
     is_unknown = row.state == S.DELIVERY_UNKNOWN.value
-    act_at = ladders.next_query_at(queries=row.queries if is_unknown else 0, at=at)
+    act_at = ladders.next_query_at(queries=row.queries + 1 if is_unknown else 0, at=at)
     attention = "delivery_unknown" if act_at is None else row.attention
     if is_unknown:
         recharges.stay(

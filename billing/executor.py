@@ -14,7 +14,17 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import calls, claims, crediting, declines, openings, payments, recharges, refunds, setbacks
+from billing import (
+    calls,
+    claims,
+    crediting,
+    declines,
+    openings,
+    payments,
+    recharges,
+    refunds,
+    setbacks,
+)
 from billing.calls import NotStarted
 from billing.gateways.base import Capabilities, Gateway
 from billing.recharges import Move
@@ -124,9 +134,7 @@ def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
         elif row.attempt_id is not None:
             piles.query.append(row)
         else:
-            recharges.stay(
-                recharge_id=row.id, fence=row.fence, act_at=None, attention="", at=at
-            )
+            recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="", at=at)
     return piles
 
 
@@ -162,9 +170,7 @@ def _make(move: Move, *, at: datetime) -> None:
 def _quarantine(row: Any, *, at: datetime) -> None:
     """Three workers died over it: it stays where it is, and a person is called."""
     log.error("recharge %s is quarantined after %s crashes", row.id, row.crash_count)
-    recharges.stay(
-        recharge_id=row.id, fence=row.fence, act_at=None, attention="crashed", at=at
-    )
+    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="crashed", at=at)
 
 
 # --- calls --------------------------------------------------------------------------------------
@@ -197,9 +203,7 @@ def _charge(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[paym
 def _query(rows: Sequence[Any], *, outside: Outside) -> list[payments.Asked]:
     """Ask the rail; a rail that is switched off is asked when it is back, by the lease."""
     reachable = [row for row in rows if row.rail in outside.gateways]
-    results = _all(
-        lambda row: payments.query(row, gateway=outside.gateways[row.rail]), reachable
-    )
+    results = _all(lambda row: payments.query(row, gateway=outside.gateways[row.rail]), reachable)
     return [
         payments.Asked(row, payments.unusable(result) if isinstance(result, Exception) else result)
         for row, result in zip(reachable, results, strict=True)
@@ -210,9 +214,7 @@ def _query(rows: Sequence[Any], *, outside: Outside) -> list[payments.Asked]:
 def _credit(rows: Sequence[Any], *, outside: Outside) -> list[crediting.Asked]:
     """Credit each; one that was never begun is asked about when its lease ends, and sent then."""
     adapters = _adapters(rows, outside=outside)
-    results = _all(
-        lambda row: crediting.credit(row, adapter=adapters[row.carrier_id]), rows
-    )
+    results = _all(lambda row: crediting.credit(row, adapter=adapters[row.carrier_id]), rows)
     return _answered(rows, results)
 
 

@@ -554,5 +554,3 @@ def _ask_for_readings(decided: list[_Decided], *, at: datetime) -> None:
         rowsets.run(
             "UPDATE lines_line SET poll_at = LEAST(poll_at, %s) WHERE id = ANY(%s)", [at, lines]
         )
-
-

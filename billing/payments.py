@@ -100,15 +100,11 @@ def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
     hours = gateway.capabilities.hours
     if hours is None:
         return None
-    opens_at = calendar.next_open(
-        hours=Hours(hours.opens, hours.closes, hours.timezone), at=at
-    )
+    opens_at = calendar.next_open(hours=Hours(hours.opens, hours.closes, hours.timezone), at=at)
     return _to(row, S.WAITING, "outside_hours", opens_at) if opens_at > at else None
 
 
-def _to(
-    row: Any, target: S, because: str, act_at: datetime | None, *, attention: str = ""
-) -> Move:
+def _to(row: Any, target: S, because: str, act_at: datetime | None, *, attention: str = "") -> Move:
     return Move(
         row.id, row.state, target.value, because, act_at, fence=row.fence, attention=attention
     )

@@ -178,10 +178,7 @@ def write_history(moves: Sequence[Move], *, at: datetime) -> None:
     rowsets.insert(
         "billing_rechargemove",
         _HISTORY_COLUMNS,
-        [
-            (m.recharge_id, m.source, m.target, m.because, m.note, m.actor_id, at)
-            for m in moves
-        ],
+        [(m.recharge_id, m.source, m.target, m.because, m.note, m.actor_id, at) for m in moves],
     )
 
 

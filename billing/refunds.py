@@ -422,9 +422,7 @@ def _hold(refund: Refund, attention: str, *, at: datetime) -> None:
     """For a person: the recharge shows it too, on the operators' front page, with its age."""
     refund.act_at, refund.lease_until, refund.attention = None, None, attention
     refund.save()
-    Recharge.objects.filter(pk=refund.recharge_id).update(
-        attention=attention, attention_since=at
-    )
+    Recharge.objects.filter(pk=refund.recharge_id).update(attention=attention, attention_since=at)
 
 
 def _undo(

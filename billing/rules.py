@@ -233,9 +233,7 @@ def expiry_wake(
 # --- what stands in the way ---------------------------------------------------------------------
 
 
-def _weigh(
-    facts: Facts, due: list[_Due], reasons: list[Reason], *, wants_reading: bool
-) -> Verdict:
+def _weigh(facts: Facts, due: list[_Due], reasons: list[Reason], *, wants_reading: bool) -> Verdict:
     """Defer, refuse or charge what is due."""
     if facts.has_open_recharge:
         return _defer(facts, due, reasons, "open_recharge", until=facts.at + RECHECK)
@@ -275,33 +273,43 @@ def _charge(facts: Facts, due: list[_Due], reasons: list[Reason]) -> Verdict:
 
 
 def _amount(facts: Facts, due: list[_Due]) -> tuple[int, bool]:
-    """One recharge closes the gap (rule 9). Second: even the largest allowed falls short."""
+    """One recharge closes the gap (rule 9). Second: even the largest allowed falls short.
+
+    A scheduled amount is the one agreed, exactly; only a gap may make it larger.
+    """
     effective = effective_minor(facts)
-    wanted = facts.face_minor
     is_low = any(one.trigger is Trigger.LOW_BALANCE for one in due)
-    if is_low and facts.threshold_minor is not None and effective is not None:
-        if facts.is_to_target and facts.target_minor is not None:
-            gap = facts.target_minor - effective
-            wanted = gap if due[0].trigger is Trigger.LOW_BALANCE else max(wanted, gap)
-        wanted = max(wanted, facts.threshold_minor - effective + 1)
+    if not is_low or facts.threshold_minor is None or effective is None:
+        return facts.face_minor, False
+    above_minor = facts.threshold_minor - effective + 1
+    wanted = max(_asked_for(facts, due, effective), above_minor)
     most = _most(facts, effective)
-    fitting = [amount for amount in _sold(facts, wanted) if wanted <= amount <= most]
+    sold = _sold(facts, wanted)
+    fitting = [amount for amount in sold if wanted <= amount <= most]
     if fitting:
         return fitting[0], False
     below = [amount for amount in _sold(facts, most) if amount <= most]
-    return (below[-1] if below else facts.face_minor), is_low
+    largest = below[-1] if below else facts.face_minor
+    return largest, largest < above_minor
 
 
-def _most(facts: Facts, effective: int | None) -> int:
-    """The largest single amount the caps and the carrier's largest balance leave room for."""
-    limits = [facts.caps.charge_minor, facts.caps.line_month_minor - facts.spent.line_month_minor]
-    if facts.caps.binding_month_minor is not None:
-        limits.append(facts.caps.binding_month_minor - facts.spent.binding_month_minor)
-    if facts.caps.owner_month_minor is not None:
-        limits.append(facts.caps.owner_month_minor - facts.spent.owner_month_minor)
-    if facts.max_balance_minor is not None and effective is not None:
-        limits.append(facts.max_balance_minor - effective)
-    return min(limits)
+def _asked_for(facts: Facts, due: list[_Due], effective: int) -> int:
+    """The amount agreed, or the gap to the target; a schedule due as well is not made smaller."""
+    if not facts.is_to_target or facts.target_minor is None:
+        return facts.face_minor
+    gap_minor = facts.target_minor - effective
+    is_low_alone = due[0].trigger is Trigger.LOW_BALANCE
+    return gap_minor if is_low_alone else max(facts.face_minor, gap_minor)
+
+
+def _most(facts: Facts, effective: int) -> int:
+    """The largest single amount one charge and the carrier's largest balance leave room for.
+
+    Monthly caps are not room to shrink into: they block, and say so.
+    """
+    if facts.max_balance_minor is None:
+        return facts.caps.charge_minor
+    return min(facts.caps.charge_minor, facts.max_balance_minor - effective)
 
 
 def _sold(facts: Facts, wanted: int) -> tuple[int, ...]:
@@ -311,9 +319,7 @@ def _sold(facts: Facts, wanted: int) -> tuple[int, ...]:
     return (min(max(wanted, facts.min_amount_minor), facts.max_amount_minor),)
 
 
-def _cap(
-    facts: Facts, amount_minor: int
-) -> tuple[str, datetime | None, dict[str, Any]] | None:
+def _cap(facts: Facts, amount_minor: int) -> tuple[str, datetime | None, dict[str, Any]] | None:
     """The first cap this amount would break, when a low balance may try again, and figures."""
     caps, spent = facts.caps, facts.spent
     day, month = _next_day(facts), _next_month(facts)
@@ -365,7 +371,9 @@ def _consumed(facts: Facts, due: Iterable[_Due], *, with_low: bool) -> Standing:
     return replace(standing, wake_at=_wake(facts, standing))
 
 
-def _wake(facts: Facts, standing: Standing, *, low_wakes: datetime | None = None) -> datetime | None:
+def _wake(
+    facts: Facts, standing: Standing, *, low_wakes: datetime | None = None
+) -> datetime | None:
     """The next instant at which this rule could have something to do by itself."""
     wakes = [standing.next_run_at, low_wakes]
     if facts.expiry_days_before is not None and facts.valid_until is not None:

@@ -105,7 +105,7 @@ def _unknown(row: Any, outcome: Unknown, at: datetime, context: Context) -> None
 def _not_known(row: Any, because: str, *, at: datetime, soon: bool = False) -> None:
     """Into, or further up, the query ladder; at its end a person, and the row stays unknown."""
     _mark(row, AttemptState.UNKNOWN)
-    queries = row.queries if row.state == S.PAYMENT_UNKNOWN.value else 0
+    queries = row.queries + 1 if row.state == S.PAYMENT_UNKNOWN.value else 0
     act_at = at if soon and not queries else ladders.next_query_at(queries=queries, at=at)
     attention = "payment_unknown" if act_at is None else row.attention
     if row.state == S.PAYMENT_UNKNOWN.value:
@@ -145,9 +145,7 @@ def _wait_out_grace(row: Any, *, until: datetime, at: datetime) -> None:
 
 def _needs_person(row: Any, attention: str, *, at: datetime) -> None:
     if row.state == S.PAYMENT_UNKNOWN.value:
-        recharges.stay(
-            recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at
-        )
+        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
     else:
         recharges.move_one(
             _move(row, S.PAYMENT_UNKNOWN, "no_answer", None, attention=attention), at=at
@@ -184,9 +182,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None
     """A definite no: what its code means is data, and an unlisted code means *ask*."""
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning in (DeclineClass.UNKNOWN, DeclineClass.DONE):
-        PaymentAttempt.objects.filter(reference=row.payment_ref).update(
-            code=outcome.code[:80]
-        )
+        PaymentAttempt.objects.filter(reference=row.payment_ref).update(code=outcome.code[:80])
         _not_known(row, "no_answer", at=at, soon=meaning == DeclineClass.DONE)
     elif meaning == DeclineClass.PENDING:
         _pending(row, Pending(), at, context)
@@ -201,7 +197,10 @@ def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     is_hard = meaning in (DeclineClass.HARD, DeclineClass.AUTH)
     _declined(
-        row, outcome.code, DeclineClass.HARD if is_hard else DeclineClass.SOFT, at=at,
+        row,
+        outcome.code,
+        DeclineClass.HARD if is_hard else DeclineClass.SOFT,
+        at=at,
         context=context,
     )
 
@@ -231,9 +230,7 @@ def _declined(
     step = row.declines
     if meaning == DeclineClass.SOFT and step < len(row.ladder_s):
         retry_at = at + timedelta(seconds=row.ladder_s[step])
-        recharges.move_one(
-            _move(row, S.DECLINED, "soft_decline", retry_at, new_declines=1), at=at
-        )
+        recharges.move_one(_move(row, S.DECLINED, "soft_decline", retry_at, new_declines=1), at=at)
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, until=retry_at.isoformat())
     elif _use_fallback(row, at=at):
         return
@@ -264,9 +261,7 @@ def _close(row: Any, target: S, because: str, *, at: datetime) -> None:
 def _end(row: Any, because: str, *, at: datetime, target: S = S.FAILED) -> None:
     recharge = Recharge.objects.get(pk=row.id)
     recharge.state = row.state
-    recharges.end_unpaid(
-        recharge=recharge, target=target, because=because, at=at, fence=row.fence
-    )
+    recharges.end_unpaid(recharge=recharge, target=target, because=because, at=at, fence=row.fence)
     _tell(row, NoticeKind.NOT_RECHARGED, because, at=at)
 
 

@@ -74,7 +74,15 @@ MOVES: dict[RechargeState, frozenset[RechargeState]] = {
         }
     ),
     S.ACTION_REQUIRED: frozenset(
-        {S.CHARGED, S.DELIVERING, S.PAYMENT_PENDING, S.PAYMENT_UNKNOWN, S.DECLINED, S.FAILED, S.CANCELED}
+        {
+            S.CHARGED,
+            S.DELIVERING,
+            S.PAYMENT_PENDING,
+            S.PAYMENT_UNKNOWN,
+            S.DECLINED,
+            S.FAILED,
+            S.CANCELED,
+        }
     ),
     S.DECLINED: frozenset({S.DUE, S.FAILED, S.CANCELED}),
     S.CHARGED: frozenset({S.DELIVERING, S.UNDELIVERABLE}),
@@ -87,12 +95,8 @@ MOVES: dict[RechargeState, frozenset[RechargeState]] = {
             S.CHARGED,  # rejected for now, or never arrived: to be delivered again
         }
     ),
-    S.DELIVERY_PENDING: frozenset(
-        {S.COMPLETED, S.DELIVERY_UNKNOWN, S.UNDELIVERABLE, S.CHARGED}
-    ),
-    S.DELIVERY_UNKNOWN: frozenset(
-        {S.COMPLETED, S.DELIVERY_PENDING, S.UNDELIVERABLE, S.CHARGED}
-    ),
+    S.DELIVERY_PENDING: frozenset({S.COMPLETED, S.DELIVERY_UNKNOWN, S.UNDELIVERABLE, S.CHARGED}),
+    S.DELIVERY_UNKNOWN: frozenset({S.COMPLETED, S.DELIVERY_PENDING, S.UNDELIVERABLE, S.CHARGED}),
     S.UNDELIVERABLE: frozenset({S.REFUNDING, S.CHARGED}),
     S.COMPLETED: frozenset({S.REVERSED, S.REFUNDING}),
     S.REVERSED: frozenset({S.REFUNDING, S.CHARGED}),

@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.usersessions",
     "rest_framework",
     "rest_framework.authtoken",
     "drf_spectacular",
@@ -107,6 +108,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.accounts.middleware.SessionLimits",
 ]
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -120,12 +122,84 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "portal.context.chrome",
             ],
         },
     },
 ]
 
+# Throttles and codes must hold across processes and machines: in PostgreSQL, like all else.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "portal_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
+# --- accounts ---------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+_VALIDATION = "django.contrib.auth.password_validation."
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"{_VALIDATION}MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": f"{_VALIDATION}CommonPasswordValidator"},
+    {"NAME": f"{_VALIDATION}NumericPasswordValidator"},
+    {
+        "NAME": f"{_VALIDATION}UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
+]
+LOGIN_URL = "account_request_login_code"
+LOGIN_REDIRECT_URL = "portal:home"
+LOGOUT_REDIRECT_URL = "portal:home"
+# Proxies in front of us that set X-Forwarded-For. 0: the address of the connection counts.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEEPLINE_PROXY_COUNT", 0)
+ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "length": 6, "dashed": False}
+ACCOUNT_ADAPTER = "portal.accounts.adapter.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"phone", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["phone", "email", "password1"]
+SILENCED_SYSTEM_CHECKS = ["account.W001"]  # one of the two is required: accounts.forms.SignUpForm
+ACCOUNT_FORMS = {
+    "login": "portal.accounts.forms.SignInForm",
+    "request_login_code": "portal.accounts.forms.RequestCodeForm",
+    "signup": "portal.accounts.forms.SignUpForm",
+    "change_password": "portal.accounts.forms.ChangePasswordForm",
+    "set_password": "portal.accounts.forms.SetPasswordForm",
+    "reset_password_from_key": "portal.accounts.forms.ResetPasswordKeyForm",
+}
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = True
+ACCOUNT_LOGIN_BY_CODE_ENABLED = True
+ACCOUNT_LOGIN_BY_CODE_TIMEOUT = ACCOUNT_PHONE_VERIFICATION_TIMEOUT = 5 * 60
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_PASSWORD_RESET_BY_CODE_TIMEOUT = 10 * 60
+ACCOUNT_LOGIN_BY_CODE_SUPPORTS_RESEND = ACCOUNT_PHONE_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # this session goes on; `set_password` ends the others
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_SESSION_REMEMBER = True
+# Six figures, three tries a code: the limits on asking for codes bound the guesses a day to 30.
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": "30/m/ip,5/5m/key,20/d/key",
+    "request_login_code": "30/m/ip,1/20s/key,5/h/key,10/d/key",
+    "verify_phone": "30/m/ip,1/20s/key,5/h/key,10/d/key",
+    "reset_password": "20/m/ip,5/h/key,10/d/key",
+}
+MFA_ADAPTER = "portal.accounts.adapter.SecondFactorAdapter"
+MFA_TOTP_TOLERANCE = 1  # a phone's clock may be off by half a minute
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+# A session ends after so long unused, and in all after SESSION_COOKIE_AGE; sooner for operators.
+SESSION_IDLE_S = 3 * 24 * 3600
+SESSION_IDLE_STAFF_S = 30 * 60
+SESSION_LIFE_STAFF_S = 12 * 3600
+# The carrier, by code, whose system sends sign-in codes. Empty: sign in with an e-mail address.
+SMS_CARRIER = env.str("SMS_CARRIER", "")
 
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
@@ -182,9 +256,13 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Keepline <no-reply@keepline.
 
 # --- queue, rails, carriers -------------------------------------------------------------------
 Q_CLUSTER, Q_CLUSTER_NAMES = clusters(env)
-# Finds and does what is due. A schedule, the supervisor, cron or a systemd timer may call it.
+# The guard of each cluster writes its state twice a second, and nobody reads it.
+CACHES["queue"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+# The task that sweeps money: where it is done, no second trigger is needed (portal.heartbeats).
 SWEEP_TASK = "billing.tasks.tick"
 RAILS, RAILS_STOPPED = rails_from(env)
 CARRIER_TOKENS = env.dict("CARRIER_TOKENS", {}, subcast_values=str)  # carrier code -> bearer token
 CARRIER_HUB_SECRET = _key("CARRIER_HUB_SECRET", lambda: secrets.token_urlsafe(32))
 CALL_TIMEOUT_S = env.int("KEEPLINE_CALL_TIMEOUT_S", 10)
+# Only a demo or a test has these: their journals are the other two of three books.
+SIMULATORS = env.dict("KEEPLINE_SIMULATORS", {}, subcast_values=str)  # name -> URL

@@ -26,8 +26,10 @@ class Rail(models.Model):
     mandatory_notice_days = models.PositiveSmallIntegerField(_("mandatory notice, days"), default=0)
     # Frozen into each recharge when it opens.
     retry_ladder_s = ArrayField(
-        models.PositiveIntegerField(), verbose_name=_("retries after, seconds"),
-        default=default_ladder_s, size=3,
+        models.PositiveIntegerField(),
+        verbose_name=_("retries after, seconds"),
+        default=default_ladder_s,
+        size=3,
     )
     sort_order = models.PositiveSmallIntegerField(default=0)
 
@@ -56,7 +58,11 @@ class Binding(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="bindings", verbose_name=_("owner")
     )
     rail = models.ForeignKey(
-        Rail, models.PROTECT, to_field="code", db_column="rail", related_name="bindings",
+        Rail,
+        models.PROTECT,
+        to_field="code",
+        db_column="rail",
+        related_name="bindings",
         verbose_name=_("payment rail"),
     )
     provider_ref = SecretTextField(_("agreement"), blank=True)
@@ -109,7 +115,9 @@ class SpendingCap(models.Model):
     """The most one person's lines may take together."""
 
     owner = models.OneToOneField(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="spending_cap",
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="spending_cap",
         verbose_name=_("owner"),
     )
     max_per_month_minor = models.PositiveBigIntegerField(_("most a month"), null=True, blank=True)

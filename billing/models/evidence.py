@@ -47,9 +47,7 @@ class InboundNotification(models.Model):
         verbose_name = _("notification")
         verbose_name_plural = _("notifications")
         constraints = [
-            models.UniqueConstraint(
-                name="notification_once", fields=["source", "dedupe_id"]
-            ),
+            models.UniqueConstraint(name="notification_once", fields=["source", "dedupe_id"]),
         ]
         indexes = [
             models.Index(

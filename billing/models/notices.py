@@ -49,9 +49,7 @@ class Notice(models.Model):
         verbose_name = _("notice")
         verbose_name_plural = _("notices")
         constraints = [
-            models.UniqueConstraint(
-                name="notice_once", fields=["owner", "kind", "occurrence_key"]
-            ),
+            models.UniqueConstraint(name="notice_once", fields=["owner", "kind", "occurrence_key"]),
         ]
         indexes = [models.Index(name="notice_inbox", fields=["owner", "-created_at"])]
 

@@ -73,9 +73,7 @@ class PromotionUse(models.Model):
         RELEASED = "released", _("released")
 
     promotion = models.ForeignKey(Promotion, models.PROTECT, related_name="uses")
-    recharge = models.ForeignKey(
-        "billing.Recharge", models.PROTECT, related_name="promotion_uses"
-    )
+    recharge = models.ForeignKey("billing.Recharge", models.PROTECT, related_name="promotion_uses")
     line = models.ForeignKey("lines.Line", models.PROTECT, related_name="promotion_uses")
     amount_minor = models.PositiveBigIntegerField(_("amount"))
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.RESERVED)
@@ -84,9 +82,7 @@ class PromotionUse(models.Model):
         verbose_name = _("promotion use")
         verbose_name_plural = _("promotion uses")
         constraints = [
-            models.UniqueConstraint(
-                name="promotion_use_once", fields=["promotion", "recharge"]
-            ),
+            models.UniqueConstraint(name="promotion_use_once", fields=["promotion", "recharge"]),
             models.CheckConstraint(name="promotion_use_positive", condition=Q(amount_minor__gt=0)),
         ]
 

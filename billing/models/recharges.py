@@ -34,7 +34,9 @@ class Recharge(models.Model):
         "billing.Rule", models.PROTECT, null=True, related_name="recharges", verbose_name=_("rule")
     )
     binding = models.ForeignKey(
-        "billing.Binding", models.PROTECT, related_name="recharges",
+        "billing.Binding",
+        models.PROTECT,
+        related_name="recharges",
         verbose_name=_("payment method"),
     )
     fallback_binding = models.ForeignKey(
@@ -115,9 +117,7 @@ class Recharge(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                name="recharge_act", fields=["act_at"], condition=Q(act_at__isnull=False)
-            ),
+            models.Index(name="recharge_act", fields=["act_at"], condition=Q(act_at__isnull=False)),
             models.Index(
                 name="recharge_attention",
                 fields=["attention_since"],
@@ -150,7 +150,10 @@ class RechargeMove(models.Model):
     because = models.CharField(_("because"), max_length=40)
     note = models.CharField(_("note"), max_length=200, blank=True)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+",
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
         verbose_name=_("by"),
     )
     at = models.DateTimeField(_("at"))
@@ -221,11 +224,17 @@ class Refund(models.Model):
     state = models.CharField(_("state"), max_length=9, choices=RefundState)
     reason = models.CharField(_("reason"), max_length=200)
     requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+",
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
         verbose_name=_("requested by"),
     )
     approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+",
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
         verbose_name=_("approved by"),
     )
     code = models.CharField(_("rail's code"), max_length=80, blank=True)

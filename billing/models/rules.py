@@ -43,11 +43,19 @@ class Rule(models.Model):
     )
     sim_generation = models.PositiveIntegerField(default=1)
     binding = models.ForeignKey(
-        "billing.Binding", models.PROTECT, null=True, blank=True, related_name="rules",
+        "billing.Binding",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="rules",
         verbose_name=_("payment method"),
     )
     fallback_binding = models.ForeignKey(
-        "billing.Binding", models.PROTECT, null=True, blank=True, related_name="fallback_rules",
+        "billing.Binding",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="fallback_rules",
         verbose_name=_("second payment method"),
     )
     face_minor = models.PositiveBigIntegerField(_("amount"))
@@ -84,8 +92,10 @@ class Rule(models.Model):
 
     remind_low_balance = models.BooleanField(_("remind when low"), default=True)
     remind_days_before = ArrayField(
-        models.PositiveSmallIntegerField(), verbose_name=_("remind days before a charge"),
-        default=default_reminder_days, blank=True,
+        models.PositiveSmallIntegerField(),
+        verbose_name=_("remind days before a charge"),
+        default=default_reminder_days,
+        blank=True,
     )
     remind_result = models.BooleanField(_("tell the result"), default=True)
     channels = ArrayField(
@@ -122,8 +132,7 @@ class Rule(models.Model):
             models.CheckConstraint(name="rule_amount_positive", condition=Q(face_minor__gt=0)),
             models.CheckConstraint(
                 name="rule_target_above_threshold",
-                condition=Q(target_minor__isnull=True)
-                | Q(target_minor__gt=F("threshold_minor")),
+                condition=Q(target_minor__isnull=True) | Q(target_minor__gt=F("threshold_minor")),
             ),
             models.CheckConstraint(
                 name="rule_to_needs_target",
@@ -139,9 +148,7 @@ class Rule(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                name="rule_wake", fields=["wake_at"], condition=Q(wake_at__isnull=False)
-            ),
+            models.Index(name="rule_wake", fields=["wake_at"], condition=Q(wake_at__isnull=False)),
             models.Index(
                 name="rule_notify", fields=["notify_at"], condition=Q(notify_at__isnull=False)
             ),

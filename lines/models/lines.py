@@ -36,7 +36,9 @@ class Line(models.Model):
     )
     kind = models.CharField(_("kind"), max_length=4, choices=LineKind)
     carrier = models.ForeignKey(
-        "lines.Carrier", models.PROTECT, related_name="lines",
+        "lines.Carrier",
+        models.PROTECT,
+        related_name="lines",
         verbose_name=_("carrier"),
     )
     label = models.CharField(_("name"), max_length=40, blank=True)

@@ -23,6 +23,8 @@ class BalanceReading(models.Model):
     class Meta:
         verbose_name = _("balance reading")
         verbose_name_plural = _("balance readings")
+        # For a carrier's own system: a balance it reports may start a recharge.
+        permissions = [("push_readings", _("Can report balances of a carrier's lines"))]
         indexes = [models.Index(name="reading_by_line", fields=["line", "-observed_at"])]
 
     def __str__(self) -> str:

@@ -1,0 +1,257 @@
+"""Proof of the books: every invariant that SQL can prove, and the comparison with other books.
+
+Each check is a query for what must not exist; it names rows by their public references, so that a
+report may be shown and logged. docs/money.md says what each guards.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from billing import rowsets
+from billing.states import OPEN_STATES, UNDELIVERED_STATES, UNPAID_END_STATES
+from billing.triggers import APPEND_ONLY
+
+MOST_NAMED = 50  # violations named per check; the count is always whole
+
+_UNDELIVERED = ", ".join(f"'{state.value}'" for state in UNDELIVERED_STATES)
+_OPEN = ", ".join(f"'{state.value}'" for state in OPEN_STATES)
+_UNPAID = ", ".join(f"'{state.value}'" for state in UNPAID_END_STATES)
+
+CHECKS: Mapping[str, str] = {
+    # What `undelivered` holds for each recharge is exactly what its state says is owed to the line.
+    "undelivered_equals_paid_and_not_credited": f"""
+      WITH held AS (
+        SELECT recharge_id, sum(CASE WHEN destination = 'undelivered' THEN amount_minor ELSE 0 END)
+                          - sum(CASE WHEN source = 'undelivered' THEN amount_minor ELSE 0 END) AS minor
+        FROM billing_transfer GROUP BY recharge_id),
+      refund AS (
+        SELECT recharge_id,
+          sum(amount_minor + promotion_minor) FILTER (WHERE state = 'succeeded') AS given_minor,
+          max(CASE WHEN state = 'intended' OR state = 'unknown' THEN reversal_minor END) AS taken_back,
+          bool_or(state NOT IN ('succeeded', 'refused') AND reversal_minor > 0) AS after_delivery
+        FROM billing_refund GROUP BY recharge_id)
+      SELECT g.ref FROM billing_recharge g
+      LEFT JOIN held h ON h.recharge_id = g.id LEFT JOIN refund f ON f.recharge_id = g.id
+      WHERE COALESCE(h.minor, 0) <> CASE
+        WHEN g.state IN ({_UNDELIVERED}, 'reversed')
+          THEN g.face_minor + g.bonus_minor - COALESCE(f.given_minor, 0)
+        WHEN g.state = 'refunding' AND f.after_delivery THEN COALESCE(f.taken_back, 0)
+        WHEN g.state = 'refunding'
+          THEN g.face_minor + g.bonus_minor - COALESCE(f.given_minor, 0)
+        ELSE 0 END""",
+    "charged_has_its_transfer": """
+      SELECT g.ref FROM billing_recharge g
+      LEFT JOIN billing_transfer t ON t.recharge_id = g.id AND t.kind = 'charge'
+      WHERE (g.charged_at IS NOT NULL) <> (t.id IS NOT NULL)""",
+    "transfers_are_the_frozen_amounts": """
+      SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
+      WHERE t.currency <> g.currency OR t.amount_minor <> CASE t.kind
+        WHEN 'charge' THEN g.price_minor WHEN 'discount' THEN g.discount_minor
+        WHEN 'bonus' THEN g.bonus_minor WHEN 'deliver' THEN g.face_minor + g.bonus_minor
+        ELSE t.amount_minor END""",
+    "one_successful_payment_per_recharge": """
+      SELECT g.ref FROM billing_recharge g
+      LEFT JOIN billing_paymentattempt a ON a.recharge_id = g.id AND a.state = 'succeeded'
+      GROUP BY g.id HAVING count(a.id) <> CASE WHEN g.charged_at IS NULL THEN 0 ELSE 1 END""",
+    "one_effective_delivery_per_recharge": """
+      SELECT order_ref FROM lines_delivery WHERE state = 'credited'
+      GROUP BY order_ref HAVING count(*) > 1""",
+    "no_credit_without_a_charge": """
+      SELECT d.order_ref FROM lines_delivery d
+      LEFT JOIN billing_recharge g ON g.ref = d.order_ref
+      WHERE d.state = 'credited' AND (g.id IS NULL OR g.charged_at IS NULL)""",
+    "completed_is_delivered_in_the_ledger": """
+      SELECT g.ref FROM billing_recharge g
+      WHERE g.state = 'completed' AND NOT EXISTS (
+        SELECT 1 FROM billing_transfer t WHERE t.recharge_id = g.id AND t.kind = 'deliver')""",
+    "unpaid_ends_have_no_transfers": f"""
+      SELECT g.ref FROM billing_recharge g JOIN billing_transfer t ON t.recharge_id = g.id
+      WHERE g.state IN ({_UNPAID})""",
+    "refunds_within_the_charge": """
+      SELECT g.ref FROM billing_recharge g LEFT JOIN billing_refund f ON f.recharge_id = g.id
+      GROUP BY g.id
+      HAVING COALESCE(sum(f.amount_minor) FILTER (WHERE f.state <> 'refused'), 0)
+             <> g.refund_committed_minor
+          OR g.refund_committed_minor > g.price_minor""",
+    "refunded_in_the_ledger": """
+      SELECT f.reference FROM billing_refund f
+      LEFT JOIN billing_transfer t ON t.reference = f.reference AND t.kind = 'refund'
+      WHERE (f.state = 'succeeded') <> (t.id IS NOT NULL)
+         OR t.amount_minor <> f.amount_minor""",
+    "one_open_recharge_per_line": f"""
+      SELECT min(g.ref) FROM billing_recharge g WHERE g.state IN ({_OPEN})
+      GROUP BY g.line_id HAVING count(*) > 1""",
+    "one_recharge_per_occurrence": """
+      SELECT min(g.ref) FROM billing_recharge g WHERE g.rule_id IS NOT NULL
+      GROUP BY g.rule_id, g.trigger, g.period_key HAVING count(*) > 1""",
+    "history_ends_where_the_recharge_is": """
+      SELECT g.ref FROM billing_recharge g LEFT JOIN LATERAL (
+        SELECT target FROM billing_rechargemove m WHERE m.recharge_id = g.id
+        ORDER BY m.id DESC LIMIT 1) m ON true
+      WHERE m.target IS DISTINCT FROM g.state""",
+    "history_has_no_gap": """
+      SELECT DISTINCT g.ref FROM (
+        SELECT recharge_id, source, lag(target, 1, '') OVER (PARTITION BY recharge_id ORDER BY id)
+          AS before FROM billing_rechargemove) m JOIN billing_recharge g ON g.id = m.recharge_id
+      WHERE m.source <> m.before""",
+    "promotions_add_up": """
+      SELECT p.code FROM billing_promotion p LEFT JOIN billing_promotionuse u ON u.promotion_id = p.id
+      GROUP BY p.id HAVING
+        COALESCE(sum(u.amount_minor) FILTER (WHERE u.state = 'reserved'), 0) <> p.reserved_minor
+        OR COALESCE(sum(u.amount_minor) FILTER (WHERE u.state = 'consumed'), 0) <> p.consumed_minor""",
+    "promotion_reserves_are_for_open_payments": f"""
+      SELECT g.ref FROM billing_promotionuse u JOIN billing_recharge g ON g.id = u.recharge_id
+      WHERE u.state = 'reserved' AND (g.charged_at IS NOT NULL OR g.state IN ({_UNPAID}))""",
+    "rules_on_have_a_consent": """
+      SELECT r.public_id FROM billing_rule r WHERE r.is_on AND r.consent_id IS NULL""",
+    # Everything open is due some time, leased, or in a person's queue: nothing is forgotten.
+    "nothing_is_forgotten": f"""
+      SELECT g.ref FROM billing_recharge g
+      WHERE g.state IN ({_OPEN}) AND g.state <> 'review' AND g.act_at IS NULL
+        AND g.attention = '' AND (g.lease_until IS NULL OR g.lease_until < clock_timestamp())
+        AND NOT EXISTS (SELECT 1 FROM billing_refund f WHERE f.recharge_id = g.id
+                        AND f.state NOT IN ('succeeded', 'refused'))
+      UNION ALL
+      SELECT f.reference FROM billing_refund f
+      WHERE f.state IN ('reversing', 'intended', 'unknown') AND f.act_at IS NULL
+        AND f.attention = ''""",
+}
+
+_GUARDS = """
+SELECT wanted.name FROM unnest(%s::text[], %s::text[]) AS wanted(tbl, name)
+LEFT JOIN pg_trigger t ON t.tgname = wanted.name AND t.tgrelid = wanted.tbl::regclass
+  AND t.tgenabled IN ('O', 'A')
+WHERE t.oid IS NULL"""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was proved. `is_clean` is what the exit code says."""
+
+    states: dict[str, int]
+    accounts: dict[str, dict[str, int]]  # currency -> account -> minor units
+    violations: dict[str, list[str]]
+    counts: dict[str, int]
+    checks: list[str] = field(default_factory=list)
+    books: dict[str, Any] | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.counts
+
+
+def verify() -> Report:
+    """Run every check once, each by itself. Read-only; may run beside anything."""
+    violations: dict[str, list[str]] = {}
+    counts: dict[str, int] = {}
+    for name, query in CHECKS.items():
+        _note(name, rowsets.run(query, []), violations, counts)
+    tables = [*APPEND_ONLY, "billing_recharge", "billing_recharge"]
+    guards = [*("append_only" for _ in APPEND_ONLY), "recharge_moves", "recharge_starts"]
+    _note("guards_are_installed", rowsets.run(_GUARDS, [tables, guards]), violations, counts)
+    return Report(
+        states=dict(rowsets.run("SELECT state, count(*) FROM billing_recharge GROUP BY 1", [])),
+        accounts=accounts(),
+        violations=violations,
+        counts=counts,
+        checks=[*CHECKS, "guards_are_installed"],
+    )
+
+
+def _note(
+    name: str,
+    rows: list[tuple[Any, ...]],
+    violations: dict[str, list[str]],
+    counts: dict[str, int],
+) -> None:
+    if rows:
+        violations[name] = [str(row[0]) for row in rows[:MOST_NAMED]]
+        counts[name] = len(rows)
+
+
+def accounts() -> dict[str, dict[str, int]]:
+    """Balances by currency and account, in minor units: what came in less what went out."""
+    balances: dict[str, dict[str, int]] = defaultdict(dict)
+    rows = rowsets.run(
+        """
+        SELECT currency, account, sum(minor) FROM (
+          SELECT currency, destination AS account, amount_minor AS minor FROM billing_transfer
+          UNION ALL SELECT currency, source, -amount_minor FROM billing_transfer) AS sides
+        GROUP BY 1, 2 ORDER BY 1, 2""",
+        [],
+    )
+    for currency, account, minor in rows:
+        balances[currency][account] = int(minor)
+    return dict(balances)
+
+
+# --- three books --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that happened in somebody's books, under a reference of ours."""
+
+    kind: str  # "charge", "refund", "credit" or "reversal"
+    reference: str
+    amount_minor: int
+
+
+_OURS = """
+SELECT 'charge', a.reference, a.amount_minor FROM billing_paymentattempt a WHERE a.state = 'succeeded'
+UNION ALL
+SELECT 'refund', f.reference, f.amount_minor FROM billing_refund f WHERE f.state = 'succeeded'
+UNION ALL
+SELECT 'credit', d.reference, d.credited_minor FROM lines_delivery d
+WHERE d.state IN ('credited', 'reversed') AND d.credited_minor IS NOT NULL
+UNION ALL
+SELECT 'reversal', t.reference, t.amount_minor FROM billing_transfer t WHERE t.kind = 'reverse'"""
+_IN_DOUBT = """
+SELECT a.reference FROM billing_paymentattempt a WHERE a.state NOT IN ('succeeded', 'declined', 'closed')
+UNION ALL SELECT f.reference FROM billing_refund f WHERE f.state IN ('intended', 'unknown', 'reversing')
+UNION ALL SELECT f.reversal_ref FROM billing_refund f WHERE f.state = 'reversing'
+UNION ALL SELECT d.reference FROM lines_delivery d WHERE d.state IN ('intended', 'accepted', 'unknown')"""
+
+
+def ours() -> list[Effect]:
+    """Every effect that our own books claim."""
+    return [
+        Effect(kind, reference, int(minor)) for kind, reference, minor in rowsets.run(_OURS, [])
+    ]
+
+
+def compare(*, mine: Iterable[Effect], theirs: Iterable[Effect]) -> dict[str, list[str]]:
+    """Differences by name, each a list of references. What is still in doubt is not a difference.
+
+    `doubled` is the one that must never be: the same effect twice in somebody's books.
+    """
+    doubt = {row[0] for row in rowsets.run(_IN_DOUBT, [])}
+    counted_mine, counted_theirs = Counter(mine), Counter(theirs)
+    by_reference = Counter((one.kind, one.reference) for one in counted_theirs.elements())
+    differences: dict[str, list[str]] = defaultdict(list)
+    for (_kind, reference), times in by_reference.items():
+        if times > 1:
+            differences["doubled"].append(reference)
+    for one in counted_mine - counted_theirs:
+        differences[f"{one.kind}_missing_theirs"].append(one.reference)
+    for one in counted_theirs - counted_mine:
+        if one.reference not in doubt and one.reference not in differences["doubled"]:
+            differences[f"{one.kind}_missing_ours"].append(one.reference)
+    return {name: sorted(refs) for name, refs in differences.items() if refs}
+
+
+def stamp(report: Report, *, at: datetime) -> dict[str, Any]:
+    """The report as JSON-able values."""
+    return {
+        "ok": report.is_clean,
+        "at": at.isoformat(),
+        "checks": report.checks,
+        "violations": report.counts,
+        "named": report.violations,
+        "states": report.states,
+        "accounts": report.accounts,
+        "books": report.books,
+    }
