@@ -36,6 +36,7 @@ class Rail(models.Model):
     class Meta:
         verbose_name = _("payment rail")
         verbose_name_plural = _("payment rails")
+        permissions = [("defer_rail", _("Can hold back and release a rail's charges"))]
 
     def __str__(self) -> str:
         return self.name
@@ -88,6 +89,7 @@ class Binding(models.Model):
     class Meta:
         verbose_name = _("payment method")
         verbose_name_plural = _("payment methods")
+        permissions = [("unpause_binding", _("Can let a paused payment method be charged again"))]
         constraints = [
             models.CheckConstraint(
                 name="binding_state_known", condition=Q(state__in=BindingState.values)
@@ -101,6 +103,10 @@ class Binding(models.Model):
                 name="binding_check", fields=["check_at"], condition=Q(check_at__isnull=False)
             ),
             models.Index(name="binding_fingerprint", fields=["fingerprint"]),
+            # The operators' front page lists those that lapse soon.
+            models.Index(
+                name="binding_expiry", fields=["expires_at"], condition=Q(expires_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,3 +1,4 @@
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -39,6 +40,7 @@ class Transfer(models.Model):
     class Meta:
         verbose_name = _("ledger transfer")
         verbose_name_plural = _("ledger transfers")
+        indexes = [BrinIndex(name="transfer_by_day", fields=["at"], autosummarize=True)]
         constraints = [
             models.CheckConstraint(name="transfer_positive", condition=Q(amount_minor__gt=0)),
             models.CheckConstraint(

@@ -1,5 +1,6 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -83,6 +84,12 @@ class Recharge(models.Model):
     class Meta:
         verbose_name = _("recharge")
         verbose_name_plural = _("recharges")
+        permissions = [
+            ("query_recharge", _("Can ask the rail or carrier about a recharge again")),
+            ("cancel_recharge", _("Can cancel a recharge that is not charged yet")),
+            ("review_recharge", _("Can approve or reject a held recharge")),
+            ("redeliver_recharge", _("Can have a paid recharge credited again")),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="recharge_state_known", condition=Q(state__in=RechargeState.values)
@@ -126,6 +133,8 @@ class Recharge(models.Model):
             models.Index(name="recharge_line_month", fields=["line", "cap_month"]),
             models.Index(name="recharge_binding_month", fields=["binding", "cap_month"]),
             models.Index(name="recharge_owner_month", fields=["owner", "cap_month"]),
+            # By day, for operators: rows come in order, so a summary of blocks is index enough.
+            BrinIndex(name="recharge_by_day", fields=["created_at"], autosummarize=True),
         ]
 
     def __str__(self) -> str:
@@ -191,6 +200,14 @@ class PaymentAttempt(models.Model):
     class Meta:
         verbose_name = _("payment attempt")
         verbose_name_plural = _("payment attempts")
+        indexes = [
+            # Whoever writes to support has the number that the rail printed on the receipt.
+            models.Index(
+                name="attempt_by_provider_ref",
+                fields=["provider_ref"],
+                condition=~Q(provider_ref=""),
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(name="attempt_numbered", fields=["recharge", "number"]),
             # One successful charge, and no new reference while another may yet succeed.
@@ -249,6 +266,10 @@ class Refund(models.Model):
     class Meta:
         verbose_name = _("refund")
         verbose_name_plural = _("refunds")
+        permissions = [
+            ("request_refund", _("Can ask for a refund")),
+            ("approve_refund", _("Can approve or reject a refund that another person asked for")),
+        ]
         constraints = [
             models.CheckConstraint(name="refund_positive", condition=Q(amount_minor__gt=0)),
             models.CheckConstraint(

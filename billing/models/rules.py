@@ -119,6 +119,7 @@ class Rule(models.Model):
     class Meta:
         verbose_name = _("auto-recharge rule")
         verbose_name_plural = _("auto-recharge rules")
+        permissions = [("resume_rule", _("Can let a rule paused by the system go on"))]
         constraints = [
             # Only the confirm page writes a consent, and nothing else ever turns a rule on.
             models.CheckConstraint(
@@ -151,6 +152,10 @@ class Rule(models.Model):
             models.Index(name="rule_wake", fields=["wake_at"], condition=Q(wake_at__isnull=False)),
             models.Index(
                 name="rule_notify", fields=["notify_at"], condition=Q(notify_at__isnull=False)
+            ),
+            # The operators' front page lists those the system has paused.
+            models.Index(
+                name="rule_paused", fields=["paused_at"], condition=Q(paused_at__isnull=False)
             ),
         ]
 

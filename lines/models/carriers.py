@@ -31,6 +31,7 @@ class Carrier(models.Model):
     class Meta:
         verbose_name = _("carrier")
         verbose_name_plural = _("carriers")
+        permissions = [("defer_carrier", _("Can hold back and release a carrier's credits"))]
         constraints = [
             models.CheckConstraint(
                 name="carrier_bounds_ordered",

@@ -1,6 +1,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Right
 from django.utils.translation import gettext_lazy as _
 
 from lines.identifiers import mask_iccid, mask_msisdn
@@ -66,6 +67,7 @@ class Line(models.Model):
     class Meta:
         verbose_name = _("line")
         verbose_name_plural = _("lines")
+        permissions = [("view_full_number", _("Can see numbers in full"))]
         constraints = [
             models.CheckConstraint(
                 name="line_has_an_address", condition=~Q(msisdn="") | ~Q(iccid="")
@@ -87,6 +89,8 @@ class Line(models.Model):
         ]
         indexes = [
             models.Index(name="line_poll", fields=["poll_at"], condition=Q(poll_at__isnull=False)),
+            # Operators look a line up by the last figures of its number, and by no more of it.
+            models.Index(Right("msisdn", 4), name="line_last_four"),
         ]
 
     def __str__(self) -> str:
