@@ -1,0 +1,311 @@
+"""What a plan will do, shown before anyone agrees to it: the next charges, and the most they cost.
+
+Nothing here promises more than the rail allows, or less than the caps permit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.db.models import Q, Sum
+
+from billing import calendar, drafts, promotions, rules, spending
+from billing.calendar import Hours, Occurrence, Schedule
+from billing.drafts import Draft
+from billing.gateways.base import Capabilities
+from billing.models import Recharge, Rule, SpendingCap, TopUpMode
+from billing.promotions import Quote
+from billing.rules import Caps, Facts, Opening, Spent, Standing
+from billing.states import OPEN_STATES, RechargeState, Trigger
+
+COUNT = 12
+_LONGEST_MONTH = 31
+
+
+@dataclass(frozen=True, slots=True)
+class UpcomingCharge:
+    """One scheduled charge. Amounts are minor units; the price is what is taken at most.
+
+    `adjusted`: why it is not simply the day and time chosen ("month_end", "hours" or ""). It opens
+    at `due_at`, and its rail takes it no earlier than `earliest_at`. `withheld` says why it will
+    not be made: "skipped", "paused", or "" where it will.
+    """
+
+    index: int
+    local_date: date
+    due_at: datetime
+    earliest_at: datetime
+    adjusted: str
+    face_minor: int
+    price_minor: int
+    discount_minor: int
+    bonus_minor: int
+    withheld: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """What is charged as soon as the plan is confirmed, and why: "low_balance" or "expiry"."""
+
+    trigger: str
+    face_minor: int
+    price_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The plan before consent. Amounts are minor units of `currency`."""
+
+    currency: str
+    charges: tuple[UpcomingCharge, ...]  # the next 12; none without a schedule
+    price_minor: int  # of the next recharge of the chosen amount, after promotions
+    saves_minor: int
+    bonus_minor: int
+    month_max_minor: int  # the most a calendar month can cost, whatever happens
+    at_once: AtOnce | None
+    is_balance_known: bool
+    latest_delay: timedelta  # from a charge's due time until its rail has normally taken it
+
+    @property
+    def fires_at_once(self) -> bool:
+        return self.at_once is not None
+
+
+def preview(*, draft: Draft, capabilities: Capabilities, at: datetime) -> Preview:
+    """What `draft`, which `check` has passed, would do from `at` on. Reads only."""
+    rule = drafts.standing_rule(draft.line)
+    schedule = drafts.schedule_of(draft, capabilities=capabilities)
+    pricing = _Pricing(draft, capabilities, at=at)
+    at_once = _at_once(draft, rule=rule, capabilities=capabilities, pricing=pricing, at=at)
+    occurrences: list[Occurrence] = []
+    if schedule is not None:
+        first = drafts.first_index(schedule, rule=rule, at=at)
+        occurrences = list(_occurrences(schedule, first=first, count=COUNT))
+    charges = tuple(_charge(one, draft, pricing, capabilities) for one in occurrences)
+    typical = _typical(draft, charges, pricing, at=at)
+    return Preview(
+        currency=draft.line.currency,
+        charges=charges,
+        price_minor=draft.face_minor - typical.discount_minor,
+        saves_minor=typical.discount_minor,
+        bonus_minor=typical.bonus_minor,
+        month_max_minor=_month_max(draft, capabilities=capabilities),
+        at_once=at_once,
+        is_balance_known=draft.threshold_minor is None or draft.line.balance_minor is not None,
+        latest_delay=capabilities.notice + capabilities.settles_within,
+    )
+
+
+def upcoming(
+    *, rule: Rule, capabilities: Capabilities, at: datetime, count: int
+) -> list[UpcomingCharge]:
+    """The next `count` scheduled charges of a rule, the withheld among them; none while off."""
+    draft = drafts.of(rule)
+    schedule = drafts.schedule_of(draft, capabilities=capabilities)
+    if schedule is None or not rule.is_on or rule.next_run_at is None:
+        return []
+    pricing = _Pricing(draft, capabilities, at=at)
+    return [
+        _charge(one, draft, pricing, capabilities, withheld=_withheld(rule, one))
+        for one in _occurrences(schedule, first=rule.next_index, count=count)
+    ]
+
+
+def _occurrences(schedule: Schedule, *, first: int, count: int) -> Iterator[Occurrence]:
+    return (calendar.occurrence(schedule, first + number) for number in range(count))
+
+
+def _withheld(rule: Rule, one: Occurrence) -> str:
+    if one.index == rule.skip_index:
+        return "skipped"
+    is_paused = rule.paused_until is not None and one.due_at < rule.paused_until
+    return "paused" if is_paused or rule.paused_at is not None else ""
+
+
+def _charge(
+    one: Occurrence,
+    draft: Draft,
+    pricing: "_Pricing",
+    capabilities: Capabilities,
+    *,
+    withheld: str = "",
+) -> UpcomingCharge:
+    given = Quote.none() if withheld else pricing.quote(at=one.due_at, trigger=Trigger.SCHEDULE)
+    return UpcomingCharge(
+        index=one.index,
+        local_date=one.local_date,
+        due_at=one.due_at,
+        earliest_at=_earliest(one.due_at, capabilities),
+        adjusted=one.adjusted,
+        face_minor=draft.face_minor,
+        price_minor=draft.face_minor - given.discount_minor,
+        discount_minor=given.discount_minor,
+        bonus_minor=given.bonus_minor,
+        withheld=withheld,
+    )
+
+
+def _earliest(due_at: datetime, capabilities: Capabilities) -> datetime:
+    """A rail that announces its charges takes them that much later, and in its hours."""
+    hours = capabilities.hours
+    if not capabilities.notice:
+        return due_at
+    return calendar.next_open(
+        hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
+        at=due_at + capabilities.notice,
+    )
+
+
+# --- prices -------------------------------------------------------------------------------------
+
+
+class _Pricing:
+    """Quotes for one draft, each knowing what those before it have used up of the promotions."""
+
+    def __init__(self, draft: Draft, capabilities: Capabilities, *, at: datetime) -> None:
+        self._draft = draft
+        self._capabilities = capabilities
+        self._book = promotions.Book.load(at=at, line_ids=[draft.line.pk], is_locked=False)
+
+    def quote(self, *, at: datetime, trigger: str, face_minor: int | None = None) -> Quote:
+        line = self._draft.line
+        return self._book.quote(
+            line_id=line.pk,
+            rail=self._capabilities.rail,
+            carrier=line.carrier.code,
+            trigger=trigger,
+            face_minor=face_minor if face_minor is not None else self._draft.face_minor,
+            currency=line.currency,
+            min_price_minor=self._capabilities.min_amount_minor,
+            at=at,
+        )
+
+
+def _typical(
+    draft: Draft, charges: tuple[UpcomingCharge, ...], pricing: _Pricing, *, at: datetime
+) -> Quote:
+    """What the next recharge of the chosen amount gets."""
+    if charges:
+        return Quote(charges[0].discount_minor, charges[0].bonus_minor, ())
+    is_low = draft.threshold_minor is not None
+    return pricing.quote(at=at, trigger=Trigger.LOW_BALANCE if is_low else Trigger.EXPIRY)
+
+
+# --- the most a month can cost ------------------------------------------------------------------
+
+
+def _month_max(draft: Draft, *, capabilities: Capabilities) -> int:
+    """The lowest of the caps, and of what the triggers can do in the longest month.
+
+    A schedule alone falls due once a calendar month at most. A low balance may recur as often, and
+    as large, as the caps allow.
+    """
+    caps = _caps(draft, capabilities)
+    months = (caps.line_month_minor, caps.binding_month_minor, caps.owner_month_minor)
+    most = [minor for minor in months if minor is not None]
+    if draft.is_schedule_only:
+        most.append(draft.face_minor)
+    else:
+        a_day = min(caps.day_count, capabilities.max_charges_per_day or caps.day_count)
+        most.append(_LONGEST_MONTH * a_day * caps.charge_minor)
+    return min(most)
+
+
+def _caps(draft: Draft, capabilities: Capabilities) -> Caps:
+    """The owner's, with the rail's own as a further one."""
+    limits = [draft.max_per_charge_minor]
+    if capabilities.max_amount_minor is not None:
+        limits.append(capabilities.max_amount_minor)
+    shared = SpendingCap.objects.filter(owner=draft.line.owner_id, currency=draft.line.currency)
+    return Caps(
+        charge_minor=min(limits),
+        day_count=draft.max_per_day_count,
+        line_month_minor=draft.max_per_month_minor,
+        binding_month_minor=draft.binding.max_per_month_minor if draft.binding else None,
+        owner_month_minor=shared.values_list("max_per_month_minor", flat=True).first(),
+    )
+
+
+# --- what happens at once -----------------------------------------------------------------------
+
+
+def _at_once(
+    draft: Draft,
+    *,
+    rule: Rule | None,
+    capabilities: Capabilities,
+    pricing: _Pricing,
+    at: datetime,
+) -> AtOnce | None:
+    """What the executor would decide this minute: a line already low is charged at once (rule 11).
+
+    By the very rules it goes by, so that what is said is what happens.
+    """
+    if draft.is_schedule_only:
+        return None
+    facts = _facts(draft, rule=rule, capabilities=capabilities, at=at)
+    opening: Opening | None = rules.decide(facts).opening
+    if opening is None:
+        return None
+    given = pricing.quote(at=at, trigger=opening.trigger, face_minor=opening.face_minor)
+    price_minor = opening.face_minor - given.discount_minor
+    return AtOnce(opening.trigger, opening.face_minor, price_minor)
+
+
+def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: datetime) -> Facts:
+    """As if the draft were confirmed: armed, unpaused, and its schedule not due."""
+    line, carrier = draft.line, draft.line.carrier
+    in_flight_minor, has_open = _in_flight(draft)
+    return Facts(
+        at=at,
+        timezone=line.timezone,
+        standing=Standing(0, None, None, True, 1, rule.expiry_fired_for if rule else None, None),
+        schedule=None,
+        grace=timedelta(days=1),
+        face_minor=draft.face_minor,
+        caps=_caps(draft, capabilities),
+        spent=_spent(draft, at=at),
+        sells=tuple(sorted(carrier.denominations_minor)),
+        min_amount_minor=carrier.min_amount_minor,
+        max_amount_minor=carrier.max_amount_minor,
+        max_balance_minor=carrier.max_balance_minor,
+        threshold_minor=draft.threshold_minor,
+        target_minor=draft.target_minor,
+        is_to_target=draft.topup_mode == TopUpMode.TO,
+        balance_minor=line.balance_minor,
+        reserved_minor=line.balance_reserved_minor,
+        observed_at=line.balance_observed_at,
+        # An old figure is asked for anew first; that it is low is worth saying now.
+        max_reading_age=timedelta.max,
+        in_flight_minor=in_flight_minor,
+        valid_until=line.valid_until,
+        expiry_days_before=draft.expiry_days_before,
+        cooldown_until=rule.cooldown_until if rule else None,
+        has_open_recharge=has_open,
+    )
+
+
+def _in_flight(draft: Draft) -> tuple[int, bool]:
+    """Credit the last reading cannot know of, unknown included, and whether one is under way."""
+    line = draft.line
+    landed = Q(state=RechargeState.COMPLETED, completed_at__gt=line.balance_observed_at)
+    under_way = Q(state__in=OPEN_STATES)
+    counted = under_way | landed if line.balance_observed_at else under_way
+    sums = Recharge.objects.filter(counted, line=line).aggregate(
+        minor=Sum("face_minor") + Sum("bonus_minor")
+    )
+    has_open = Recharge.objects.filter(under_way, line=line).exists()
+    return int(sums["minor"] or 0), has_open
+
+
+def _spent(draft: Draft, *, at: datetime) -> Spent:
+    line, binding_id = draft.line, draft.binding.pk if draft.binding else 0
+    day = calendar.day_key(at, line.timezone)
+    month = calendar.month_key(at, line.timezone)
+    tally = spending.tally(
+        line_ids=[line.pk],
+        capped_binding_ids=[binding_id],
+        capped_owner_ids=[line.owner_id],
+        months=[month],
+    )
+    return tally.spent(line=line.pk, binding=binding_id, owner=line.owner_id, day=day, month=month)
