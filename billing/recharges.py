@@ -241,8 +241,8 @@ def by_hand(
     _check_by_hand(line=line, binding=binding, face_minor=face_minor)
     try:
         with transaction.atomic():
-            Line.objects.select_for_update().get(pk=line.pk)
-            Rule.objects.select_for_update().filter(line=line).first()
+            Line.objects.select_for_update(no_key=True).get(pk=line.pk)
+            Rule.objects.select_for_update(no_key=True).filter(line=line).first()
             if found := existing.first():
                 return found
             check_caps(line=line, binding=binding, amount_minor=face_minor, at=at)
@@ -307,17 +307,19 @@ def _insert_by_hand(
     return recharge
 
 
-def cancel(*, recharge: Recharge, actor: Any, because: str, at: datetime) -> None:
+def cancel(
+    *, recharge: Recharge, actor: Any, because: str, at: datetime, note: str = ""
+) -> None:
     """End a recharge before any reference of it is at a rail. Raises TooLate, or LostRace.
 
-    May be called twice: a canceled one is left as it is.
+    May be called twice: a canceled one is left as it is. `note` is an operator's own words.
     """
     if recharge.state == RechargeState.CANCELED:
         return
     if recharge.state not in CANCELABLE_STATES:
         raise TooLate(recharge.ref)
     with transaction.atomic():
-        locked = Recharge.objects.select_for_update().get(pk=recharge.pk)
+        locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
         if has_live_attempt(recharge_id=locked.pk):
             raise TooLate(locked.ref)  # sent once already: the rail may yet take it
         end_unpaid(
@@ -325,6 +327,7 @@ def cancel(*, recharge: Recharge, actor: Any, because: str, at: datetime) -> Non
             target=RechargeState.CANCELED,
             because=because,
             actor_id=actor.pk if actor else None,
+            note=note,
             at=at,
         )
     recharge.refresh_from_db()
@@ -344,6 +347,7 @@ def end_unpaid(
     at: datetime,
     fence: int | None = None,
     actor_id: int | None = None,
+    note: str = "",
     attention: str = "",
 ) -> None:
     """End without money: the promotion's reserve is released and the rule may fire again.
@@ -360,6 +364,7 @@ def end_unpaid(
         None,
         fence=fence,
         actor_id=actor_id,
+        note=note,
         attention=attention,
     )
     move_one(one, at=at)

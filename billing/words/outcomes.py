@@ -18,6 +18,11 @@ PROGRESS: dict[str, Phrasing] = {
         _("A recharge of {face} has been started."),
         _("The recharge has been started."),
     ),
+    "approved": _told(
+        _("Checked and released"),
+        _("Our staff has checked this recharge; {price} is charged now."),
+        _("Our staff has checked this recharge; it is charged now."),
+    ),
     "announced": _told(
         _("Announced"),
         _("The charge of {price} through {rail} is announced and will be made on {at}."),

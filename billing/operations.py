@@ -1,0 +1,233 @@
+"""What an operator may do to a recharge, a rule, a binding or a rail: each a decision on record.
+
+Every function takes the actor and the reason, moves a row only from where it may be moved, and
+raises a small exception where someone was first or the way is closed. None calls the outside: they
+set what is due, and the executor does it. Each may be called twice: the second call is refused.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from billing import bindings, nudges, recharges
+from billing.models import Binding, Rail, Recharge, Refund, Rule
+from billing.recharges import Move, OpenRecharge
+from billing.states import RechargeState as S
+from billing.states import RefundState
+from lines.models import Line
+
+# What a rail or carrier can be asked about: something was sent, and its end may differ from ours.
+ASKABLE_STATES = (
+    S.CHARGING,
+    S.PAYMENT_PENDING,
+    S.PAYMENT_UNKNOWN,
+    S.ACTION_REQUIRED,
+    S.DELIVERING,
+    S.DELIVERY_PENDING,
+    S.DELIVERY_UNKNOWN,
+    S.COMPLETED,
+)
+REFUND_ASKABLE_STATES = (RefundState.REVERSING, RefundState.INTENDED, RefundState.UNKNOWN)
+REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
+
+
+class NotHeld(Exception):
+    """The recharge is not held for review: someone was first."""
+
+
+class AmountDiffers(Exception):
+    """Another amount than agreed was taken: sending it again cannot put that right."""
+
+
+class WindowOver(Exception):
+    """The time for the charge is over and nothing was ever sent: it can only be rejected."""
+
+
+class NothingToAsk(Exception):
+    """Nothing of it was sent to anyone, or all of it is settled."""
+
+
+class BeingAsked(Exception):
+    """A worker is at it this moment: wait for what it finds."""
+
+
+class NotUndelivered(Exception):
+    """The recharge is not lying between payment and line: someone was first."""
+
+
+class LineGone(Exception):
+    """The line is gone, or has another SIM: nothing can be credited to it."""
+
+
+class RuleNotPaused(Exception):
+    """The system has not paused this rule, or its owner has switched it off."""
+
+
+class NeedsOwner(Exception):
+    """The line has another SIM than agreed on: only its owner can confirm the rule again."""
+
+
+class MethodNotUsable(Exception):
+    """The rule's payment method is paused or has ended: mend that first."""
+
+
+class NotPaused(Exception):
+    """The payment method is not paused: someone was first."""
+
+
+class AlreadyDeferred(Exception):
+    """The rail's charges are held back already."""
+
+
+class NotDeferred(Exception):
+    """The rail's charges are not held back."""
+
+
+def approve_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+    """Let a held recharge be charged now, under the reference it has, if it has one.
+
+    Raises NotHeld, AmountDiffers, WindowOver.
+    """
+    with transaction.atomic():
+        locked = _held(recharge)
+        if locked.attention == "amount_differs":
+            raise AmountDiffers(locked.ref)
+        if at > locked.expires_at and locked.attempt_count == 0:
+            raise WindowOver(locked.ref)
+        move = Move(
+            locked.pk, S.REVIEW.value, S.DUE.value, "approved", at, note=reason, actor_id=actor.pk
+        )
+        recharges.move_one(move, at=at)
+        nudges.money()
+
+
+def reject_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+    """End a held recharge without a charge. Raises NotHeld, or recharges.TooLate."""
+    with transaction.atomic():
+        _held(recharge)
+        cancel(recharge=recharge, actor=actor, reason=reason, at=at)
+
+
+def cancel(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+    """End a recharge of which nothing is at a rail. Raises recharges.TooLate, LostRace."""
+    recharges.cancel(
+        recharge=recharge, actor=actor, because="canceled_by_operator", note=reason, at=at
+    )
+
+
+def _held(recharge: Recharge) -> Recharge:
+    """The row, locked. In the caller's transaction. Raises NotHeld."""
+    locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
+    if locked.state != S.REVIEW:
+        raise NotHeld(locked.ref)
+    return locked
+
+
+def query_again(*, recharge: Recharge, at: datetime) -> None:
+    """Have the rail or the carrier asked now, once; what they say decides, not the operator.
+
+    Quarantined work gets another chance. Raises NothingToAsk, BeingAsked.
+    """
+    if recharge.state not in ASKABLE_STATES and not _is_held_at_rail(recharge):
+        raise NothingToAsk(recharge.ref)
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+    with transaction.atomic():
+        # Only where the page saw it: a recharge that has moved on has its own next step.
+        asked = Recharge.objects.filter(free, pk=recharge.pk, state=recharge.state)
+        if asked.update(act_at=at, crash_count=0) != 1:
+            raise BeingAsked(recharge.ref)
+        nudges.money()
+
+
+def _is_held_at_rail(recharge: Recharge) -> bool:
+    """Held, but a reference of it is at the rail: asking adds evidence and moves nothing."""
+    return recharge.state == S.REVIEW and recharges.has_live_attempt(recharge_id=recharge.pk)
+
+
+def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+    """Credit the line after all, as a new order, where the money could not be given back.
+
+    Raises NotUndelivered, LineGone, recharges.OpenRecharge.
+    """
+    try:
+        with transaction.atomic():
+            locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
+            if locked.state not in REDELIVERABLE_STATES:
+                raise NotUndelivered(locked.ref)
+            line = Line.objects.get(pk=locked.line_id)
+            if not line.is_live or line.sim_generation != locked.sim_generation:
+                raise LineGone(line.public_id)
+            move = Move(
+                locked.pk,
+                locked.state,
+                S.CHARGED.value,
+                "carrier_retry",
+                at,
+                note=reason,
+                actor_id=actor.pk,
+            )
+            recharges.move_one(move, at=at)
+            nudges.money()
+    except IntegrityError as error:
+        # One open recharge a line: another one has begun since this one was reversed.
+        raise OpenRecharge(recharge.ref) from error
+
+
+def query_refund(*, refund: Refund, at: datetime) -> None:
+    """Have the next question about a refund asked now. Raises NothingToAsk, BeingAsked."""
+    if refund.state not in REFUND_ASKABLE_STATES:
+        raise NothingToAsk(refund.reference)
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+    with transaction.atomic():
+        asked = Refund.objects.filter(free, pk=refund.pk, state=refund.state)
+        if asked.update(act_at=at) != 1:
+            raise BeingAsked(refund.reference)
+        nudges.money()
+
+
+def resume_rule(*, rule: Rule, at: datetime) -> None:
+    """Take the system's pause off a rule that is on; it is looked at at once.
+
+    Never turns a rule on. Raises RuleNotPaused, NeedsOwner, MethodNotUsable.
+    """
+    with transaction.atomic():
+        locked = (
+            Rule.objects.select_for_update(of=("self",))
+            .select_related("line", "binding")
+            .get(pk=rule.pk)
+        )
+        if locked.paused_at is None or not locked.is_on:
+            raise RuleNotPaused(locked.public_id)
+        if locked.sim_generation != locked.line.sim_generation or not locked.line.is_live:
+            raise NeedsOwner(locked.public_id)
+        if locked.binding is None or not locked.binding.is_usable:
+            raise MethodNotUsable(locked.public_id)
+        locked.paused_at, locked.pause_reason = None, ""
+        locked.wake_at, locked.crash_count = at, 0
+        locked.save(update_fields=["paused_at", "pause_reason", "wake_at", "crash_count"])
+        nudges.money()
+
+
+def unpause_binding(*, binding: Binding, actor: Any, at: datetime) -> None:
+    """Close the breaker of a payment method that its rail still honours. Raises NotPaused."""
+    with transaction.atomic():
+        if not Binding.objects.select_for_update(no_key=True).get(pk=binding.pk).paused_at:
+            raise NotPaused(binding.ref)
+        bindings.resume(binding=binding, actor=actor, at=at)
+
+
+def defer_rail(*, rail: Rail, at: datetime) -> None:
+    """Hold a rail's charges back: they wait, and drain later. Raises AlreadyDeferred."""
+    running = Rail.objects.filter(pk=rail.pk, deferred_since__isnull=True)
+    if running.update(deferred_since=at) != 1:
+        raise AlreadyDeferred(rail.code)
+
+
+def resume_rail(*, rail: Rail) -> None:
+    """Let a rail's charges go on; what waits looks again within a minute. Raises NotDeferred."""
+    held = Rail.objects.filter(pk=rail.pk, deferred_since__isnull=False)
+    if held.update(deferred_since=None) != 1:
+        raise NotDeferred(rail.code)
