@@ -2,6 +2,10 @@
 
 from django.db import models
 
+from portal.api.models import ApiClient, IdempotentRequest, RequestCount, Scope
+
+__all__ = ["ApiClient", "Heartbeat", "IdempotentRequest", "RequestCount", "Scope"]
+
 
 class Heartbeat(models.Model):
     """The last sign of life of one part. One row per name; `portal.heartbeats` alone writes it."""
