@@ -38,7 +38,7 @@ def concurrently(
                 return
             try:
                 results[index] = call(item)
-            except Exception as error:  # noqa: BLE001 - becomes this item's "unknown"
+            except Exception as error:
                 results[index] = error
 
     if len(items) == 1:

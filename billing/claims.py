@@ -20,7 +20,7 @@ _CLAIM = """
 WITH picked AS (
   SELECT id FROM billing_recharge
   WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp()) {only}
-  ORDER BY act_at LIMIT %s FOR UPDATE SKIP LOCKED)
+  ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE billing_recharge g SET fence = g.fence + 1, crash_count = g.crash_count + 1,
   lease_until = clock_timestamp() + make_interval(secs => %s)
 FROM picked WHERE g.id = picked.id RETURNING g.id"""

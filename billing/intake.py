@@ -69,7 +69,7 @@ def push_many(*, readings: Iterable[Reading], at: datetime) -> list[Applied | Fr
 
 def _consider(line: Line, *, at: datetime) -> None:
     """Level with a latch (rule 7): re-arm well above the threshold, wake below it."""
-    rule = Rule.objects.select_for_update().filter(line=line).first()
+    rule = Rule.objects.select_for_update(no_key=True).filter(line=line).first()
     if rule is None:
         return
     _wake_for_expiry(rule, line, at=at)

@@ -51,7 +51,7 @@ LEFT JOIN billing_rail k ON k.code = b.rail
 LEFT JOIN billing_spendingcap s ON s.owner_id = l.owner_id AND s.currency = r.currency
 WHERE r.wake_at <= %s AND r.is_on {only}
 ORDER BY r.wake_at LIMIT %s
-FOR UPDATE OF r SKIP LOCKED"""
+FOR NO KEY UPDATE OF r SKIP LOCKED"""
 
 # Credit the last reading cannot know of: under way, or landed since it was made.
 _IN_FLIGHT = """
@@ -165,7 +165,7 @@ def _one_by_one(*, at: datetime, limit: int, capabilities: dict[str, Capabilitie
 def _count_crash(rule_id: int, *, at: datetime) -> None:
     """Back off a minute a time; after the third, stop the rule for a person to look at."""
     with transaction.atomic():
-        rule = Rule.objects.select_for_update().get(pk=rule_id)
+        rule = Rule.objects.select_for_update(no_key=True).get(pk=rule_id)
         rule.crash_count += 1
         rule.wake_at = at + timedelta(minutes=rule.crash_count)
         if rule.crash_count >= MAX_CRASHES:

@@ -307,9 +307,7 @@ def _insert_by_hand(
     return recharge
 
 
-def cancel(
-    *, recharge: Recharge, actor: Any, because: str, at: datetime, note: str = ""
-) -> None:
+def cancel(*, recharge: Recharge, actor: Any, because: str, at: datetime, note: str = "") -> None:
     """End a recharge before any reference of it is at a rail. Raises TooLate, or LostRace.
 
     May be called twice: a canceled one is left as it is. `note` is an operator's own words.

@@ -20,8 +20,8 @@ from billing.gateways.base import (
     Gateway,
     NotFound,
     Pending,
-    Refused,
     RefundRequest,
+    Refused,
     Succeeded,
     Unknown,
 )
@@ -99,7 +99,7 @@ def request(
     Raises NotRefundable, TooMuch, WholeOnly. The sum is held under the recharge's lock, pending included.
     """
     with transaction.atomic():
-        locked = Recharge.objects.select_for_update().get(pk=recharge.pk)
+        locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
         if locked.state not in REFUNDABLE_STATES:
             raise NotRefundable(locked.ref)
         left_minor = locked.price_minor - locked.refund_committed_minor
@@ -134,7 +134,7 @@ def approve(*, refund: Refund, approved_by: Any, at: datetime) -> Refund:
 def reject(*, refund: Refund, rejected_by: Any, at: datetime) -> None:
     """Do not refund. Raises NotWaiting. Nothing moved, and the recharge is as it was."""
     with transaction.atomic():
-        locked = Refund.objects.select_for_update().get(pk=refund.pk)
+        locked = Refund.objects.select_for_update(no_key=True).get(pk=refund.pk)
         if locked.state != RefundState.REQUESTED:
             raise NotWaiting(locked.reference)
         _undo(locked, because="refund_refused", actor_id=rejected_by.pk, at=at)
@@ -217,7 +217,7 @@ _CLAIM = """
 WITH picked AS (
   SELECT id FROM billing_refund
   WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp())
-  ORDER BY act_at LIMIT %s FOR UPDATE SKIP LOCKED)
+  ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE billing_refund f SET fence = f.fence + 1,
   lease_until = clock_timestamp() + make_interval(secs => %s)
 FROM picked WHERE f.id = picked.id RETURNING f.id"""
@@ -296,7 +296,7 @@ def record(asked: Sequence[Asked], *, at: datetime) -> None:
 
 def _settle(row: Any, answer: Answer | CreditAnswer, *, at: datetime) -> None:
     """Fenced: whoever holds a newer lease decides."""
-    refund = Refund.objects.select_for_update().get(pk=row.id)
+    refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
     if refund.fence != row.fence or refund.state != row.state:
         raise LostRace(refund.reference)
     if isinstance(answer, CreditAnswer):
@@ -429,7 +429,7 @@ def _undo(
     refund: Refund, *, because: str, actor_id: int | None, at: datetime, code: str = ""
 ) -> None:
     """The refund does not happen: the recharge goes back to where it was."""
-    recharge = Recharge.objects.select_for_update().get(pk=refund.recharge_id)
+    recharge = Recharge.objects.select_for_update(no_key=True).get(pk=refund.recharge_id)
     refund.code = code[:80]
     _leave(refund, RefundState.REFUSED, act_at=None, at=at)
     Recharge.objects.filter(pk=recharge.pk).update(

@@ -11,7 +11,6 @@ import psycopg
 from django.db import DatabaseError, connection
 from psycopg.rows import namedtuple_row
 
-
 # What a poisoned row can raise while a batch is written: caught to go on one row at a time.
 POISON = (psycopg.Error, DatabaseError, ArithmeticError, LookupError, TypeError, ValueError)
 

@@ -34,11 +34,11 @@ def lock_shared_caps(*, binding_ids: Iterable[int], owner_ids: Iterable[int]) ->
     """
     rowsets.run(
         "SELECT id FROM billing_binding WHERE id = ANY(%s) AND max_per_month_minor IS NOT NULL "
-        "ORDER BY id FOR UPDATE",
+        "ORDER BY id FOR NO KEY UPDATE",
         [sorted(set(binding_ids))],
     )
     rowsets.run(
-        "SELECT id FROM billing_spendingcap WHERE owner_id = ANY(%s) ORDER BY id FOR UPDATE",
+        "SELECT id FROM billing_spendingcap WHERE owner_id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
         [sorted(set(owner_ids))],
     )
 

@@ -7,4 +7,4 @@ os.environ.setdefault(
     "KEEPLINE_VAR_DIR", str(Path(__file__).resolve().parent.parent / "var" / "test")
 )
 
-from portal.settings import *  # noqa: E402, F403
+from portal.settings import *  # noqa: F403

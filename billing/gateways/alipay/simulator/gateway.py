@@ -15,7 +15,7 @@ from billing.gateways.alipay.simulator.faults import Fault, Plan
 from billing.gateways.alipay.simulator.intake import checked
 from billing.gateways.alipay.simulator.methods import METHODS, Call
 from billing.gateways.alipay.simulator.pages import PAGE_METHOD, signing_page
-from billing.gateways.alipay.simulator.refusals import Fields, Refusal
+from billing.gateways.alipay.simulator.refusals import Fields, Refusal, done
 from billing.gateways.alipay.simulator.state import Simulator
 
 _JSON = "application/json;charset=utf-8"
@@ -104,7 +104,7 @@ def _performed(
             time.sleep(fault.detail.get("seconds", _DEFAULT_SLOW_S))
             return _answer(simulator, name, fields or effect())
         case "bad_signature":
-            return _answer(simulator, name, fields or effect(), is_spoilt=True)
+            return _answer(simulator, name, fields or done(), is_spoilt=True)
         case "http_500":
             return Response("<h1>500 Internal Server Error</h1>", status=500)
         case "non_json":

@@ -1,0 +1,120 @@
+"""Balances come in: kept, applied in order, and low ones wake their rule once."""
+
+from datetime import timedelta
+
+import pytest
+from django_q.models import OrmQ
+
+from billing import intake
+from billing.intake import FromTheFuture, Reading
+from billing.models import Notice, Recharge, Rule
+from lines.models import BalanceReading, Line
+from tests import world as w
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rule(world):
+    return w.rule(w.line(balance_minor=1860))
+
+
+def push(rule, balance_minor, *, observed_at=w.NOON, at=w.NOON, **more):
+    reading = Reading(rule.line_id, balance_minor, observed_at, **more)
+    applied = intake.push(reading=reading, at=at)
+    rule.refresh_from_db()
+    return applied
+
+
+class TestALowReading:
+    def test_wakes_the_rule_and_nudges_once(self, world, rule):
+        push(rule, 980)
+        assert rule.wake_at == w.NOON
+        assert OrmQ.objects.filter(key="money").count() == 1
+        world.run()
+        assert Recharge.objects.get().state == "completed"
+
+    def test_a_storm_of_them_is_one_recharge(self, world, rule):
+        for second in range(100):
+            push(rule, 980 - second, observed_at=w.NOON + timedelta(seconds=second / 100))
+        assert OrmQ.objects.filter(key="money").count() == 1
+        world.run()
+        assert Recharge.objects.count() == 1
+        w.assert_balanced()
+
+    def test_is_told_once_an_episode_even_though_auto_recharge_is_on(self, rule):
+        push(rule, 980)
+        push(rule, 900, observed_at=w.NOON + w.MINUTE, at=w.NOON + w.MINUTE)
+        assert [n.kind for n in Notice.objects.all()] == ["low_balance"]
+
+    def test_does_nothing_but_tell_while_the_rule_is_off(self, world, rule):
+        Rule.objects.update(is_on=False)
+        push(rule, 980)
+        assert rule.wake_at is None
+        assert world.run() == 0
+        assert not Recharge.objects.exists()
+
+
+class TestTheLatch:
+    def test_rearms_only_at_the_threshold_and_its_hysteresis(self, world, rule):
+        Rule.objects.update(hysteresis_minor=500, is_armed=False)
+        rule.refresh_from_db()
+        push(rule, 1499)
+        assert (rule.is_armed, rule.episode) == (False, 1)
+        push(rule, 1500, observed_at=w.NOON + w.MINUTE, at=w.NOON + w.MINUTE)
+        assert (rule.is_armed, rule.episode) == (True, 2)
+
+    def test_a_new_episode_after_the_credit_arrived_charges_again(self, world, rule):
+        push(rule, 980)
+        world.run()
+        Rule.objects.update(max_per_day_count=5)
+        world.later(timedelta(hours=2))
+        push(rule, 5980, observed_at=world.at, at=world.at)
+        world.later(timedelta(hours=1))
+        push(rule, 400, observed_at=world.at, at=world.at)
+        world.run()
+        assert list(Recharge.objects.order_by("pk").values_list("period_key", flat=True)) == [
+            "e1",
+            "e2",
+        ]
+        w.assert_balanced()
+
+    def test_a_reading_that_the_credit_has_not_reached_does_not_fire_again(self, world, rule):
+        push(rule, 980)
+        world.run()
+        world.later(timedelta(hours=2))
+        push(rule, 970, observed_at=world.at, at=world.at)  # observed after, still without it
+        world.run()
+        assert Recharge.objects.count() == 1
+
+
+class TestOrder:
+    def test_an_older_reading_is_kept_and_not_applied(self, rule):
+        push(rule, 1500)
+        applied = push(rule, 10, observed_at=w.NOON - w.HOUR)
+        assert applied.is_applied is False
+        assert Line.objects.get().balance_minor == 1500
+        assert rule.wake_at is None
+        assert list(
+            BalanceReading.objects.order_by("pk").values_list("balance_minor", "is_applied")
+        ) == [(1500, True), (10, False)]
+
+    def test_the_carriers_sequence_decides_where_it_gives_one(self, rule):
+        push(rule, 1500, sequence=7)
+        push(rule, 10, sequence=6, observed_at=w.NOON + w.MINUTE, at=w.NOON + w.MINUTE)
+        assert Line.objects.get().balance_minor == 1500
+
+    def test_the_same_reading_twice_changes_nothing(self, rule):
+        push(rule, 1500)
+        assert push(rule, 1500).is_applied is False
+
+    def test_one_from_the_future_is_refused_and_not_kept(self, rule):
+        with pytest.raises(FromTheFuture):
+            push(rule, 10, observed_at=w.NOON + timedelta(minutes=6))
+        assert not BalanceReading.objects.exists()
+        assert Line.objects.get().balance_minor == 1860
+
+    def test_a_negative_balance_is_a_balance(self, world, rule):
+        push(rule, -4000)
+        world.run()
+        assert Recharge.objects.get().face_minor == 10_000

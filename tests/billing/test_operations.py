@@ -1,0 +1,427 @@
+"""What operators may do, from where, and what must not happen when they may not."""
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from billing import operations, recharges, refunds
+from billing.gateways.base import Refused, Succeeded, Unknown
+from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule, Transfer
+from billing.states import RechargeState as S
+from lines.carriers.base import Rejected
+from lines.models import Delivery
+from tests import world as w
+from tests.world import HOUR, World
+
+
+@pytest.fixture
+def operator(db):
+    return w.person("oliver", is_staff=True)
+
+
+@pytest.fixture
+def colleague(db):
+    return w.person("cora", is_staff=True)
+
+
+def opened(world: World, **more) -> Recharge:
+    """A recharge of 50.00 that its owner asked for, not yet worked on."""
+    line = w.line()
+    return recharges.by_hand(
+        line=line,
+        binding=more.pop("binding", None) or w.binding(line.owner),
+        face_minor=5000,
+        owner=line.owner,
+        idempotency_key="k1",
+        at=world.at,
+    )
+
+
+def after(world: World, *outcomes) -> Recharge:
+    """The same, after the rail has answered its charge with `outcomes`."""
+    recharge = opened(world)
+    world.gateway.script = list(outcomes)
+    world.run()
+    recharge.refresh_from_db()
+    return recharge
+
+
+def held(world: World, *, attention: str = "crashed") -> Recharge:
+    """Held for review before anything of it was sent."""
+    recharge = opened(world)
+    with transaction.atomic():
+        move = recharges.Move(recharge.pk, "due", "review", "crashed", None, attention=attention)
+        recharges.move_one(move, at=world.at)
+    recharge.refresh_from_db()
+    return recharge
+
+
+def completed(world: World) -> Recharge:
+    recharge = opened(world)
+    world.run()
+    recharge.refresh_from_db()
+    assert recharge.state == S.COMPLETED
+    return recharge
+
+
+class TestApprovingAHeldRecharge:
+    def test_charges_it_once_and_records_who_let_it_go_and_why(self, world, operator):
+        recharge = held(world)
+
+        operations.approve_review(
+            recharge=recharge, actor=operator, reason="checked with the owner", at=world.at
+        )
+        world.run()
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.COMPLETED
+        assert recharge.attention == ""
+        assert list(world.gateway.charged.values()) == [5000]
+        move = recharge.moves.get(because="approved")
+        assert (move.source, move.target) == ("review", "due")
+        assert (move.actor, move.note) == (operator, "checked with the owner")
+        w.assert_balanced()
+
+    def test_is_refused_the_second_time_and_charges_nothing_more(self, world, operator):
+        recharge = held(world)
+        operations.approve_review(recharge=recharge, actor=operator, reason="a", at=world.at)
+
+        with pytest.raises(operations.NotHeld):
+            operations.approve_review(recharge=recharge, actor=operator, reason="b", at=world.at)
+
+        assert recharge.moves.filter(because="approved").count() == 1
+
+    def test_is_refused_where_another_amount_was_taken(self, world, operator):
+        recharge = after(world, Succeeded("P1", 4900, "CNY", world.at))
+        assert (recharge.state, recharge.attention) == (S.REVIEW, "amount_differs")
+
+        with pytest.raises(operations.AmountDiffers):
+            operations.approve_review(recharge=recharge, actor=operator, reason="a", at=world.at)
+
+        recharge.refresh_from_db()
+        assert (recharge.state, recharge.attention) == (S.REVIEW, "amount_differs")
+
+    def test_is_refused_when_its_time_is_over_and_nothing_was_sent(self, world, operator):
+        recharge = held(world)
+        world.later(2 * HOUR)
+
+        with pytest.raises(operations.WindowOver):
+            operations.approve_review(recharge=recharge, actor=operator, reason="a", at=world.at)
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.REVIEW
+        assert world.gateway.charged == {}
+
+
+class TestRejectingAHeldRecharge:
+    def test_ends_it_with_the_reason_and_charges_nothing(self, world, operator):
+        recharge = held(world)
+
+        operations.reject_review(
+            recharge=recharge, actor=operator, reason="a duplicate", at=world.at
+        )
+        world.run()
+
+        recharge.refresh_from_db()
+        assert (recharge.state, recharge.reason) == (S.CANCELED, "canceled_by_operator")
+        assert recharge.moves.get(target="canceled").note == "a duplicate"
+        assert recharge.moves.get(target="canceled").actor == operator
+        assert world.gateway.charged == {}
+
+    def test_is_refused_while_a_reference_of_it_may_be_paid(self, world, operator):
+        recharge = after(world, Succeeded("P1", 4900, "CNY", world.at))
+
+        with pytest.raises(recharges.TooLate):
+            operations.reject_review(recharge=recharge, actor=operator, reason="a", at=world.at)
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.REVIEW
+
+    def test_is_refused_for_one_that_is_not_held(self, world, operator):
+        recharge = opened(world)
+
+        with pytest.raises(operations.NotHeld):
+            operations.reject_review(recharge=recharge, actor=operator, reason="a", at=world.at)
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.DUE
+
+
+class TestCanceling:
+    def test_keeps_the_operators_name_and_words(self, world, operator):
+        recharge = opened(world)
+
+        operations.cancel(recharge=recharge, actor=operator, reason="asked by phone", at=world.at)
+
+        move = recharge.moves.get(target="canceled")
+        assert (move.because, move.note) == ("canceled_by_operator", "asked by phone")
+        assert move.actor == operator
+
+    def test_is_refused_once_paid(self, world, operator):
+        recharge = completed(world)
+
+        with pytest.raises(recharges.TooLate):
+            operations.cancel(recharge=recharge, actor=operator, reason="a", at=world.at)
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.COMPLETED
+
+
+class TestAskingAgain:
+    def test_asks_the_rail_at_once_and_does_not_charge_again(self, world):
+        recharge = after(world, Unknown("timeout"))
+        assert recharge.state == S.PAYMENT_UNKNOWN
+        Recharge.objects.filter(pk=recharge.pk).update(act_at=None, attention="payment_unknown")
+        world.gateway.charged[recharge.attempts.get().reference] = 5000
+        world.run()
+        assert not world.gateway.calls["query"]
+
+        operations.query_again(recharge=recharge, at=world.at)
+        world.run()
+
+        recharge.refresh_from_db()
+        assert (recharge.state, recharge.attention) == (S.COMPLETED, "")
+        assert len(world.gateway.calls["query"]) == 1
+        assert len(world.gateway.calls["charge"]) == 1
+        w.assert_balanced()
+
+    def test_gives_quarantined_work_another_chance(self, world):
+        recharge = after(world, Unknown("timeout"))
+        Recharge.objects.filter(pk=recharge.pk).update(
+            act_at=None, crash_count=4, attention="crashed"
+        )
+
+        operations.query_again(recharge=recharge, at=world.at)
+
+        recharge.refresh_from_db()
+        assert (recharge.act_at, recharge.crash_count) == (world.at, 0)
+
+    def test_is_refused_while_a_worker_is_at_it(self, world):
+        recharge = after(world, Unknown("timeout"))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE billing_recharge SET act_at = NULL, "
+                "lease_until = clock_timestamp() + interval '1 minute'"
+            )
+
+        with pytest.raises(operations.BeingAsked):
+            operations.query_again(recharge=recharge, at=world.at)
+
+        recharge.refresh_from_db()
+        assert recharge.act_at is None
+
+    def test_is_refused_where_nothing_was_sent(self, world):
+        recharge = held(world)
+
+        with pytest.raises(operations.NothingToAsk):
+            operations.query_again(recharge=recharge, at=world.at)
+
+        recharge.refresh_from_db()
+        assert recharge.act_at is None
+
+    def test_of_a_refund_lets_the_rail_be_asked_once_more(self, world, operator, colleague):
+        recharge = completed(world)
+        refund = refunds.request(
+            recharge=recharge,
+            amount_minor=5000,
+            reason="not wanted",
+            requested_by=operator,
+            at=world.at,
+        )
+        with pytest.raises(operations.NothingToAsk):
+            operations.query_refund(refund=refund, at=world.at)
+        refund = refunds.approve(refund=refund, approved_by=colleague, at=world.at)
+        Refund.objects.update(act_at=None, attention="refund_unknown")
+
+        operations.query_refund(refund=refund, at=world.at)
+        world.run()
+
+        refund.refresh_from_db()
+        assert (refund.state, refund.attention) == ("succeeded", "")
+        assert list(world.gateway.refunded.values()) == [5000]
+        w.assert_balanced()
+
+
+class TestARefundWithFourEyes:
+    @pytest.fixture
+    def refund(self, world, operator):
+        return refunds.request(
+            recharge=completed(world),
+            amount_minor=5000,
+            reason="not wanted",
+            requested_by=operator,
+            at=world.at,
+        )
+
+    def test_moves_no_money_before_a_second_person(self, world, refund):
+        world.run()
+
+        assert world.gateway.refunded == {}
+        assert Transfer.objects.filter(kind="refund").count() == 0
+
+    def test_is_not_approved_by_whoever_asked(self, refund, operator, world):
+        with pytest.raises(refunds.SamePerson):
+            refunds.approve(refund=refund, approved_by=operator, at=world.at)
+
+        refund.refresh_from_db()
+        assert (refund.state, refund.approved_by) == ("requested", None)
+
+    def test_the_database_refuses_the_same_person_too(self, refund, operator):
+        with pytest.raises(IntegrityError, match="refund_two_people"), transaction.atomic():
+            Refund.objects.filter(pk=refund.pk).update(approved_by=operator, state="intended")
+
+        refund.refresh_from_db()
+        assert refund.state == "requested"
+
+
+class TestDeliveringAgain:
+    @pytest.fixture
+    def undeliverable(self, world):
+        """Paid; the carrier refused for good, and then the rail refused the refund."""
+        recharge = opened(world)
+        world.carrier.script = [Rejected("closed", is_permanent=True)]
+        world.run(batches=1)
+        refund = Refund.objects.get()
+        with transaction.atomic():
+            refunds._undo(refund, because="refund_refused", actor_id=None, at=world.at)
+        recharge.refresh_from_db()
+        assert recharge.state == S.UNDELIVERABLE
+        return recharge
+
+    def test_credits_the_line_by_a_new_order(self, world, undeliverable, operator):
+        operations.redeliver(
+            recharge=undeliverable, actor=operator, reason="line is open again", at=world.at
+        )
+        world.run()
+
+        undeliverable.refresh_from_db()
+        assert undeliverable.state == S.COMPLETED
+        orders = Delivery.objects.filter(order_ref=undeliverable.ref).order_by("number")
+        assert [order.state for order in orders] == ["rejected", "credited"]
+        assert undeliverable.moves.get(because="carrier_retry").note == "line is open again"
+        assert len(world.gateway.charged) == 1
+        w.assert_balanced()
+
+    def test_is_refused_when_someone_was_first(self, world, undeliverable, operator):
+        operations.redeliver(recharge=undeliverable, actor=operator, reason="a", at=world.at)
+
+        with pytest.raises(operations.NotUndelivered):
+            operations.redeliver(recharge=undeliverable, actor=operator, reason="a", at=world.at)
+
+        assert undeliverable.moves.filter(because="carrier_retry").count() == 1
+
+    def test_is_refused_for_a_line_with_another_sim(self, world, undeliverable, operator):
+        line = undeliverable.line
+        line.sim_generation += 1
+        line.save()
+
+        with pytest.raises(operations.LineGone):
+            operations.redeliver(recharge=undeliverable, actor=operator, reason="a", at=world.at)
+
+        undeliverable.refresh_from_db()
+        assert undeliverable.state == S.UNDELIVERABLE
+
+
+class TestResumingARule:
+    def paused(self, world, **more) -> Rule:
+        given = {"paused_at": world.at, "pause_reason": "crashed", "crash_count": 4}
+        return w.rule(**given | more)
+
+    def test_lets_it_be_looked_at_at_once(self, world):
+        rule = self.paused(world)
+
+        operations.resume_rule(rule=rule, at=world.at)
+
+        rule.refresh_from_db()
+        assert (rule.paused_at, rule.pause_reason, rule.crash_count) == (None, "", 0)
+        assert rule.wake_at == world.at
+
+    def test_never_turns_one_on(self, world):
+        rule = self.paused(world, is_on=False)
+
+        with pytest.raises(operations.RuleNotPaused):
+            operations.resume_rule(rule=rule, at=world.at)
+
+        rule.refresh_from_db()
+        assert rule.is_on is False
+        assert rule.paused_at == world.at
+
+    def test_is_refused_where_it_is_not_paused(self, world):
+        with pytest.raises(operations.RuleNotPaused):
+            operations.resume_rule(rule=w.rule(), at=world.at)
+
+    def test_is_left_to_the_owner_after_a_change_of_sim(self, world):
+        rule = self.paused(world, sim_generation=7)
+
+        with pytest.raises(operations.NeedsOwner):
+            operations.resume_rule(rule=rule, at=world.at)
+
+        rule.refresh_from_db()
+        assert rule.paused_at == world.at
+
+    def test_is_refused_while_its_payment_method_is_paused(self, world):
+        rule = self.paused(world)
+        Binding.objects.update(paused_at=world.at)
+
+        with pytest.raises(operations.MethodNotUsable):
+            operations.resume_rule(rule=rule, at=world.at)
+
+        rule.refresh_from_db()
+        assert rule.paused_at == world.at
+
+
+class TestTheIncidentSwitchOfARail:
+    def test_makes_charges_wait_and_drains_them_afterwards(self, world):
+        rail = w.rail()
+        recharge = opened(world)
+        operations.defer_rail(rail=rail, at=world.at)
+        world.run()
+        recharge.refresh_from_db()
+        assert (recharge.state, recharge.reason) == (S.WAITING, "rail_deferred")
+        assert world.gateway.charged == {}
+
+        operations.resume_rail(rail=rail)
+        world.later(2 * w.MINUTE)
+        world.run()
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.COMPLETED
+        assert len(world.gateway.charged) == 1
+
+    def test_keeps_its_first_instant_when_thrown_twice(self, world):
+        rail = w.rail()
+        operations.defer_rail(rail=rail, at=world.at)
+
+        with pytest.raises(operations.AlreadyDeferred):
+            operations.defer_rail(rail=rail, at=world.at + HOUR)
+
+        assert Rail.objects.get(code="alipay").deferred_since == world.at
+
+    def test_is_refused_where_nothing_is_held_back(self, world):
+        with pytest.raises(operations.NotDeferred):
+            operations.resume_rail(rail=w.rail())
+
+
+class TestUnpausingABinding:
+    def test_lets_it_be_charged_again(self, world, operator):
+        binding = w.binding(paused_at=world.at, pause_reason="breaker", failures_in_a_row=3)
+
+        operations.unpause_binding(binding=binding, actor=operator, at=world.at)
+
+        binding.refresh_from_db()
+        assert (binding.paused_at, binding.failures_in_a_row) == (None, 0)
+
+    def test_is_refused_where_it_is_not_paused(self, world, operator):
+        with pytest.raises(operations.NotPaused):
+            operations.unpause_binding(binding=w.binding(), actor=operator, at=world.at)
+
+
+def test_a_hard_decline_held_for_nobody_is_not_askable(world):
+    """A final recharge has nothing left to ask about."""
+    DeclineCode.objects.update_or_create(
+        rail="alipay", code="CLOSED", defaults={"decline_class": "hard"}
+    )
+    recharge = after(world, Refused("CLOSED"))
+    assert recharge.state == S.FAILED
+
+    with pytest.raises(operations.NothingToAsk):
+        operations.query_again(recharge=recharge, at=world.at)

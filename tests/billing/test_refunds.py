@@ -1,0 +1,218 @@
+"""Money on its way back: once, never too much, and after delivery only with the credit."""
+
+import pytest
+
+from billing import refunds, verification
+from billing.gateways.base import NotFound, Refused, Unknown
+from billing.models import Promotion, PromotionUse, Recharge, Refund, Transfer
+from lines.carriers.base import Rejected
+from lines.models import Delivery
+from tests import world as w
+from tests.fakes import LOST_AFTER
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def completed(world):
+    w.rule(w.line(balance_minor=980), wake_at=world.at)
+    world.run()
+    return Recharge.objects.get()
+
+
+@pytest.fixture
+def support():
+    return w.person("support", is_staff=True)
+
+
+@pytest.fixture
+def finance():
+    return w.person("finance", is_staff=True)
+
+
+def ask(recharge, support, amount_minor=5000):
+    return refunds.request(
+        recharge=recharge,
+        amount_minor=amount_minor,
+        reason="wrong line",
+        requested_by=support,
+        at=w.NOON,
+    )
+
+
+class TestAsking:
+    def test_waits_for_a_second_person_and_moves_nothing(self, world, completed, support):
+        refund = ask(completed, support)
+        world.run()
+        assert refund.state == "requested"
+        assert world.gateway.refunded == {}
+        assert not Transfer.objects.filter(kind="refund").exists()
+        w.assert_balanced()
+
+    def test_the_same_person_cannot_approve(self, world, completed, support):
+        refund = ask(completed, support)
+        with pytest.raises(refunds.SamePerson):
+            refunds.approve(refund=refund, approved_by=support, at=world.at)
+        refund.refresh_from_db()
+        assert refund.state == "requested"
+
+    def test_only_the_first_of_two_approvals_counts(self, world, completed, support, finance):
+        refund = ask(completed, support)
+        refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        with pytest.raises(refunds.NotWaiting):
+            refunds.approve(refund=refund, approved_by=w.person("third"), at=world.at)
+        world.run()
+        assert list(world.gateway.refunded.values()) == [5000]
+
+    @pytest.mark.parametrize("amount_minor", [0, -1, 5001])
+    def test_never_more_than_was_charged_and_never_nothing(self, completed, support, amount_minor):
+        with pytest.raises(refunds.TooMuch) as refusal:
+            ask(completed, support, amount_minor)
+        assert refusal.value.left_minor == 5000
+        assert not Refund.objects.exists()
+
+    def test_what_was_not_charged_cannot_be_refunded(self, completed, support):
+        Recharge.objects.update(state="completed")
+        other = w.line()
+        tool = w.binding(other.owner)
+        from billing import recharges
+
+        unpaid = recharges.by_hand(
+            line=other,
+            binding=tool,
+            face_minor=5000,
+            owner=other.owner,
+            idempotency_key="k",
+            at=w.NOON,
+        )
+        with pytest.raises(refunds.NotRefundable):
+            ask(unpaid, support)
+
+    def test_a_rejected_one_leaves_everything_as_it_was(self, world, completed, support, finance):
+        refund = ask(completed, support)
+        refunds.reject(refund=refund, rejected_by=finance, at=world.at)
+        completed.refresh_from_db()
+        assert (completed.state, completed.refund_committed_minor) == ("completed", 0)
+        w.assert_balanced()
+
+
+class TestAfterDelivery:
+    def go(self, world, recharge, support, finance, amount_minor=5000):
+        refund = ask(recharge, support, amount_minor)
+        refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        world.run()
+        refund.refresh_from_db()
+        return refund
+
+    def test_takes_the_credit_back_first_then_returns_the_money(
+        self, world, completed, support, finance
+    ):
+        refund = self.go(world, completed, support, finance)
+        assert refund.state == "succeeded"
+        assert world.carrier.reversals == {refund.reversal_ref: 5000}
+        assert world.gateway.refunded == {refund.reference: 5000}
+        assert list(
+            Transfer.objects.order_by("pk").values_list("kind", "source", "destination")
+        ) == [
+            ("charge", "rail:alipay", "undelivered"),
+            ("deliver", "undelivered", "carrier:cmcc"),
+            ("reverse", "carrier:cmcc", "undelivered"),
+            ("refund", "undelivered", "rail:alipay"),
+        ]
+        completed.refresh_from_db()
+        assert completed.state == "refunded"
+        assert Delivery.objects.get().state == "reversed"
+        assert set(verification.accounts()["CNY"].values()) == {0}
+        w.assert_balanced()
+
+    def test_in_parts_up_to_the_whole_and_no_further(self, world, completed, support, finance):
+        self.go(world, completed, support, finance, 2000)
+        completed.refresh_from_db()
+        assert completed.state == "completed"
+        w.assert_balanced()
+        with pytest.raises(refunds.TooMuch) as refusal:
+            ask(completed, support, 3001)
+        assert refusal.value.left_minor == 3000
+        self.go(world, completed, support, finance, 3000)
+        completed.refresh_from_db()
+        assert completed.state == "refunded"
+        assert sorted(world.gateway.refunded.values()) == [2000, 3000]
+        w.assert_balanced()
+
+    def test_a_carrier_that_will_not_give_the_credit_back_keeps_the_money_too(
+        self, world, completed, support, finance
+    ):
+        world.carrier.script = [Rejected("SPENT", is_permanent=True)]
+        refund = self.go(world, completed, support, finance)
+        completed.refresh_from_db()
+        assert (refund.state, completed.state) == ("refused", "completed")
+        assert completed.refund_committed_minor == 0
+        assert world.gateway.refunded == {}
+        w.assert_balanced()
+
+    def test_claws_the_promotion_back_in_proportion(self, world, support, finance):
+        Promotion.objects.create(
+            code="autumn",
+            name="秋",
+            name_en="Autumn",
+            kind="discount",
+            basis_points=1000,
+            starts_at=w.NOON - w.DAY,
+            ends_at=w.NOON + w.DAY,
+            budget_minor=100_000,
+        )
+        w.rule(w.line(balance_minor=980), wake_at=world.at)
+        world.run()
+        recharge = Recharge.objects.get()
+        assert (recharge.price_minor, recharge.discount_minor) == (4500, 500)
+        assert list(world.carrier.credits.values()) == [[5000]]
+        assert PromotionUse.objects.get().state == "consumed"
+
+        self.go(world, recharge, support, finance, 1500)
+        recharge.refresh_from_db()
+        assert Refund.objects.get().promotion_minor == 167
+        self.go(world, recharge, support, finance, 3000)
+        assert verification.accounts()["CNY"]["promotion"] == 0
+        assert set(verification.accounts()["CNY"].values()) == {0}
+        w.assert_balanced()
+
+
+class TestTheRailsAnswer:
+    @pytest.fixture
+    def approved(self, world, completed, support, finance):
+        refund = ask(completed, support)
+        return refunds.approve(refund=refund, approved_by=finance, at=world.at)
+
+    def test_lost_is_asked_about_and_returned_once(self, world, approved):
+        world.gateway.script = [LOST_AFTER]
+        world.run()
+        approved.refresh_from_db()
+        assert approved.state == "unknown"
+        world.later(w.MINUTE)
+        world.run()
+        approved.refresh_from_db()
+        assert approved.state == "succeeded"
+        assert len(world.gateway.calls["refund"]) == 1
+        w.assert_balanced()
+
+    def test_not_found_sends_the_same_reference_again(self, world, approved):
+        world.gateway.script = [Unknown("lost"), NotFound()]
+        world.run()
+        world.later(w.MINUTE)
+        world.run()
+        approved.refresh_from_db()
+        assert approved.state == "succeeded"
+        assert set(world.gateway.calls["refund"]) == {approved.reference}
+        assert list(world.gateway.refunded.values()) == [5000]
+        w.assert_balanced()
+
+    def test_refused_for_hours_ends_with_a_person_and_no_transfer(self, world, approved):
+        world.gateway.script = [Refused("SELLER_BALANCE_NOT_ENOUGH")] * 9
+        for _ in range(7):
+            world.run()
+            world.later(w.HOUR)
+        approved.refresh_from_db()
+        assert approved.attention == "refund_refused"
+        assert Recharge.objects.get().attention == "refund_refused"
+        assert not Transfer.objects.filter(kind="refund").exists()
+        w.assert_balanced()
