@@ -69,6 +69,10 @@ class SamePerson(Exception):
     """Whoever asked for a refund cannot be the one who approves it."""
 
 
+class NotRefusedByRail(Exception):
+    """The rail has not said a definite no to this refund: it may yet give the money back."""
+
+
 class NotWaiting(Exception):
     """The refund is not waiting for approval: someone was first."""
 
@@ -138,6 +142,20 @@ def reject(*, refund: Refund, rejected_by: Any, at: datetime) -> None:
         if locked.state != RefundState.REQUESTED:
             raise NotWaiting(locked.reference)
         _undo(locked, because="refund_refused", actor_id=rejected_by.pk, at=at)
+
+
+def give_up(*, refund: Refund, given_up_by: Any, at: datetime) -> None:
+    """End a refund that the rail has refused for good: the recharge goes back to where it was.
+
+    Raises NotRefusedByRail. Nothing moved, so the line may be credited after all.
+    """
+    with transaction.atomic():
+        locked = Refund.objects.select_for_update(no_key=True).get(pk=refund.pk)
+        if locked.state != RefundState.INTENDED or locked.attention != "refund_refused":
+            raise NotRefusedByRail(locked.reference)
+        _undo(
+            locked, because="refund_refused", actor_id=given_up_by.pk, at=at, code=locked.code
+        )
 
 
 def wake(*, reference: str, at: datetime) -> bool:

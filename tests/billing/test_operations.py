@@ -275,17 +275,39 @@ class TestARefundWithFourEyes:
 
 class TestDeliveringAgain:
     @pytest.fixture
-    def undeliverable(self, world):
-        """Paid; the carrier refused for good, and then the rail refused the refund."""
+    def refused(self, world):
         recharge = opened(world)
         world.carrier.script = [Rejected("closed", is_permanent=True)]
-        world.run(batches=1)
+        world.gateway.refund = lambda *, request: world.gateway._answer(
+            "refund", request.refund_ref, Refused("MERCHANT_BALANCE")
+        )
+        for _ in range(6):
+            world.run()
+            world.later(HOUR)
         refund = Refund.objects.get()
-        with transaction.atomic():
-            refunds._undo(refund, because="refund_refused", actor_id=None, at=world.at)
+        assert (refund.state, refund.attention) == ("intended", "refund_refused")
         recharge.refresh_from_db()
-        assert recharge.state == S.UNDELIVERABLE
+        assert recharge.state == S.REFUNDING
+        return refund
+
+    @pytest.fixture
+    def undeliverable(self, world, refused, operator):
+        refunds.give_up(refund=refused, given_up_by=operator, at=world.at)
+        recharge = refused.recharge
+        recharge.refresh_from_db()
+        assert (recharge.state, recharge.refund_committed_minor) == (S.UNDELIVERABLE, 0)
         return recharge
+
+    def test_begins_with_giving_up_a_refund_only_where_the_rail_has_refused_it(
+        self, world, refused, operator
+    ):
+        Refund.objects.update(attention="refund_unknown")
+
+        with pytest.raises(refunds.NotRefusedByRail):
+            refunds.give_up(refund=refused, given_up_by=operator, at=world.at)
+
+        refused.refresh_from_db()
+        assert refused.state == "intended"
 
     def test_credits_the_line_by_a_new_order(self, world, undeliverable, operator):
         operations.redeliver(
