@@ -64,7 +64,7 @@ def session_keys() -> tuple[KeyPair, KeyPair]:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -215,6 +215,11 @@ class AlipaySimulator:
         }
         return str(self.control("POST", "agreements", asked | content)["agreement_no"])
 
+    def agreement(self, agreement_no: str) -> dict[str, Any]:
+        """An agreement as Alipay's query tells it, asked behind the adapter's back."""
+        told = self.control("GET", "agreements")["agreements"]
+        return next(one for one in told if one["agreement_no"] == agreement_no)
+
     def revoke(self, agreement_no: str) -> None:
         """The payer unsigns in the app."""
         self.control("POST", f"agreements/{agreement_no}/revoke", {})
@@ -243,7 +248,7 @@ def start_alipay(
         merchant=merchant,
         alipay=alipay,
         port=port or free_port(),
-        arguments=tuple([*arguments, *(["--auto-agree"] if auto_agree else [])]),
+        arguments=(*arguments, *(["--auto-agree"] if auto_agree else [])),
     )
     return simulator.start()
 
@@ -271,7 +276,7 @@ class Inbox:
 
         self._arrived = threading.Condition()
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
