@@ -17,6 +17,15 @@ from lines.carriers.tmf654.simulator.faults import FaultPlan, Work, perform, res
 from lines.carriers.tmf654.simulator.records import Line, Movement, Order
 
 # Given by the operator alone: a client that sends them does not get them back as they were.
+_NOT_OFFERED = {
+    "/transferBalance": "GET POST",
+    "/transferBalance/<_id>": "GET PATCH DELETE",
+    "/reserveBalance": "GET POST",
+    "/reserveBalance/<_id>": "GET PATCH DELETE",
+    "/accumulatedBalance": "GET",
+    "/accumulatedBalance/<_id>": "GET",
+    "/listener/<_id>": "POST",  # where events arrive at a client, not at an operator
+}
 _BEGINNING, _END = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 _OPERATORS_OWN = {"id", "href", "status", "requestedDate", "confirmationDate", "amount", "bucket"}
 
@@ -43,9 +52,12 @@ def blueprint(operator: "Operator", *, token: str) -> Blueprint:
             ("GET", "", operator.orders),
             ("GET", "/<order_id>", operator.one_order),
             ("PATCH", "/<order_id>", operator.cancel),
+            ("DELETE", "/<order_id>", operator.delete),
         ):
             name = f"{method} {path}{rest}"
             tmf.add_url_rule(path + rest, name, each, methods=[method], defaults={"kind": kind})
+    for path, methods in _NOT_OFFERED.items():
+        tmf.add_url_rule(path, path, _not_offered, methods=methods.split())
     return tmf
 
 
@@ -122,6 +134,16 @@ class Operator:
             return Answer(documents.order(self._books.cancel(order_id)))
 
         return self._do(f"PATCH /{kind}Balance/{{id}}", work, order_id)
+
+    def delete(self, order_id: str, kind: str) -> Response:
+        """As a cancellation; what has taken effect stays in the books."""
+
+        def work() -> Answer:
+            self._order(order_id, kind)
+            self._books.cancel(order_id)
+            return Answer(None, 204)
+
+        return self._do(f"DELETE /{kind}Balance/{{id}}", work, order_id)
 
     def history(self) -> Response:
         def moved(params: dict[str, str]) -> list[Movement]:
@@ -210,6 +232,11 @@ def authorised(token: str) -> Callable[[], Response | None]:
         return respond(documents.error("unauthorised", "The bearer token is not valid.", 401))
 
     return check
+
+
+def _not_offered(_id: str = "") -> Response:
+    answer = documents.error("notAllowed", "This operator does not offer this.", 405)
+    return respond(answer)
 
 
 def _body() -> Any:

@@ -17,8 +17,11 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def append(self, entry: dict[str, Any]) -> None:
-        """In the file when this returns: one write, so a killed process leaves no half entry."""
-        os.write(self._file, json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+        """In the file when this returns: one write, so a killed process leaves no half entry.
+
+        A figure in a field the operator only echoes comes back as text after a restart.
+        """
+        os.write(self._file, json.dumps(entry, default=str).encode() + b"\n")
 
     def entries(self) -> Iterator[dict[str, Any]]:
         with self._path.open(encoding="utf-8") as lines:
