@@ -156,7 +156,7 @@ def _what_is_sold(draft: Draft) -> str:
     is_english = (get_language() or "").startswith("en")
     name = carrier.name_en if is_english else carrier.name
     if carrier.denominations_minor:
-        amounts = ", ".join(money_text(draft, one) for one in sorted(carrier.denominations_minor))
+        amounts = " / ".join(money_text(draft, one) for one in sorted(carrier.denominations_minor))
         return _("{carrier} sells {amounts}. Choose one of these.").format(
             carrier=name, amounts=amounts
         )

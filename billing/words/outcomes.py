@@ -49,6 +49,11 @@ PROGRESS: dict[str, Phrasing] = {
         _("The charge of {price} has been sent to {rail}."),
         _("The charge has been sent; the answer is awaited."),
     ),
+    "not_sent": _told(
+        _("Not sent yet"),
+        _("The charge of {price} was not sent in time; nothing was taken, and it is sent now."),
+        _("The charge was not sent in time; nothing was taken, and it is sent now."),
+    ),
     "pending": _told(
         _("Payment pending"),
         _("The charge of {price} through {rail} is accepted, and completes by {until}."),
