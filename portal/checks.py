@@ -14,6 +14,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 
 from portal.queue_settings import cluster_settings, smallest_retry_s
 
+TAG = "keepline"  # what run_workers checks: not the pages, which it does not serve
 OLDEST_POSTGRESQL = 14
 SHORTEST_CONN_MAX_AGE_S = 60
 # A task calls twice at most, one after the other (charge, then deliver), and then writes.
@@ -58,7 +59,7 @@ FIXED: dict[str, tuple[Any, str, str]] = {
 ABSENT_IS = {"sync": False, "bulk": 1}
 
 
-@register()
+@register(TAG)
 def queue_settings_are_safe(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
     """Every cluster's merged settings, and the time its tasks have for calls to the outside."""
     found: list[CheckMessage] = []
@@ -69,7 +70,7 @@ def queue_settings_are_safe(app_configs: object = None, **kwargs: object) -> lis
     return found
 
 
-@register()
+@register(TAG)
 def database_settings_are_safe(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
     """The default database's connection settings, which need no connection to be judged."""
     default = settings.DATABASES["default"]
@@ -120,7 +121,7 @@ def database_is_postgresql(
     return found
 
 
-@register()
+@register(TAG)
 def every_rail_runs(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
     """A rail with half its settings is off while the others work: said, not refused."""
     return [

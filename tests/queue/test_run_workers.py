@@ -71,7 +71,11 @@ class Workers:
         return self.log.read_text().count(text)
 
     def wait_until_up(self, *, times=1, cluster=MONEY):
-        until(lambda: self.said(f'up cluster="{cluster}"') >= times, within_s=60)
+        def is_up():
+            assert self.supervisor.exit_status() is None, self.log.read_text()
+            return self.said(f'up cluster="{cluster}"') >= times
+
+        until(is_up, within_s=60)
 
     def leader(self, cluster=MONEY):
         [leader] = [
@@ -110,6 +114,7 @@ def workers(tmp_path):
     workers = Workers(tmp_path / "run_workers.log")
     yield workers
     process_group.stop([workers.supervisor], grace_s=20)
+    sys.stdout.write(workers.log.read_text())  # shown by pytest when the test fails
     left = workers.processes()
     for process in left:
         process.kill()

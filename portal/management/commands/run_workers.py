@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from portal import checks
 from portal.queue_settings import MONEY, cluster_settings
 from portal.supervisor import Cluster, Supervisor, Sweeper
 
@@ -17,6 +19,7 @@ STOP_MARGIN_S = 5
 
 class Command(BaseCommand):
     help = "Runs and watches over the queue's clusters, and sweeps when the queue does not."
+    requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--only", choices=settings.Q_CLUSTER_NAMES, help="just this cluster")
@@ -34,7 +37,7 @@ class Command(BaseCommand):
     def _refuse_unready_database(self) -> None:
         """A supervisor of processes (systemd, a container) starts us again until it is ready."""
         try:
-            self.check(databases=[DEFAULT_DB_ALIAS])
+            self.check(tags=[Tags.database], databases=[DEFAULT_DB_ALIAS])
             executor = MigrationExecutor(connection)
         except OperationalError as error:
             raise CommandError(
