@@ -41,7 +41,10 @@ BOUNDED = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-schema = schemathesis.openapi.from_dict(DOCUMENT)
+# What the operator does not offer answers 405 to everything, which is tested by itself.
+schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(
+    path_regex="transferBalance|reserveBalance|accumulatedBalance|listener"
+)
 
 
 class Client:

@@ -7,14 +7,13 @@ import hmac
 import json
 import queue
 import random
-import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from lines.carriers.base import BadEvent, Credited, Reversed
 from tests.carriers.adapters import adapter_for, credit_of
+from tests.carriers.listener import Listener
 from tests.carriers.simulators import HUB_SECRET, start_tmf654
 from tests.carriers.tmf654_document import named, problems
 
@@ -237,36 +236,6 @@ FORGERIES = (
     cut_short,
     signed_without_time,
 )
-
-
-class Listener:
-    """Where the operator's events arrive; `answers` are the statuses given, then 200."""
-
-    def __init__(self) -> None:
-        self.arrived: queue.Queue = queue.Queue()
-        self.answers: list[int] = []
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                listener.arrived.put((dict(self.headers), body))
-                self.send_response(listener.answers.pop(0) if listener.answers else 200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/events"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def next(self):
-        return self.arrived.get(timeout=20)
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
