@@ -19,16 +19,16 @@ UPDATE billing_rule r SET
   is_armed = true,
   cooldown_until = %s + make_interval(secs => r.cooldown_s),
   wake_at = LEAST(r.wake_at, %s + make_interval(secs => r.cooldown_s))
-FROM billing_recharge g WHERE g.id = ANY(%s) AND r.id = g.rule_id AND r.is_on"""
+FROM billing_recharge g WHERE g.id = ANY(%b) AND r.id = g.rule_id AND r.is_on"""
 _COOL_DOWN = """
 UPDATE billing_rule r SET
   cooldown_until = %s + make_interval(secs => r.cooldown_s),
   wake_at = CASE WHEN r.wake_at <= %s + make_interval(secs => %s)
                  THEN %s + make_interval(secs => r.cooldown_s) ELSE r.wake_at END
-FROM billing_recharge g WHERE g.id = ANY(%s) AND r.id = g.rule_id"""
+FROM billing_recharge g WHERE g.id = ANY(%b) AND r.id = g.rule_id"""
 _REFRESH = """
 UPDATE lines_line l SET poll_at = LEAST(l.poll_at, %s)
-FROM billing_recharge g WHERE g.id = ANY(%s) AND l.id = g.line_id"""
+FROM billing_recharge g WHERE g.id = ANY(%b) AND l.id = g.line_id"""
 
 
 def unpaid(*, recharge_ids: Sequence[int], at: datetime) -> None:
@@ -51,7 +51,7 @@ def paid(*, recharge_ids: Sequence[int], binding_ids: Sequence[int]) -> None:
     promotions.consume(recharge_ids=list(recharge_ids))
     rowsets.run(
         "UPDATE billing_binding SET failures_in_a_row = 0 "
-        "WHERE id = ANY(%s) AND failures_in_a_row > 0",
+        "WHERE id = ANY(%b) AND failures_in_a_row > 0",
         [list(binding_ids)],
     )
 

@@ -53,7 +53,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
 ) d ON true
-WHERE g.id = ANY(%s) ORDER BY g.id"""
+WHERE g.id = ANY(%b) ORDER BY g.id"""
 
 
 def claim(*, at: datetime, limit: int, recharge_id: int | None = None) -> list[Any]:

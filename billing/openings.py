@@ -55,9 +55,9 @@ FOR NO KEY UPDATE OF r SKIP LOCKED"""
 
 # Credit the last reading cannot know of: under way, or landed since it was made.
 _IN_FLIGHT = """
-SELECT g.line_id, bool_or(g.state = ANY(%s)), sum(g.face_minor + g.bonus_minor)
+SELECT g.line_id, bool_or(g.state = ANY(%b)), sum(g.face_minor + g.bonus_minor)
 FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
-WHERE g.line_id = ANY(%s) AND (g.state = ANY(%s)
+WHERE g.line_id = ANY(%b) AND (g.state = ANY(%b)
       OR (g.state = 'completed' AND g.completed_at > l.balance_observed_at))
 GROUP BY g.line_id"""
 _OPEN = [state.value for state in recharges.OPEN_STATES]
@@ -552,5 +552,5 @@ def _ask_for_readings(decided: list[_Decided], *, at: datetime) -> None:
     lines = [one.row.line_id for one in decided if one.verdict.wants_reading]
     if lines:
         rowsets.run(
-            "UPDATE lines_line SET poll_at = LEAST(poll_at, %s) WHERE id = ANY(%s)", [at, lines]
+            "UPDATE lines_line SET poll_at = LEAST(poll_at, %s) WHERE id = ANY(%b)", [at, lines]
         )

@@ -133,8 +133,8 @@ def move(moves: Sequence[Move], *, at: datetime) -> set[int]:
     rows = [
         (
             m.recharge_id,
-            m.source,
-            m.target,
+            str(m.source),
+            str(m.target),
             m.because,
             m.act_at,
             m.fence,
@@ -178,7 +178,7 @@ def write_history(moves: Sequence[Move], *, at: datetime) -> None:
     rowsets.insert(
         "billing_rechargemove",
         _HISTORY_COLUMNS,
-        [(m.recharge_id, m.source, m.target, m.because, m.note, m.actor_id, at) for m in moves],
+        [(m.recharge_id, str(m.source), str(m.target), m.because, m.note, m.actor_id, at) for m in moves],
     )
 
 
@@ -395,7 +395,7 @@ def _wake(recharge_ids: Any, *, at: datetime) -> bool:
     if not ids:
         return True  # no such reference of ours: nothing will ever be to do
     rows = rowsets.run(
-        "UPDATE billing_recharge SET act_at = LEAST(act_at, %s) WHERE id = ANY(%s) "
+        "UPDATE billing_recharge SET act_at = LEAST(act_at, %s) WHERE id = ANY(%b) "
         "AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING id",
         [at, ids],
     )

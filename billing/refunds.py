@@ -162,7 +162,7 @@ def wake(*, reference: str, at: datetime) -> bool:
     """The rail spoke of this refund: ask about it now. False: a worker holds it, try later."""
     rows = rowsets.run(
         "UPDATE billing_refund SET act_at = %s WHERE reference = %s "
-        "AND state = ANY(%s) AND (lease_until IS NULL OR lease_until < clock_timestamp()) "
+        "AND state = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp()) "
         "RETURNING id",
         [at, reference, [RefundState.INTENDED.value, RefundState.UNKNOWN.value]],
     )
@@ -255,7 +255,7 @@ JOIN lines_carrier c ON c.id = l.carrier_id
 LEFT JOIN LATERAL (
   SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
 ) d ON true
-WHERE f.id = ANY(%s) ORDER BY f.id"""
+WHERE f.id = ANY(%b) ORDER BY f.id"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ class Column(NamedTuple):
 
 
 def _arrays(columns: Sequence[Column]) -> str:
-    return ", ".join(f"%s::{column.type}[]" for column in columns)
+    # Binary: psycopg writes an array's text element by element, four times as slowly.
+    return ", ".join(f"%b::{column.type}[]" for column in columns)
 
 
 def _names(columns: Sequence[Column]) -> str:

@@ -33,12 +33,12 @@ def lock_shared_caps(*, binding_ids: Iterable[int], owner_ids: Iterable[int]) ->
     A line's own cap needs no more than the lock on its rule, which the caller holds.
     """
     rowsets.run(
-        "SELECT id FROM billing_binding WHERE id = ANY(%s) AND max_per_month_minor IS NOT NULL "
+        "SELECT id FROM billing_binding WHERE id = ANY(%b) AND max_per_month_minor IS NOT NULL "
         "ORDER BY id FOR NO KEY UPDATE",
         [sorted(set(binding_ids))],
     )
     rowsets.run(
-        "SELECT id FROM billing_spendingcap WHERE owner_id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+        "SELECT id FROM billing_spendingcap WHERE owner_id = ANY(%b) ORDER BY id FOR NO KEY UPDATE",
         [sorted(set(owner_ids))],
     )
 
@@ -71,11 +71,11 @@ class Tally:
 
 _LINES = """
 SELECT line_id, cap_day, cap_month, count(*), sum(price_minor) FROM billing_recharge
-WHERE line_id = ANY(%s) AND cap_month = ANY(%s) AND state <> ALL(%s)
+WHERE line_id = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
 GROUP BY line_id, cap_day, cap_month"""
 _SHARED = """
 SELECT {column}, cap_month, sum(price_minor) FROM billing_recharge
-WHERE {column} = ANY(%s) AND cap_month = ANY(%s) AND state <> ALL(%s)
+WHERE {column} = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
 GROUP BY {column}, cap_month"""
 _UNPAID = [state.value for state in UNPAID_END_STATES]
 
