@@ -20,19 +20,20 @@ charge merged cooling_down open_recharge cap_charge cap_day cap_month cap_bindin
 cap_owner_month skipped_by_owner paused_by_owner paused_by_system missed notice_not_sent
 reading_stale no_reading max_balance falls_short binding_missing binding_not_active binding_paused
 rail_disabled line_not_active sim_changed above_threshold
-""".split()
+"""
 RECHARGE_REASONS = """
 opened announced rail_deferred carrier_deferred outside_hours paid sent pending no_answer
 confirmed_not_taken soft_decline hard_decline needs_confirmation config retries_exhausted fallback
 window_over amount_differs credited accepted carrier_no_answer carrier_rejected carrier_retry
 reversed_by_carrier refund_requested refunded refund_refused canceled_by_owner canceled_by_operator
 rule_stopped binding_ended line_gone crashed confirmed_not_credited
-""".split()
+"""
 ATTENTION_CODES = """
 payment_unknown delivery_unknown crashed amount_differs config refund_unknown refund_refused
 undeliverable late_payment credit_differs action_expired
-""".split()
-LISTED = {*DECISION_CODES, *RECHARGE_REASONS, *ATTENTION_CODES}
+"""
+LISTED = set(f"{DECISION_CODES} {RECHARGE_REASONS} {ATTENTION_CODES}".split())
+NINE = {"rail": "bank9", "rail_name": "九行", "rail_name_en": "Bank Nine"}
 CODES = sorted({*LISTED, *DECISIONS, *OUTCOMES})
 
 AT = datetime(2026, 11, 22, 1, 12, tzinfo=UTC)
