@@ -65,8 +65,8 @@ def record_success(*, binding_id: int, at: datetime) -> None:
     """
     del at
     same = same_method(Binding.objects.get(pk=binding_id)).filter(failures_in_a_row__gt=0)
-    for pk in same.order_by("pk").values_list("pk", flat=True).select_for_update(no_key=True):
-        Binding.objects.filter(pk=pk).update(failures_in_a_row=0)
+    locked = same.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
+    Binding.objects.filter(pk__in=list(locked)).update(failures_in_a_row=0)
 
 
 def resume(*, binding: Binding, actor: Any, at: datetime) -> Binding:

@@ -214,7 +214,7 @@ def request_proof(*, line: Line, at: datetime) -> ProofRequest:
     with transaction.atomic():
         # Locking every claim to this number makes their requests queue: the count below is true.
         claims = Line.objects.filter(msisdn=line.msisdn).exclude(msisdn="").order_by("pk")
-        locked = {claim.pk: claim for claim in claims.select_for_update()}
+        locked = {claim.pk: claim for claim in claims.select_for_update(no_key=True)}
         if line.pk not in locked or locked[line.pk].status != LineStatus.UNVERIFIED:
             raise NotProvable(line.public_id)
         return proof_codes.issue(line=locked[line.pk], at=at)
@@ -271,7 +271,7 @@ def prove_by_card(*, line: Line, carriers: Carriers, at: datetime) -> Line:
 
 def _lock_unproven(line: Line) -> Line:
     """The row, locked, if it is live or can yet be. Raises NotProvable."""
-    locked = Line.objects.select_for_update().get(pk=line.pk)
+    locked = Line.objects.select_for_update(no_key=True).get(pk=line.pk)
     if locked.status in GONE_STATUSES:
         raise NotProvable(line.public_id)
     return locked
@@ -312,7 +312,7 @@ def mark(*, line: Line, status: str, at: datetime) -> Line:
     if status in (LineStatus.UNVERIFIED, LineStatus.REMOVED):
         raise IllegalStatus(status)
     with transaction.atomic():
-        locked = Line.objects.select_for_update().get(pk=line.pk)
+        locked = Line.objects.select_for_update(no_key=True).get(pk=line.pk)
         if locked.status == status:
             return locked
         is_gone = locked.status in GONE_STATUSES
@@ -336,7 +336,7 @@ def replace_sim(*, line: Line, iccid: str, at: datetime) -> Line:
     del at
     card = claims.parsed("iccid", identifiers.parse_iccid, iccid).value
     with transaction.atomic():
-        locked = Line.objects.select_for_update().get(pk=line.pk)
+        locked = Line.objects.select_for_update(no_key=True).get(pk=line.pk)
         if locked.iccid == card:
             return locked
         if locked.status in GONE_STATUSES:
