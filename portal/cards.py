@@ -1,0 +1,205 @@
+"""What a subscriber sees of one line: its balance and how old that is, where it leads, its rule."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from billing import drafts, forecast, gateways, plans, spending
+from billing import wording as reasons
+from billing.calendar import month_key
+from billing.drafts import Draft
+from billing.forecast import Confidence, Forecast, Reading
+from billing.models import Rule, TopUpMode
+from billing.previews import UpcomingCharge
+from lines.models import BalanceReading, Line, LineStatus
+from portal import charts, wording
+
+_WEEKS = timedelta(weeks=4)
+_AHEAD = timedelta(days=14)
+# Past it a balance is shown as old, not as now.
+_OLD = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the line's auto-recharge is doing, in a word or two. "On" is never said of a pause."""
+
+    words: str
+    tone: str = ""  # "good", "warn", "bad" or ""
+    is_set_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One line as the home page and its own page show it."""
+
+    line: Line
+    rule: Rule | None
+    standing: Standing
+    outlook: Forecast
+    chart: SafeString
+    spent_minor: int
+    lasts: str  # "about 9 days", or ""
+    valid_days: int | None
+    is_old: bool
+
+    @property
+    def rule_words(self) -> str:
+        return rule_words(drafts.of(self.rule)) if self.rule else ""
+
+
+def for_lines(lines: Iterable[Line], *, at: datetime, size: charts.Size) -> list[Card]:
+    """Cards of `lines` (with carrier and rule selected), in their order; two queries in all."""
+    lines = list(lines)
+    readings, spent = _readings(lines, at=at), _spent(lines, at=at)
+    return [
+        _card(line, readings[line.pk], spent_minor=spent[line.pk], at=at, size=size)
+        for line in lines
+    ]
+
+
+def rule_of(line: Line) -> Rule | None:
+    """The line's rule, where it has one."""
+    return getattr(line, "rule", None)
+
+
+def standing(line: Line, rule: Rule | None, *, at: datetime) -> Standing:
+    """The one word for a line's auto-recharge, the worst first."""
+    if line.status == LineStatus.UNVERIFIED:
+        return Standing(_("Not verified"), "warn")
+    if line.status != LineStatus.ACTIVE:
+        return Standing(line.get_status_display(), "bad", rule is not None)
+    if rule is None or (not rule.is_on and rule.consent_id is None):
+        return Standing(_("Not set up"))
+    if not rule.is_on:
+        return Standing(_("Auto-recharge off"), "", is_set_up=True)
+    if rule.paused_at is not None:
+        return Standing(_("Paused: needs you"), "bad", is_set_up=True)
+    if rule.paused_until is not None and rule.paused_until > at:
+        until = wording.day(timezone.localtime(rule.paused_until, ZoneInfo(line.timezone)).date())
+        return Standing(_("Paused until %(day)s") % {"day": until}, "warn", is_set_up=True)
+    if rule.binding is None or not rule.binding.is_usable:
+        return Standing(_("Waiting for a payment method"), "bad", is_set_up=True)
+    return Standing(_("Auto-recharge on"), "good", is_set_up=True)
+
+
+def rule_words(draft: Draft) -> str:
+    """When and how much: "¥50 when below ¥10, or every month on day 1"; "" where never."""
+    parts = []
+    if draft.threshold_minor is not None:
+        parts.append(_low_words(draft, draft.threshold_minor))
+    if draft.has_schedule and draft.anchor_date is not None:
+        parts.append(_cycle_words(draft.cycle, draft.anchor_date))
+    if draft.expiry_days_before is not None:
+        days = draft.expiry_days_before
+        parts.append(
+            ngettext("%(n)s day before it expires", "%(n)s days before it expires", days)
+            % {"n": days}
+        )
+    if not parts:
+        return ""
+    amount = wording.short_money(draft.face_minor, draft.line.currency)
+    when = _(", or ").join(parts)
+    return _("%(amount)s %(when)s") % {"amount": amount, "when": when}
+
+
+def upcoming(rule: Rule, *, at: datetime, count: int) -> list[UpcomingCharge]:
+    """The next scheduled charges of a running rule; none where it is off, paused or unpayable."""
+    if not rule.is_on or rule.paused_at is not None or rule.binding is None:
+        return []
+    try:
+        capabilities = gateways.capabilities(rule.binding.rail_id)
+    except gateways.RailNotConfigured:
+        return []
+    return plans.upcoming(rule=rule, capabilities=capabilities, at=at, count=count)
+
+
+def pause_words(rule: Rule, language: str) -> str:
+    """Why the system paused it, as a sentence."""
+    return reasons.reason(code=rule.pause_reason, facts={}, language=language).sentence
+
+
+def _low_words(draft: Draft, threshold_minor: int) -> str:
+    currency = draft.line.currency
+    below = wording.short_money(threshold_minor, currency)
+    if draft.topup_mode == TopUpMode.TO and draft.target_minor is not None:
+        to = wording.short_money(draft.target_minor, currency)
+        return _("when below %(below)s, up to %(to)s") % {"below": below, "to": to}
+    return _("when below %(below)s") % {"below": below}
+
+
+def _cycle_words(cycle: str, anchor: date) -> str:
+    if cycle == "yearly":
+        return _("every year on %(day)s") % {"day": wording.day(anchor)}
+    if cycle == "quarterly":
+        return _("every three months on day %(n)s") % {"n": anchor.day}
+    return _("every month on day %(n)s") % {"n": anchor.day}
+
+
+def _card(
+    line: Line, readings: Sequence[Reading], *, spent_minor: int, at: datetime, size: charts.Size
+) -> Card:
+    rule = rule_of(line)
+    threshold_minor = rule.threshold_minor if rule else None
+    outlook = forecast.forecast(readings, at=at)
+    observed_at = line.balance_observed_at
+    return Card(
+        line=line,
+        rule=rule,
+        standing=standing(line, rule, at=at),
+        outlook=outlook,
+        chart=charts.balance(
+            forecast.points(readings, at=at, ahead=_AHEAD),
+            threshold_minor=threshold_minor,
+            currency=line.currency,
+            size=size,
+        ),
+        spent_minor=spent_minor,
+        lasts=_lasts(outlook, at=at),
+        valid_days=(line.valid_until - at).days if line.valid_until else None,
+        is_old=observed_at is not None and at - observed_at > _OLD,
+    )
+
+
+def _lasts(outlook: Forecast, *, at: datetime) -> str:
+    if outlook.confidence is Confidence.NONE or outlook.runs_out_at is None:
+        return ""
+    days = (outlook.runs_out_at - at).days
+    if days < 1:
+        return _("less than a day")
+    if days > 60:
+        return _("more than 60 days")
+    return ngettext("about %(n)s day", "about %(n)s days", days) % {"n": days}
+
+
+def _spent(lines: Sequence[Line], *, at: datetime) -> dict[int, int]:
+    """What each line took this month of its own, as its cap counts it."""
+    months = {line.pk: month_key(at, line.timezone) for line in lines}
+    sums = spending.tally(
+        line_ids=list(months),
+        capped_binding_ids=[],
+        capped_owner_ids=[],
+        months=sorted(set(months.values())),
+    )
+    return {line_id: sums.line[line_id, month] for line_id, month in months.items()}
+
+
+def _readings(lines: Sequence[Line], *, at: datetime) -> dict[int, list[Reading]]:
+    rows = (
+        BalanceReading.objects.filter(
+            line__in=lines, is_applied=True, observed_at__gt=at - _WEEKS, observed_at__lte=at
+        )
+        .order_by("observed_at")
+        .values_list("line_id", "observed_at", "balance_minor")
+    )
+    by_line: dict[int, list[Reading]] = defaultdict(list)
+    for line_id, observed_at, balance_minor in rows[:20_000]:
+        by_line[line_id].append(Reading(observed_at, balance_minor))
+    return by_line

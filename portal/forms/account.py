@@ -1,0 +1,39 @@
+"""The account's own form."""
+
+from zoneinfo import available_timezones
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from portal.accounts.models import User
+
+
+class ProfileForm(forms.ModelForm):
+    """Name, language and time zone."""
+
+    class Meta:
+        model = User
+        fields = ["name", "language", "timezone"]
+        labels = {"name": _("Name"), "language": _("Language"), "timezone": _("Time zone")}
+
+    language = forms.ChoiceField(label=_("Language"))
+    timezone = forms.CharField(
+        label=_("Time zone"),
+        max_length=64,
+        help_text=_("For the times on these pages. Charges follow each line's own zone."),
+    )
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        names = {"zh-hans": "简体中文", "en": "English"}  # each in itself, for who cannot read this
+        self.fields["language"].choices = [
+            (code, names[code]) for code, _name in settings.LANGUAGES
+        ]
+        self.fields["name"].widget.attrs["autocomplete"] = "name"
+
+    def clean_timezone(self) -> str:
+        zone = self.cleaned_data["timezone"].strip()
+        if zone not in available_timezones():
+            raise forms.ValidationError(_("Write a zone such as Asia/Shanghai or Europe/Berlin."))
+        return zone

@@ -1,0 +1,274 @@
+"""The steps of setting up auto-recharge. Each step is one form; `plans.check` joins them.
+
+What was typed in a step is kept as it was typed, so that going back, an error or another step
+loses nothing.
+"""
+
+from datetime import date, time, timedelta
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from billing import money
+from billing.models import Binding, Rule, TopUpMode
+from billing.models.rules import CYCLE_CHOICES
+from lines.models import Line
+from portal import wording
+from portal.forms.fields import MoneyField
+from portal.forms.lines import amount_field, binding_field
+from portal.forms.rules import DateField
+
+_HOURS = [(f"{hour:02d}:00", f"{hour:02d}:00") for hour in range(24)]
+_DAYS_BEFORE = (1, 2, 3, 5, 7)
+_CHARGES_A_MONTH = 3  # offered as the most a month: so many charges
+_LOW = "10"  # offered as the low balance
+
+# What was typed into one step, by field: texts, ticks and lists of texts.
+Typed = dict[str, Any]
+
+
+class ToolForm(forms.Form):
+    """Step 1: what pays, and what pays when that is declined."""
+
+    def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["binding"] = binding_field(bindings)
+        if len(bindings) > 1:
+            self.fields["fallback"] = binding_field(
+                bindings,
+                label=_("If it is declined, charge instead"),
+                required=False,
+                widget=forms.Select,
+                help_text=_("Only after a definite no, and inside the same limits."),
+            )
+            self.fields["fallback"].choices = [("", _("Nothing")), *self.fields["fallback"].choices]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        cleaned.setdefault("fallback", None)
+        if cleaned["fallback"] and cleaned["fallback"] == cleaned.get("binding"):
+            self.add_error("fallback", _("Choose a different one, or nothing."))
+        return cleaned
+
+    @staticmethod
+    def from_rule(rule: Rule) -> Typed:
+        return {
+            "binding": rule.binding.ref if rule.binding else None,
+            "fallback": rule.fallback_binding.ref if rule.fallback_binding else "",
+        }
+
+
+class AmountForm(forms.Form):
+    """Step 2: how much, and on which days if any."""
+
+    def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["face"] = amount_field(line)
+        self.fields["cycle"] = forms.ChoiceField(
+            label=_("On a schedule"),
+            choices=CYCLE_CHOICES,
+            widget=forms.RadioSelect,
+            error_messages={"required": _("Choose a schedule, or none.")},
+        )
+        self.fields["anchor_date"] = DateField(
+            label=_("First charge on"),
+            required=False,
+            help_text=_("It repeats on this day; where a month is too short, on its last day."),
+        )
+        self.fields["charge_time"] = forms.ChoiceField(
+            label=_("At"),
+            choices=_HOURS,
+            help_text=_("The line's own time: %(zone)s.") % {"zone": line.timezone},
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("cycle", "none") == "none":
+            cleaned["anchor_date"] = None
+        elif not cleaned.get("anchor_date") and "anchor_date" not in self.errors:
+            self.add_error("anchor_date", _("Choose the day of the first charge."))
+        if "charge_time" in cleaned:
+            cleaned["charge_time"] = time.fromisoformat(cleaned["charge_time"])
+        return cleaned
+
+    @staticmethod
+    def from_rule(rule: Rule) -> Typed:
+        return {
+            "face": _face_text(rule.line, rule.face_minor),
+            "cycle": rule.cycle,
+            "anchor_date": rule.anchor_date.isoformat() if rule.anchor_date else "",
+            "charge_time": rule.charge_time.strftime("%H:00"),
+        }
+
+
+class LowForm(forms.Form):
+    """Step 3: when the balance runs low, and before the validity ends."""
+
+    def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["threshold"] = MoneyField(
+            label=_("Recharge when the balance falls below"),
+            currency=line.currency,
+            required=False,
+            help_text=_("Leave it empty to recharge on the schedule only."),
+        )
+        self.fields["topup_mode"] = forms.ChoiceField(
+            label=_("Then top up"), choices=TopUpMode.choices, widget=forms.RadioSelect
+        )
+        self.fields["target"] = MoneyField(
+            label=_("Up to a balance of"),
+            currency=line.currency,
+            required=False,
+            help_text=_("Only for “up to a balance”: rounded up to what the carrier sells."),
+        )
+        self.fields["expiry_days_before"] = forms.TypedChoiceField(
+            label=_("Before the validity ends"),
+            choices=[("", _("Do not recharge for that")), *_day_choices()],
+            coerce=int,
+            empty_value=None,
+            required=False,
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        is_to = cleaned.get("topup_mode") == TopUpMode.TO
+        if is_to and cleaned.get("target") is None and "target" not in self.errors:
+            self.add_error("target", _("Enter the balance to top up to."))
+        if not is_to:
+            cleaned["target"] = None
+        return cleaned
+
+    @staticmethod
+    def from_rule(rule: Rule) -> Typed:
+        return {
+            "threshold": typed(rule.threshold_minor, rule.currency),
+            "topup_mode": rule.topup_mode,
+            "target": typed(rule.target_minor, rule.currency),
+            "expiry_days_before": str(rule.expiry_days_before or ""),
+        }
+
+
+class LimitsForm(forms.Form):
+    """Step 4: the most it may take, and what is told."""
+
+    def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["max_per_charge"] = MoneyField(
+            label=_("At most for one charge"),
+            currency=line.currency,
+            error_messages={"required": _("Enter the most for one charge.")},
+        )
+        self.fields["max_per_day"] = forms.IntegerField(
+            label=_("At most so many charges a day"),
+            min_value=1,
+            max_value=20,
+            widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
+            error_messages={
+                "required": _("Enter how many charges a day."),
+                "invalid": _("Write a whole number, such as 1."),
+            },
+        )
+        self.fields["max_per_month"] = MoneyField(
+            label=_("At most in a month"),
+            currency=line.currency,
+            error_messages={"required": _("Enter the most for a month.")},
+        )
+        self.fields["remind_low_balance"] = forms.BooleanField(
+            label=_("Tell me when the balance is low"), required=False
+        )
+        self.fields["remind_days"] = forms.TypedMultipleChoiceField(
+            label=_("Remind me before a scheduled charge"),
+            choices=_day_choices(),
+            coerce=int,
+            widget=forms.CheckboxSelectMultiple,
+            required=False,
+        )
+        self.fields["remind_result"] = forms.BooleanField(
+            label=_("Tell me the result of every charge"), required=False
+        )
+        self.fields["by_email"] = forms.BooleanField(
+            label=_("By e-mail too"),
+            required=False,
+            help_text=_("Everything is always in your Keepline inbox."),
+        )
+
+    @staticmethod
+    def from_rule(rule: Rule) -> Typed:
+        return {
+            "max_per_charge": typed(rule.max_per_charge_minor, rule.currency),
+            "max_per_day": str(rule.max_per_day_count),
+            "max_per_month": typed(rule.max_per_month_minor, rule.currency),
+            "remind_low_balance": rule.remind_low_balance,
+            "remind_days": [str(days) for days in rule.remind_days_before],
+            "remind_result": rule.remind_result,
+            "by_email": "email" in rule.channels,
+        }
+
+
+FORMS: dict[str, type[forms.Form]] = {
+    "tool": ToolForm,
+    "amount": AmountForm,
+    "low": LowForm,
+    "limits": LimitsForm,
+}
+
+
+def starting_values(line: Line, bindings: list[Binding], today: date) -> dict[str, Typed]:
+    """What a new plan offers, by step: a middling amount, low balance only, three a month."""
+    sold, currency = line.carrier.denominations_minor, line.currency
+    face = sold[len(sold) // 2 - (len(sold) > 1)] if sold else line.carrier.min_amount_minor
+    return {
+        "tool": {"binding": bindings[0].ref if bindings else "", "fallback": ""},
+        "amount": {
+            "face": _face_text(line, face),
+            "cycle": "none",
+            "anchor_date": (today + timedelta(days=1)).isoformat(),
+            "charge_time": "09:00",
+        },
+        "low": {
+            "threshold": _LOW,
+            "topup_mode": TopUpMode.BY.value,
+            "target": "",
+            "expiry_days_before": "",
+        },
+        "limits": {
+            "max_per_charge": typed(face, currency),
+            "max_per_day": "1",
+            "max_per_month": typed(face * _CHARGES_A_MONTH, currency),
+            "remind_low_balance": True,
+            "remind_days": ["5", "2"],
+            "remind_result": True,
+            "by_email": bool(line.owner.email),
+        },
+    }
+
+
+def values_of(rule: Rule) -> dict[str, Typed]:
+    """A rule as its owner would type it, by step."""
+    return {step: form.from_rule(rule) for step, form in FORMS.items()}
+
+
+def raw(form: forms.Form) -> Typed:
+    """What was typed into `form`, right or wrong, as it can be kept in a session."""
+    return {
+        name: field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
+        for name, field in form.fields.items()
+    }
+
+
+def typed(amount_minor: int | None, currency: str) -> str:
+    """An amount as a person would type it: (5000, "CNY") -> "50"; None -> ""."""
+    if amount_minor is None:
+        return ""
+    text = money.to_decimal_text(amount_minor, currency)
+    whole, _point, part = text.partition(".")
+    return text if part.strip("0") else whole
+
+
+def _face_text(line: Line, face_minor: int) -> str:
+    return str(face_minor) if line.carrier.denominations_minor else typed(face_minor, line.currency)
+
+
+def _day_choices() -> list[tuple[int, str]]:
+    return [(days, wording.days(days)) for days in _DAYS_BEFORE]

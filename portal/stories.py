@@ -1,0 +1,152 @@
+"""Why a line was, or was not, recharged: decisions, recharges and their moves, told in order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from billing import wording as reasons
+from billing.models import Decision, Recharge, RechargeMove
+from billing.states import RechargeState as S
+from billing.words import figures
+from portal import wording
+
+# What each state means to the payer; `%(amount)s` is what the line gets.
+_WORDS: dict[str, Promise] = {
+    S.WAITING: _("%(amount)s planned"),
+    S.REVIEW: _("%(amount)s held for a check"),
+    S.DUE: _("%(amount)s about to be charged"),
+    S.CHARGING: _("%(amount)s being charged"),
+    S.PAYMENT_PENDING: _("%(amount)s waiting for the payment"),
+    S.PAYMENT_UNKNOWN: _("%(amount)s: confirming, not charged twice"),
+    S.ACTION_REQUIRED: _("%(amount)s needs you to confirm"),
+    S.DECLINED: _("%(amount)s declined, will be tried again"),
+    S.FAILED: _("%(amount)s not recharged, nothing charged"),
+    S.CHARGED: _("%(amount)s paid, being credited"),
+    S.DELIVERING: _("%(amount)s paid, being credited"),
+    S.DELIVERY_PENDING: _("%(amount)s paid, being credited"),
+    S.DELIVERY_UNKNOWN: _("%(amount)s paid, confirming the credit"),
+    S.UNDELIVERABLE: _("%(amount)s paid, could not be credited"),
+    S.COMPLETED: _("%(amount)s credited"),
+    S.REVERSED: _("%(amount)s taken back by the carrier"),
+    S.REFUNDING: _("%(amount)s: the money is on its way back"),
+    S.REFUNDED: _("%(amount)s refunded"),
+    S.CANCELED: _("%(amount)s canceled, nothing charged"),
+    S.MISSED: _("%(amount)s missed, nothing charged"),
+}
+_TONES = {
+    S.COMPLETED: "good",
+    S.PAYMENT_UNKNOWN: "warn",
+    S.DELIVERY_UNKNOWN: "warn",
+    S.ACTION_REQUIRED: "warn",
+    S.REVIEW: "warn",
+    S.DECLINED: "warn",
+    S.FAILED: "bad",
+    S.UNDELIVERABLE: "bad",
+    S.REVERSED: "bad",
+    S.MISSED: "bad",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened, or did not, and why. `code` is for support, in a details element."""
+
+    at: datetime
+    title: str
+    sentence: str
+    tone: str = ""
+    url: str = ""
+    code: str = ""
+
+
+def title(recharge: Recharge) -> str:
+    """ "¥50 credited"."""
+    amount = wording.short_money(recharge.credit_minor, recharge.currency)
+    return str(_WORDS[S(recharge.state)]) % {"amount": amount}
+
+
+def tone(state: str) -> str:
+    return _TONES.get(S(state), "")
+
+
+def of_line(
+    *, recharges: Iterable[Recharge], decisions: Iterable[Decision], limit: int
+) -> list[Entry]:
+    """Recharges and decisions *not* to make one, each newest first, told together.
+
+    `recharges` with their line selected and their decisions prefetched; `decisions` with line.
+    """
+    entries = [of_recharge(recharge) for recharge in recharges]
+    entries += [_of_decision(decision) for decision in decisions]
+    return sorted(entries, key=lambda entry: entry.at, reverse=True)[:limit]
+
+
+def of_recharge(recharge: Recharge) -> Entry:
+    """One recharge in one entry: the cause, then how it stands."""
+    at = recharge.completed_at or recharge.charged_at or recharge.created_at
+    facts = facts_of(recharge)
+    sentences = [_reason(recharge.reason, facts, recharge.line.timezone, at).sentence]
+    for decision in recharge.decisions.all()[:1]:
+        cause = _reason("charge", facts | decision.facts, recharge.line.timezone, at)
+        sentences.insert(0, cause.sentence)
+    return Entry(
+        at=at,
+        title=title(recharge),
+        sentence=figures.joined(sentences),
+        tone=tone(recharge.state),
+        url=reverse("portal:recharge", args=[recharge.ref]),
+        code=recharge.reason,
+    )
+
+
+def moves_of(recharge: Recharge, moves: Iterable[RechargeMove]) -> list[Entry]:
+    """The whole story of one recharge, newest first, each move in words."""
+    facts = facts_of(recharge)
+    for decision in recharge.decisions.all()[:1]:
+        facts = decision.facts | facts
+    entries = [_of_move(move, facts, recharge.line.timezone) for move in moves]
+    return entries[::-1]
+
+
+def facts_of(recharge: Recharge) -> dict[str, Any]:
+    """The figures a reason's sentence may name; minor units and ISO 4217."""
+    return {
+        "face_minor": recharge.face_minor,
+        "price_minor": recharge.price_minor,
+        "discount_minor": recharge.discount_minor,
+        "bonus_minor": recharge.bonus_minor,
+        "credited_minor": recharge.credited_minor,
+        "currency": recharge.currency,
+        "rail": recharge.rail,
+        "carrier_name": recharge.line.carrier.name,
+        "carrier_name_en": recharge.line.carrier.name_en,
+    }
+
+
+def _of_decision(decision: Decision) -> Entry:
+    line = decision.rule.line
+    facts = {"currency": line.currency} | decision.facts
+    reason = _reason(decision.code, facts, line.timezone, decision.at)
+    return Entry(at=decision.at, title=reason.title, sentence=reason.sentence, code=decision.code)
+
+
+def _of_move(move: RechargeMove, facts: dict[str, Any], timezone: str) -> Entry:
+    reason = _reason(move.because, facts, timezone, move.at)
+    return Entry(
+        at=move.at,
+        title=reason.title,
+        sentence=reason.sentence,
+        tone=tone(move.target),
+        code=f"{move.because} · {move.target}",
+    )
+
+
+def _reason(code: str, facts: dict[str, Any], timezone: str, at: datetime) -> reasons.Reason:
+    language = get_language() or "en"
+    return reasons.reason(code=code, facts=facts, language=language, timezone=timezone, at=at)

@@ -1,0 +1,33 @@
+"""What the signed-in person owns, by its public name. A stranger's is a 404, as if it were not."""
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+
+from billing import queries
+from billing.models import Binding, Recharge, Rule
+from lines.models import Line, LineStatus
+
+
+def line(request: HttpRequest, public_id: str) -> Line:
+    kept = queries.lines(request.user).exclude(status=LineStatus.REMOVED)
+    return get_object_or_404(kept.select_related("carrier", "rule", "esim"), public_id=public_id)
+
+
+def rule(request: HttpRequest, public_id: str) -> Rule:
+    """The rule of the person's line `public_id`: one line has one."""
+    owned = queries.rules(request.user).exclude(line__status=LineStatus.REMOVED)
+    return get_object_or_404(
+        owned.select_related("line", "line__carrier", "binding", "binding__rail"),
+        line__public_id=public_id,
+    )
+
+
+def binding(request: HttpRequest, ref: str) -> Binding:
+    return get_object_or_404(queries.bindings(request.user).select_related("rail"), ref=ref)
+
+
+def recharge(request: HttpRequest, ref: str) -> Recharge:
+    owned = queries.recharges(request.user).select_related(
+        "line", "line__carrier", "binding", "binding__rail"
+    )
+    return get_object_or_404(owned, ref=ref)

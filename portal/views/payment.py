@@ -1,0 +1,181 @@
+"""Payment methods: bound on the rail's own page, seen as the rail sees them, removed."""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from billing import bindings, gateways, queries
+from billing.models import Binding, BindingState, Rail, Rule
+from portal.forms.payment import RemoveForm
+from portal.views import owned
+
+log = logging.getLogger(__name__)
+
+# How long the page waits by itself for the rail to say that it is signed.
+PATIENCE = timedelta(minutes=10)
+# The rail is not asked more often, however often the page is loaded.
+_ASK_EVERY = timedelta(seconds=3)
+
+
+@login_required
+def index(request: HttpRequest) -> HttpResponse:
+    shown = (
+        queries.bindings(request.user)
+        .exclude(state=BindingState.ABANDONED)
+        .select_related("rail")
+        .order_by("-is_default", "-pk")
+    )
+    rules = list(queries.rules(request.user).filter(is_on=True).select_related("line"))
+    rows = [
+        {
+            "binding": binding,
+            "lines": [rule.line for rule in rules if rule.binding_id == binding.pk],
+        }
+        for binding in shown
+    ]
+    context = {"rows": rows, "rails": _rails(), "section": "payment"}
+    return render(request, "portal/payment/index.html", context)
+
+
+def _rails() -> list[Rail]:
+    """The rails that are configured and switched on, in the operator's order."""
+    return list(
+        Rail.objects.filter(is_enabled=True, code__in=gateways.available()).order_by("sort_order")
+    )
+
+
+@login_required
+@require_POST
+def bind(request: HttpRequest) -> HttpResponse:
+    """Begin an agreement and go to the rail's own page to sign it; no card number comes here."""
+    offered = Rail.objects.filter(is_enabled=True, code__in=gateways.available())
+    rail = get_object_or_404(offered, code=request.POST.get("rail", ""))
+    try:
+        started = bindings.start(
+            owner=request.user,
+            rail=rail,
+            return_url=_return_url(),
+            notify_url=_notify_url(rail),
+            gateway=gateways.get(rail.code),
+            at=timezone.now(),
+        )
+    except bindings.RailNotOffered:
+        messages.error(request, _("This way of paying takes nothing new right now."))
+        return redirect("portal:payment")
+    return redirect(started.url)
+
+
+def _return_url() -> str:
+    """Back to the binding's own page, which asks the rail; "{ref}" is filled in by `start`."""
+    return settings.PUBLIC_URL + reverse("portal:binding", args=["REF"]).replace("REF", "{ref}")
+
+
+def _notify_url(rail: Rail) -> str:
+    return settings.PUBLIC_URL + reverse("incoming-rail", args=[rail.code])
+
+
+@login_required
+@never_cache
+def show(request: HttpRequest, ref: str) -> HttpResponse:
+    """One payment method. While it waits for the agreement, the rail is asked on every look."""
+    binding = owned.binding(request, ref)
+    at = timezone.now()
+    if binding.state == BindingState.PENDING and _may_ask(binding, at):
+        binding = _refreshed(binding, at)
+    waits_until = binding.created_at + PATIENCE
+    context = {
+        "binding": binding,
+        "is_waiting": binding.state == BindingState.PENDING and at < waits_until,
+        "waits_until": waits_until,
+        "rules": _rules_by(request, binding),
+        "next_url": _line_to_set_up(request),
+        "section": "payment",
+    }
+    return render(request, "portal/payment/show.html", context)
+
+
+def _may_ask(binding: Binding, at: datetime) -> bool:
+    return binding.checked_at is None or at - binding.checked_at >= _ASK_EVERY
+
+
+def _refreshed(binding: Binding, at: datetime) -> Binding:
+    try:
+        return bindings.refresh(binding=binding, gateway=gateways.get(binding.rail_id), at=at)
+    except gateways.RailNotConfigured:
+        log.exception("A binding waits for a rail that is not configured.")
+        return binding
+
+
+def _line_to_set_up(request: HttpRequest) -> str:
+    """Back to the plan that was being set up when a payment method was missing."""
+    public_id = request.session.get("setting_up", "")
+    return reverse("portal:setup-tool", args=[public_id]) if public_id else ""
+
+
+def _rules_by(request: HttpRequest, binding: Binding) -> list[Rule]:
+    return list(
+        queries.rules(request.user).filter(binding=binding, is_on=True).select_related("line")
+    )
+
+
+@login_required
+@require_POST
+def make_default(request: HttpRequest, ref: str) -> HttpResponse:
+    try:
+        bindings.make_default(binding=owned.binding(request, ref), at=timezone.now())
+    except bindings.BindingNotUsable:
+        messages.error(request, _("This payment method cannot be used now. Choose another."))
+    else:
+        messages.success(request, _("This is now the one used first."))
+    return redirect("portal:payment")
+
+
+@login_required
+@require_POST
+def resume(request: HttpRequest, ref: str) -> HttpResponse:
+    binding = owned.binding(request, ref)
+    try:
+        bindings.resume(binding=binding, actor=request.user, at=timezone.now())
+    except bindings.BindingNotUsable:
+        messages.error(request, _("This payment method cannot be used now. Choose another."))
+    else:
+        messages.success(request, _("This payment method is used again."))
+    return redirect("portal:binding", ref)
+
+
+@login_required
+def remove(request: HttpRequest, ref: str) -> HttpResponse:
+    binding = owned.binding(request, ref)
+    rules = _rules_by(request, binding)
+    others = [
+        other
+        for other in queries.bindings(request.user).select_related("rail").exclude(pk=binding.pk)
+        if other.is_usable
+    ]
+    form = RemoveForm(request.POST or None, rules=rules, others=others)
+    if request.method == "POST" and form.is_valid():
+        try:
+            bindings.end(
+                binding=binding,
+                gateway=gateways.get(binding.rail_id),
+                what_of_rules=form.cleaned_data["what_of_rules"] or bindings.PAUSE,
+                at=timezone.now(),
+            )
+        except bindings.BindingNotUsable:
+            form.add_error("what_of_rules", _("This payment method cannot be used now."))
+        else:
+            sentence = _("The payment method is removed. Nothing more is charged to it.")
+            messages.success(request, sentence)
+            return redirect("portal:payment")
+    context = {"binding": binding, "rules": rules, "form": form, "section": "payment"}
+    return render(request, "portal/payment/remove.html", context)
