@@ -1,6 +1,7 @@
 """What follows from how a recharge ended, for its promotion, its rule and its line.
 
-Set-wise, and in the transaction of the move that caused it.
+Set-wise, and in the transaction of the move that caused it. Rows are locked in the one order that
+everything keeps: line, rule, binding, promotion (docs/locking.md).
 """
 
 from collections.abc import Sequence
@@ -30,14 +31,20 @@ _REFRESH = """
 UPDATE lines_line l SET poll_at = LEAST(l.poll_at, %s)
 FROM billing_recharge g WHERE g.id = ANY(%b) AND l.id = g.line_id"""
 
+# The method's bad run is over under whatever binding it has; almost always there was none.
+_GOOD_RUN = """
+UPDATE billing_binding b SET failures_in_a_row = 0
+FROM billing_binding p WHERE p.id = ANY(%b) AND b.failures_in_a_row > 0
+  AND (b.id = p.id OR (b.fingerprint = p.fingerprint AND p.fingerprint <> ''))"""
+
 
 def unpaid(*, recharge_ids: Sequence[int], at: datetime) -> None:
     """Nothing was taken: give the promotion back, and let a low balance fire again once cool."""
     if not recharge_ids:
         return
     ids = list(recharge_ids)
-    promotions.release(recharge_ids=ids)
     rowsets.run(_REARM, [at, at, ids])
+    promotions.release(recharge_ids=ids)
 
 
 def refunded(*, recharge_ids: Sequence[int], at: datetime) -> None:
@@ -48,12 +55,8 @@ def refunded(*, recharge_ids: Sequence[int], at: datetime) -> None:
 
 def paid(*, recharge_ids: Sequence[int], binding_ids: Sequence[int]) -> None:
     """The money is taken: the promotion's reserve is spent, the instrument's bad run is over."""
+    rowsets.run(_GOOD_RUN, [list(binding_ids)])
     promotions.consume(recharge_ids=list(recharge_ids))
-    rowsets.run(
-        "UPDATE billing_binding SET failures_in_a_row = 0 "
-        "WHERE id = ANY(%b) AND failures_in_a_row > 0",
-        [list(binding_ids)],
-    )
 
 
 def credited(*, recharge_ids: Sequence[int], at: datetime) -> None:
@@ -61,5 +64,5 @@ def credited(*, recharge_ids: Sequence[int], at: datetime) -> None:
     if not recharge_ids:
         return
     ids = list(recharge_ids)
-    rowsets.run(_COOL_DOWN, [at, at, RECHECK_S, at, ids])
     rowsets.run(_REFRESH, [at + BALANCE_REFRESH, ids])
+    rowsets.run(_COOL_DOWN, [at, at, RECHECK_S, at, ids])

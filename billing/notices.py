@@ -315,7 +315,7 @@ def _lease(*, at: datetime, limit: int) -> list[NoticeDelivery]:
         picked = (
             NoticeDelivery.objects.filter(free, act_at__lte=at)
             .order_by("act_at")
-            .select_for_update(skip_locked=True)
+            .select_for_update(no_key=True, skip_locked=True)
             .values_list("pk", flat=True)[:limit]
         )
         ids = list(picked)

@@ -60,6 +60,11 @@ FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
 WHERE g.line_id = ANY(%b) AND (g.state = ANY(%b)
       OR (g.state = 'completed' AND g.completed_at > l.balance_observed_at))
 GROUP BY g.line_id"""
+# A line that is locked is being given a reading this moment; waiting for it could deadlock, since
+# whoever gives it locks the line before the rule.
+_ASK = """
+UPDATE lines_line SET poll_at = LEAST(poll_at, %s) WHERE id IN (
+  SELECT id FROM lines_line WHERE id = ANY(%b) FOR NO KEY UPDATE SKIP LOCKED)"""
 _OPEN = [state.value for state in recharges.OPEN_STATES]
 
 _RECHARGE_COLUMNS = (
@@ -551,6 +556,4 @@ def _ask_for_readings(decided: list[_Decided], *, at: datetime) -> None:
     """A figure too old to trust is asked for; the answer wakes the rule (rule 10)."""
     lines = [one.row.line_id for one in decided if one.verdict.wants_reading]
     if lines:
-        rowsets.run(
-            "UPDATE lines_line SET poll_at = LEAST(poll_at, %s) WHERE id = ANY(%b)", [at, lines]
-        )
+        rowsets.run(_ASK, [at, lines])

@@ -195,7 +195,7 @@ def resume_rule(*, rule: Rule, at: datetime) -> None:
     """
     with transaction.atomic():
         locked = (
-            Rule.objects.select_for_update(of=("self",))
+            Rule.objects.select_for_update(no_key=True, of=("self",))
             .select_related("line", "binding")
             .get(pk=rule.pk)
         )

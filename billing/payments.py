@@ -12,7 +12,17 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import aftermath, calendar, claims, evidence, ledger, recharges, rowsets, setbacks
+from billing import (
+    aftermath,
+    breaker,
+    calendar,
+    claims,
+    evidence,
+    ledger,
+    recharges,
+    rowsets,
+    setbacks,
+)
 from billing.calendar import Hours
 from billing.gateways.base import Answer, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.models import Binding
@@ -82,13 +92,21 @@ def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
         row.line_generation != row.sim_generation
     ):
         return _to(row, S.CANCELED, "line_gone", None)
-    if row.rule_id is not None and (not row.rule_is_on or row.rule_paused_at is not None):
+    if row.rule_id is not None and _is_stopped(row):
         return _to(row, S.CANCELED, "rule_stopped", None)
     if row.binding_state != "active" or row.binding_paused_at is not None:
         return _to(row, S.CANCELED, "binding_ended", None)
     if at > row.expires_at and row.attempt_count == 0:
         return _to(row, S.MISSED, "window_over", None)
     return _wait(row, gateway=gateway, at=at)
+
+
+def _is_stopped(row: Any) -> bool:
+    """Its owner or the system stopped the rule. That a *first* tool failed does not stop the
+    second one, which is what it was consented to for."""
+    if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and row.reason == "fallback":
+        return False
+    return not row.rule_is_on or row.rule_paused_at is not None
 
 
 def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:

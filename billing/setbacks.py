@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import bindings, claims, declines, evidence, ladders, notices, recharges, rowsets
+from billing import breaker, claims, declines, evidence, ladders, notices, recharges, rowsets
 from billing.gateways.base import (
     ActionRequired,
     Answer,
@@ -226,15 +226,15 @@ def _declined(
     """Soft: the frozen ladder. Hard, or its end: the fallback tool, or the end of it."""
     del context
     _mark(row, AttemptState.DECLINED, code=code, decline_class=meaning, at=at)
-    bindings.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     step = row.declines
     if meaning == DeclineClass.SOFT and step < len(row.ladder_s):
         retry_at = at + timedelta(seconds=row.ladder_s[step])
         recharges.move_one(_move(row, S.DECLINED, "soft_decline", retry_at, new_declines=1), at=at)
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, until=retry_at.isoformat())
-    elif _use_fallback(row, at=at):
         return
-    else:
+    # A ladder that was climbed in vain is one failure of the instrument, not four.
+    breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
+    if not _use_fallback(row, at=at):
         because = "retries_exhausted" if meaning == DeclineClass.SOFT else "hard_decline"
         _end(row, because, at=at)
 
