@@ -28,18 +28,22 @@ class ApiClient(models.Model):
     public_id = models.CharField(max_length=26, unique=True, default=new_reference, editable=False)
     name = models.CharField(_("name"), max_length=60)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="api_clients",
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="api_clients",
         verbose_name=_("owner"),
     )
     carrier = models.ForeignKey(
-        "lines.Carrier", models.PROTECT, null=True, blank=True, related_name="api_clients",
+        "lines.Carrier",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="api_clients",
         verbose_name=_("carrier"),
     )
     token_hash = models.CharField(max_length=64, unique=True, editable=False)  # SHA-256, hex
     token_hint = models.CharField(_("token ends in"), max_length=4, editable=False)
-    scopes = ArrayField(
-        models.CharField(max_length=20, choices=Scope), verbose_name=_("may")
-    )
+    scopes = ArrayField(models.CharField(max_length=20, choices=Scope), verbose_name=_("may"))
     created_at = models.DateTimeField(_("issued at"))
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True)

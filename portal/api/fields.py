@@ -1,0 +1,160 @@
+"""What a field of a request may be. Strict: a number is no text, an unknown name is no slip."""
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from billing.money import MAX_AMOUNT_MINOR
+
+# PostgreSQL and Python disagree about years far from ours, and nothing here is from there.
+_EARLIEST_YEAR, _LATEST_YEAR = 2000, 2100
+
+
+class Out(serializers.Serializer[Any]):
+    """What is answered. Only reads."""
+
+
+class In(serializers.Serializer[Any]):
+    """What is asked. Only validates; a name it does not know is refused, since it may be a typo."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := set(data) - set(self.fields)):
+            sentence = _("There is no such field. Check its spelling.")
+            raise serializers.ValidationError({str(name): [sentence] for name in sorted(unknown)})
+        return super().to_internal_value(data)
+
+
+class TextField(serializers.CharField):
+    """Text, as JSON text: 1 is not "1"."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeField(serializers.IntegerField):
+    """A whole number, as a JSON number: neither "1" nor true nor 1.0."""
+
+    default_error_messages = {"invalid": _("Write a whole number, without quotes.")}
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return int(super().to_internal_value(data))
+
+
+class MinorField(WholeField):
+    """An amount in minor units of the currency beside it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("min_value", 1)
+        super().__init__(max_value=MAX_AMOUNT_MINOR, **kwargs)
+
+
+class YesNoField(serializers.BooleanField):
+    """true or false: neither "true" nor 1."""
+
+    default_error_messages = {"invalid": _("Write true or false, without quotes.")}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class InstantField(serializers.DateTimeField):
+    """An instant: ISO 8601 with its offset. Without one, it could be any of 25 hours."""
+
+    default_error_messages = {
+        "invalid": _("Write an ISO 8601 time, such as 2026-11-22T09:00:00+08:00."),
+        "no_offset": _("Add the offset, such as Z or +08:00."),
+        "far": _("This time is too far from now."),
+    }
+
+    def to_internal_value(self, value: Any) -> datetime:
+        parsed = _parsed(value)
+        if parsed is None:
+            self.fail("invalid")
+        if parsed.tzinfo is None:
+            self.fail("no_offset")
+        if not _EARLIEST_YEAR < parsed.year < _LATEST_YEAR:
+            self.fail("far")
+        return parsed
+
+
+def _parsed(value: Any) -> datetime | None:
+    if not isinstance(value, str) or len(value) > 40 or "T" not in value.upper():
+        return None
+    try:
+        return parse_datetime(value)
+    except ValueError:
+        return None
+
+
+class DayField(serializers.DateField):
+    """A day of the line's own calendar: 2026-11-22."""
+
+    default_error_messages = {"far": _("This day is too far from now.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(input_formats=["%Y-%m-%d"], **kwargs)
+
+    def to_internal_value(self, value: Any) -> date:
+        if not isinstance(value, str):
+            self.fail("invalid", format="YYYY-MM-DD")
+        day: date = super().to_internal_value(value)
+        if not _EARLIEST_YEAR < day.year < _LATEST_YEAR:
+            self.fail("far")
+        return day
+
+
+@extend_schema_field({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"})
+class HourField(serializers.RegexField):
+    """A time of day in the line's zone: "09:00"."""
+
+    default_error_messages = {"invalid": _("Write a time of day such as 09:00.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(r"\A([01][0-9]|2[0-3]):[0-5][0-9]\Z", **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        value = super().run_validation(data)
+        return time.fromisoformat(value) if isinstance(value, str) else value
+
+    def to_representation(self, value: Any) -> str:
+        return f"{value:%H:%M}"
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": 64})
+class ZoneField(TextField):
+    """An IANA time zone, such as Asia/Shanghai."""
+
+    default_error_messages = {"no_zone": _("Write an IANA time zone, such as Asia/Shanghai.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=64, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        name = super().to_internal_value(data)
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, LookupError):
+            self.fail("no_zone")
+        return name
+
+
+def reference() -> TextField:
+    """The public name of one of the caller's objects; whether it is there, the view looks up."""
+    return TextField(min_length=1, max_length=26)

@@ -1,0 +1,1 @@
+"""One viewset a noun. Each parses, makes one domain call, and answers."""
