@@ -16,6 +16,7 @@ from environs import FileAwareEnv
 
 from billing.gateways.configuration import rails_from
 from portal import embedded_postgres
+from portal.api import settings as api_settings
 from portal.queue_settings import clusters
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -86,7 +87,6 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.usersessions",
     "rest_framework",
-    "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_q",
@@ -239,6 +239,10 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+
+# --- the API ----------------------------------------------------------------------------------
+REST_FRAMEWORK = api_settings.rest_framework(env)
+SPECTACULAR_SETTINGS = api_settings.SPECTACULAR_SETTINGS
 
 # --- mail -------------------------------------------------------------------------------------
 EMAIL_BACKEND = env.str(
