@@ -1,6 +1,7 @@
 """What the Alipay tests share: a rail for the contract, requests, and Alipay's own key."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -93,3 +94,11 @@ def rail_of(alipay: AlipaySimulator, inbox: Inbox) -> Rail:
         statement_day=statement_day,
         secrets=(RICH, alipay.merchant.private[60:100]),
     )
+
+
+def until(is_so: Callable[[], bool], within_s: int = 15) -> None:
+    """Wait for the simulator's own threads, on an event that must come."""
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)

@@ -229,7 +229,7 @@ class AlipaySimulator:
         self.control("POST", f"agreements/{agreement_no}/expire", {"in_s": in_s})
 
     def notifications(self) -> list[dict[str, Any]]:
-        """What it sent: url, fields, tries, is_accepted, answer."""
+        """What it sent: url, fields, tries, waits, is_accepted, answer."""
         return list(self.control("GET", "notifications")["notifications"])
 
 

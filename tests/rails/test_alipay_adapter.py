@@ -1,7 +1,6 @@
 """Alipay's adapter against Alipay's simulator, over HTTP: the contract, every fault, every code."""
 
 import threading
-import time
 
 import pytest
 
@@ -20,6 +19,7 @@ from tests.rails.alipay_world import (
     charge_of,
     gateway_of,
     rail_of,
+    until,
 )
 from tests.rails.contract import RailContract, new_ref
 from tests.rails.simulators import FROZEN, POOR, RICH
@@ -157,7 +157,7 @@ class TestEveryFault:
         last = charge_of(agreement)
         gateway.charge(request=last)
         own_alipay.advance(5)
-        _until(lambda: last.reference in own_alipay.charges())
+        until(lambda: last.reference in own_alipay.charges())
         assert own_alipay.charges() == {request.reference: 5000, last.reference: 5000}
 
     def test_a_system_error_is_followed_by_success_on_the_same_reference(
@@ -269,11 +269,3 @@ class TestTheRailsOwnRules:
         spent = gateway.charge(request=request).outcome
         assert isinstance(spent, Closed)
         assert request.reference not in alipay.charges()
-
-
-def _until(is_so, within_s: int = 15) -> None:
-    """Wait for the simulator's own threads, on an event that must come."""
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)

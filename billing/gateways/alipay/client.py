@@ -15,6 +15,7 @@ from typing import IO, Any
 from urllib.parse import urlencode
 
 import requests
+import urllib3
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from billing.gateways.alipay import codes, instants
@@ -168,14 +169,15 @@ class AlipayClient:
             ) as response:
                 if response.status_code != 200:
                     raise NoAnswer(f"HTTP {response.status_code}")
-                for chunk in response.iter_content(_CHUNK_BYTES):
+                # What has come, not a whole chunk: a peer that drips must not outlast the deadline.
+                while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
                     left -= len(chunk)
                     if left < 0:
                         raise NoAnswer("the answer is too long")
                     if time.monotonic() > deadline:
                         raise NoAnswer("the answer took too long")
                     into(chunk)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # The exception's own text repeats the URL, and with it the request.
             raise NoAnswer(f"no answer: {type(error).__name__}") from None
 

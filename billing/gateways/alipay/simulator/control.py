@@ -89,7 +89,7 @@ def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
     def notifications() -> Response:
         return jsonify(
             notifications=[
-                {"url": one.url, "fields": one.fields, "tries": one.tries}
+                {"url": one.url, "fields": one.fields, "tries": one.tries, "waits": one.waits}
                 | {"is_accepted": one.is_accepted, "answer": one.answer}
                 for one in simulator.notifier.deliveries()
             ]

@@ -33,6 +33,7 @@ class Delivery:
     url: str
     fields: dict[str, str]
     tries: int = 0
+    waits: int = 0  # how often a further try was put on the agenda
     is_accepted: bool = False
     answer: str = ""
 
@@ -113,6 +114,7 @@ class Notifier:
             return
         wait = timedelta(seconds=WAITS_S[delivery.tries - 1])
         self._agenda.at(self._time.now() + wait, lambda: self._deliver(delivery))
+        delivery.waits += 1
 
     def _post(self, delivery: Delivery) -> bool:
         delivery.tries += 1
