@@ -26,8 +26,8 @@ from tests.queue.test_process_group import until
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 ROLES = ["main", "sentinel", "idle worker", "busy worker", "monitor", "pusher", "supervisor"]
-# Generous, for a machine that does other things besides; measured alone: see the printed figure.
-RECOVERED_WITHIN_S = 30
+# Generous, for a machine that does other things besides. Alone it takes 2 to 6 s, as printed.
+RECOVERED_WITHIN_S = 60
 WORKERS = 2
 # the supervisor; per cluster main, sentinel, monitor, pusher; two workers for money, one for slow
 EVERYBODY = 1 + 2 * 4 + WORKERS + 1
