@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, render_template, request
 
@@ -14,6 +16,7 @@ from lines.carriers.tmf654.simulator.documents import Answer
 from lines.carriers.tmf654.simulator.faults import FaultPlan, perform
 from lines.carriers.tmf654.simulator.records import Line, decimals
 
+_BEIJING = ZoneInfo("Asia/Shanghai")
 _OUTBOUND = "/smsmessaging/v1/outbound"
 
 
@@ -33,6 +36,7 @@ def sms_api(*, books: Books, plan: FaultPlan, token: str) -> Blueprint:
 def pages(books: Books) -> Blueprint:
     """For people, in Chinese or English by `?lang=` or the browser; phones first."""
     shown = Blueprint("pages", __name__, template_folder="templates")
+    shown.add_app_template_filter(_local, "local")
 
     @shown.get("/")
     def overview() -> str:
@@ -86,6 +90,11 @@ def _money(amount_minor: int, currency: str) -> str:
     whole, part = divmod(abs(amount_minor), 10**places)
     sign = "-" if amount_minor < 0 else ""
     return f"{sign}{whole}.{part:0{places}d}" if places else f"{sign}{whole}"
+
+
+def _local(at: datetime, form: str) -> str:
+    """In the time of the operator's country, as the portal shows it too."""
+    return at.astimezone(_BEIJING).strftime(form)
 
 
 def _is_chinese() -> bool:
