@@ -15,6 +15,12 @@ from tests import world as w
 from tests.world import DAY, NOON
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings):
+    """Nobody signs in here, and a strong hash for each person would be most of the time."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 def offer(promotion_id: int = 1, **more) -> Offer:
     """5 % off in a best-of, unless it says otherwise."""
     given_ = {
