@@ -1,7 +1,7 @@
 """What the Alipay tests share: a rail for the contract, requests, and Alipay's own key."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ CANCEL = "alipay.trade.cancel"
 UNSIGN, AGREEMENT = "alipay.user.agreement.unsign", "alipay.user.agreement.query"
 BILL = "alipay.data.dataservice.bill.downloadurl.query"
 
-CYCLE = {
+CYCLE: dict[str, Any] = {
     "ALIPAY_PRODUCT_CODE": "CYCLE_PAY_AUTH",
     "ALIPAY_PERSONAL_PRODUCT_CODE": "CYCLE_PAY_AUTH_P",
     "ALIPAY_PERIOD_TYPE": "MONTH",
@@ -75,7 +75,7 @@ def rail_of(alipay: AlipaySimulator, inbox: Inbox) -> Rail:
         alipay.advance(2 * 24 * 3600)
         return day
 
-    def received(count: int) -> list[tuple[Mapping[str, str], bytes]]:
+    def received(count: int) -> list[tuple[dict[str, str], bytes]]:
         return [({}, body) for body in inbox.wait_for(count)]
 
     return Rail(

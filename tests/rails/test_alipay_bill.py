@@ -3,6 +3,7 @@
 import io
 import zipfile
 from datetime import date, timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -64,9 +65,13 @@ def zipped(files):
     return out
 
 
+def rows_of(file) -> list[Any]:
+    return list(bill.rows(file))
+
+
 class TestReadingABill:
     def test_a_payment_and_its_refund_are_positive_fen_with_their_own_numbers(self):
-        payment, refund = list(bill.rows(bill_file(PAYMENT, REFUND)))
+        payment, refund = rows_of(bill_file(PAYMENT, REFUND))
         assert payment.kind is StatementKind.PAYMENT
         assert payment.our_ref == "cd6ece976b514130977cb06048359684"
         assert payment.provider_ref == "2017083121001004720299453898"
@@ -78,13 +83,13 @@ class TestReadingABill:
 
     def test_half_width_brackets_and_the_short_name_are_the_same_columns(self):
         header = HEADER.replace("（", "(").replace("）", ")").replace("支付宝交易号", "交易号")
-        (row,) = bill.rows(bill_file(PAYMENT, header=header))
+        (row,) = rows_of(bill_file(PAYMENT, header=header))
         assert row.amount_minor == 2000
 
     def test_columns_are_found_by_name_wherever_they_stand(self):
         order = HEADER.split(",")[::-1]
         cells = PAYMENT.split(",")[::-1]
-        (row,) = bill.rows(bill_file(",".join(cells), header=",".join(order)))
+        (row,) = rows_of(bill_file(",".join(cells), header=",".join(order)))
         assert (row.amount_minor, row.our_ref) == (2000, "cd6ece976b514130977cb06048359684")
 
     @pytest.mark.parametrize(
@@ -100,7 +105,7 @@ class TestReadingABill:
         ],
     )
     def test_a_bad_row_is_handed_on_with_its_reason_and_the_rest_is_read(self, old, new, reason):
-        bad, good = list(bill.rows(bill_file(PAYMENT.replace(old, new, 1), REFUND)))
+        bad, good = rows_of(bill_file(PAYMENT.replace(old, new, 1), REFUND))
         assert isinstance(bad, UnreadableRow)
         assert reason in bad.reason
         assert bad.line_number == 4
@@ -111,11 +116,11 @@ class TestReadingABill:
         with zipfile.ZipFile(io.BytesIO(raw), metadata_encoding="gbk") as archive:
             text = archive.read("20881_20170831_业务明细.csv")
         spoilt = text.replace("支付宝APP支付".encode("gbk"), b"\xff\xff", 1)
-        (row,) = bill.rows(zipped({"x业务明细.csv": spoilt}))
+        (row,) = rows_of(zipped({"x业务明细.csv": spoilt}))
         assert row.amount_minor == 2000
 
     def test_a_bill_cut_off_says_so_after_the_rows_it_has(self):
-        row, last = list(bill.rows(bill_file(PAYMENT, end="#")))
+        row, last = rows_of(bill_file(PAYMENT, end="#"))
         assert row.amount_minor == 2000
         assert last.reason == "the bill ends before its closing line"
 
@@ -136,7 +141,7 @@ class TestReadingABill:
         many = [PAYMENT.replace("cd6e", f"{number:04d}") for number in range(5000)]
         raw = bytearray(bill_file(*many).getvalue())
         raw[len(raw) // 2] ^= 0xFF
-        rows = list(bill.rows(io.BytesIO(bytes(raw))))
+        rows = rows_of(io.BytesIO(bytes(raw)))
         assert isinstance(rows[-1], UnreadableRow)
 
 
@@ -152,7 +157,7 @@ class TestFetchingABill:
         gateway.charge(request=request)
         return request
 
-    def rows_of(self, own_alipay, gateway, **fault):
+    def rows_of(self, own_alipay, gateway, **fault) -> list[Any]:
         day = today_of(own_alipay)
         own_alipay.advance(TWO_DAYS_S)
         if fault:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -109,7 +110,7 @@ class TestBindings:
 
 
 def _page(alipay, gateway, **changes):
-    values = {
+    values: dict[str, Any] = {
         "binding_ref": new_ref("B"),
         "return_url": "http://127.0.0.1:9/back?from=alipay",
         "notify_url": "",
@@ -121,9 +122,15 @@ def _page(alipay, gateway, **changes):
     return request, page
 
 
+def _signed_request(page):
+    """What the merchant signed, as the page carries it to its second step."""
+    found = re.search(r'name="request" value="([^"]+)"', page.text)
+    assert found is not None
+    return html.unescape(found[1])
+
+
 def _decide(alipay, page, decision, payer=RICH):
-    signed = html.unescape(re.search(r'name="request" value="([^"]+)"', page.text)[1])
-    form = {"request": signed, "payer": payer, "decision": decision}
+    form = {"request": _signed_request(page), "payer": payer, "decision": decision}
     return requests.post(f"{alipay.url}/consent", data=form, allow_redirects=False, timeout=10)
 
 
@@ -181,9 +188,8 @@ class TestTheSigningPage:
 
     def test_a_form_changed_on_its_way_is_refused(self, alipay, gateway):
         request, page = _page(alipay, gateway)
-        signed = html.unescape(re.search(r'name="request" value="([^"]+)"', page.text)[1])
         form = {
-            "request": signed.replace(request.binding_ref, "SOMEBODYELSE1"),
+            "request": _signed_request(page).replace(request.binding_ref, "SOMEBODYELSE1"),
             "payer": RICH,
             "decision": "agree",
         }

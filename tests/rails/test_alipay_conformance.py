@@ -220,5 +220,6 @@ class TestTheSdkAgainstTheAdapter:
         gateway.refund(request=refund_of(request, 700))
         theirs = sdk.api_alipay_trade_query(out_trade_no=request.reference)
         ours = gateway.query(reference=request.reference)
+        assert isinstance(ours.outcome, Succeeded)
         assert ours.outcome.provider_ref == theirs["trade_no"]
         assert json.loads(ours.exchanges[0].response)["send_pay_date"] == theirs["send_pay_date"]

@@ -124,12 +124,15 @@ class TestItsNotifications:
         inbox.answer = "failure"
         own_alipay.agree(new_ref("B"), notify_url=inbox.url)
         for count, wait_s in enumerate((240, 600, 600, 3600, 7200, 21_600, 54_000), start=1):
-            until(lambda wanted=count: own_alipay.notifications()[0]["waits"] == wanted)
+            self.wait_for_waits(own_alipay, count)
             own_alipay.advance(wait_s + 1)
         inbox.wait_for(8)
         assert len(set(inbox.received)) == 1  # each repeat byte for byte the same
         own_alipay.advance(10 * 24 * 3600)
         assert own_alipay.notifications()[0]["tries"] == 8
+
+    def wait_for_waits(self, own_alipay, count):
+        until(lambda: own_alipay.notifications()[0]["waits"] == count)
 
     def test_are_not_repeated_once_somebody_said_so(self, own_alipay, inbox):
         own_alipay.agree(new_ref("B"), notify_url=inbox.url)

@@ -16,7 +16,7 @@ from billing.gateways.alipay.adapter import AlipayGateway
 from billing.gateways.alipay.answers import UnreadableAnswer, open_envelope
 from billing.gateways.alipay.client import USER_AGENT
 from billing.gateways.alipay.signing import is_signed, load_private_key, sign, signed_text
-from billing.gateways.base import Unknown
+from billing.gateways.base import NotFound, Unknown
 from tests.rails.simulators import new_keys, session_keys
 
 MERCHANT, ALIPAY = session_keys()
@@ -288,6 +288,25 @@ class TestPeersThatMisbehave:
         with raw_peer(lambda connection: connection.sendall(head + body)) as (url, _):
             answer = built(ALIPAY_GATEWAY_URL=url).query(reference="R1")
         assert answer.outcome == Unknown(reason)
+
+    def test_one_connection_carries_one_call_after_the_other(self):
+        """The peer accepts a single connection, so a second one would never be answered."""
+        alipay = load_private_key(ALIPAY.private, setting="X")
+        inner = '{"code":"40004","sub_code":"ACQ.TRADE_NOT_EXIST"}'
+        body = f'{{"alipay_trade_query_response":{inner},"sign":"{sign(alipay, inner)}"}}'.encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+        def serve(connection):
+            connection.sendall(head + body)
+            while connection.recv(65536):
+                connection.sendall(head + body)
+
+        with raw_peer(serve) as (url, _):
+            gateway = AlipayGateway.from_settings(
+                SETTINGS | {"ALIPAY_GATEWAY_URL": url}, timeout_s=3
+            )
+            outcomes = [gateway.query(reference="R1").outcome for _ in range(3)]
+        assert outcomes == [NotFound()] * 3
 
     def test_what_is_sent_names_itself_and_carries_no_proxys_or_netrcs_secrets(self, monkeypatch):
         monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:9")

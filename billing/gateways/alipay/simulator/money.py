@@ -15,3 +15,8 @@ def yuan(fen_amount: int) -> str:
     """5000 → "50.00", -30 → "-0.30"."""
     sign = "-" if fen_amount < 0 else ""
     return f"{sign}{abs(fen_amount) // 100}.{abs(fen_amount) % 100:02d}"
+
+
+def shown(fen_amount: int) -> str:
+    """As people read it: 50000000 → "500,000.00"."""
+    return f"{fen_amount // 100:,}.{fen_amount % 100:02d}"

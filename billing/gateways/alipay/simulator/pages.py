@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from billing.gateways.alipay.simulator import clock, consent, wording
 from billing.gateways.alipay.simulator.books import Agreement, Payer
 from billing.gateways.alipay.simulator.intake import checked
-from billing.gateways.alipay.simulator.money import yuan
+from billing.gateways.alipay.simulator.money import shown
 from billing.gateways.alipay.simulator.refusals import Refusal
 from billing.gateways.alipay.simulator.state import Simulator
 
@@ -118,11 +118,11 @@ def _ask(simulator: Simulator, params: dict[str, str], asked: consent.Asked) -> 
         simulator=simulator,
         asked=asked,
         rules=asked.rules,
-        single=yuan(single_minor) if single_minor else "",
+        single=shown(single_minor) if single_minor else "",
         until=clock.day(simulator.time.now() + asked.validity),
         payers=simulator.books.payers.values(),
         signed_request=urlencode(params),
-        yuan=yuan,
+        shown=shown,
     )
     return make_response(page)
 
@@ -150,5 +150,5 @@ def _holdings(simulator: Simulator, payer: Payer) -> dict[str, Any]:
         "trades": sorted(trades, key=lambda t: t.created_at, reverse=True)[:50],
         "now": now,
         "time_text": clock.text,
-        "yuan": yuan,
+        "shown": shown,
     }
