@@ -46,7 +46,7 @@ class Outside:
     """How to reach the world: built by an edge, which alone reads settings."""
 
     gateways: dict[str, Gateway]
-    adapter_for: Callable[[Carrier], CarrierAdapter]
+    adapter_for: Callable[[Carrier], CarrierAdapter | None]  # None: not configured, or not rightly
     notify_url: Callable[[str], str]
 
     @property
@@ -99,7 +99,8 @@ def work(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
     if not rows:
         return 0
     context = setbacks.Context(declines.load(), outside.capabilities)
-    sorted_rows = _sort(rows, at=at, outside=outside)
+    reachable = _reachable(rows, at=at, outside=outside)
+    sorted_rows = _sort(reachable, at=at, outside=outside)
     asked = _charge(payments.begin(sorted_rows.charge, at=at), at=at, outside=outside)
     asked += _query(sorted_rows.query, outside=outside)
     delivering = payments.record(asked, at=at, context=context)
@@ -108,6 +109,18 @@ def work(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
     answers += _query_credit(sorted_rows.query_delivery, outside=outside)
     crediting.record(answers, at=at)
     return len(rows)
+
+
+def _reachable(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[Any]:
+    """Those whose carrier can be asked at all. The others wait, and an operator is told why."""
+    adapters = _adapters(rows, outside=outside)
+    for row in rows:
+        if row.carrier_id not in adapters:
+            wait_until = at + payments.DEFERRED_RECHECK
+            recharges.stay(
+                recharge_id=row.id, fence=row.fence, act_at=wait_until, attention="config", at=at
+            )
+    return [row for row in rows if row.carrier_id in adapters]
 
 
 @dataclass(slots=True)
@@ -255,10 +268,11 @@ def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
 
 
 def _adapters(rows: Sequence[Any], *, outside: Outside) -> dict[int, CarrierAdapter]:
-    """An adapter for each carrier of a batch, made before the threads that use it."""
+    """An adapter for each carrier that has one, made before the threads that use it."""
     ids = {row.carrier_id for row in rows}
     found = Carrier.objects.in_bulk(ids) if ids else {}
-    return {pk: outside.adapter_for(carrier) for pk, carrier in found.items()}
+    made = {pk: outside.adapter_for(carrier) for pk, carrier in found.items()}
+    return {pk: adapter for pk, adapter in made.items() if adapter is not None}
 
 
 def _all(call: Callable[[Any], Any], rows: Sequence[Any]) -> list[Any]:

@@ -69,13 +69,13 @@ def poll_balances(*, at: datetime, outside: Outside, limit: int = LIMIT) -> int:
     asked again in ten minutes: the claim itself has moved the time on."""
     with transaction.atomic():
         ids = [row[0] for row in rowsets.run(_CLAIM_LINES, [at, limit, at + POLL_RETRY])]
-    lines = list(Line.objects.filter(pk__in=ids).select_related("carrier"))
-    adapters = {line.pk: outside.adapter_for(line.carrier) for line in lines}
+    found = Line.objects.filter(pk__in=ids).select_related("carrier")
+    adapters = [(line, outside.adapter_for(line.carrier)) for line in found]
+    asked = [(line, adapter) for line, adapter in adapters if adapter is not None]
+    lines = [line for line, _ in asked]
     answers = calls.concurrently(
-        lambda line: adapters[line.pk].balance(
-            address=LineAddress(msisdn=line.msisdn, iccid=line.iccid)
-        ),
-        lines,
+        lambda one: one[1].balance(address=LineAddress(msisdn=one[0].msisdn, iccid=one[0].iccid)),
+        asked,
         threads=executor.THREADS,
         deadline_s=executor.BATCH_DEADLINE_S,
     )

@@ -1,5 +1,6 @@
 """Queue entry points: no arguments, one call. A task delivered twice finds nothing left to do."""
 
+import logging
 from functools import partial
 
 from django.conf import settings
@@ -8,6 +9,10 @@ from django.utils import timezone
 from billing import gateways, sweeps
 from billing.executor import Outside
 from lines import carriers
+from lines.carriers.base import CarrierAdapter
+from lines.models import Carrier
+
+log = logging.getLogger(__name__)
 
 # Well below the queue's timeout, which kills a task where it stands.
 MONEY_BUDGET_S = 20.0
@@ -17,9 +22,18 @@ def outside() -> Outside:
     """How this installation reaches its rails and carriers."""
     return Outside(
         gateways={rail: gateways.get(rail) for rail in gateways.available()},
-        adapter_for=carriers.adapter_for,
+        adapter_for=adapter_for,
         notify_url=partial(notify_url, public_url=settings.PUBLIC_URL),
     )
+
+
+def adapter_for(carrier: Carrier) -> CarrierAdapter | None:
+    """The carrier's adapter, or None where its settings do not make one: the others go on."""
+    try:
+        return carriers.adapter_for(carrier)
+    except carriers.CarrierNotConfigured as error:
+        log.error("%s", error)
+        return None
 
 
 def notify_url(rail: str, *, public_url: str) -> str:

@@ -1,0 +1,303 @@
+"""The months behind the demo, played through the domain and the real executor at their own times.
+
+Nothing is invented in tables: agreements are signed at the simulated Alipay, lines are proven by
+the code that was sent, plans are confirmed, and every recharge is a real call to both simulators.
+So the three books agree from the first minute.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import requests
+from allauth.account.models import EmailAddress
+from django.contrib.auth import get_user_model
+from django_q.models import OrmQ
+
+from billing import bindings, executor, gateways, intake, plans
+from billing.drafts import Draft
+from billing.executor import Outside
+from billing.intake import Reading
+from billing.models import Binding, Promotion, Rail, Rule
+from lines import lifecycle
+from lines.models import Carrier, Line
+from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, Card, Person
+
+ZONE = "Asia/Shanghai"
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+_TIMEOUT_S = 30
+CARRIERS = (
+    ("cmcc", "中国移动", "China Mobile", [1000, 2000, 3000, 5000, 10_000, 20_000]),
+    ("cucc", "中国联通", "China Unicom", [1000, 2000, 3000, 5000, 10_000, 20_000]),
+    ("ctcc", "中国电信", "China Telecom", [1000, 2000, 3000, 5000, 10_000, 20_000]),
+)
+FULL_MINOR = 6_000  # a line's balance when its story begins
+
+
+@dataclass(frozen=True)
+class Simulators:
+    """Where the two other books are, and their control."""
+
+    alipay: str
+    carrier: str
+
+    def order(self, method: str, url: str, body: Any = None) -> Any:
+        answer = requests.request(method, url, json=body, timeout=_TIMEOUT_S)
+        answer.raise_for_status()
+        return answer.json()
+
+
+@dataclass(frozen=True)
+class Past:
+    """Everything needed to live the months again."""
+
+    simulators: Simulators
+    outside: Outside
+    now: datetime
+    say: Callable[[str], None]
+
+    def seed(self) -> None:
+        """People, lines, plans and their history. Once: a demo that has people is left alone."""
+        if get_user_model().objects.exists():
+            self.say("  there already; nothing changed")
+            return
+        carriers = self._carriers()
+        self._promotion()
+        for payer in {person.payer for person in PEOPLE}:
+            self._let_pay(payer)
+        for name, email, is_staff in OPERATORS:
+            _person(name, email, language="zh-hans", is_staff=is_staff)
+        for person in PEOPLE:
+            self._live(person, carriers)
+            self.say(f"  {person.name}: {len(person.cards)} line(s)")
+        OrmQ.objects.all().delete()  # nudges of months ago
+
+    def _carriers(self) -> dict[str, Carrier]:
+        made = {}
+        for code, name, name_en, sold in CARRIERS:
+            made[code] = Carrier.objects.create(
+                code=code,
+                name=name,
+                name_en=name_en,
+                currency="CNY",
+                denominations_minor=sold,
+                max_balance_minor=100_000,
+                base_url=self.simulators.carrier,
+            )
+        return made
+
+    def _promotion(self) -> None:
+        Promotion.objects.create(
+            code="autopay",
+            name="自动充值 98.5 折",
+            name_en="Auto-recharge, 1.5 % off",
+            kind=Promotion.Kind.DISCOUNT,
+            basis_points=150,
+            starts_at=self.now - 400 * DAY,
+            ends_at=self.now + 400 * DAY,
+            triggers=["schedule", "low_balance", "expiry"],
+            budget_minor=1_000_000,
+        )
+
+    def _let_pay(self, payer: str) -> None:
+        """Half a year of charges falls on one day of the simulator's."""
+        url = f"{self.simulators.alipay}/_control/payers/{payer}"
+        self.simulators.order("POST", url, {"daily_limit_minor": 100_000_000})
+
+    # --- one person ---------------------------------------------------------------------------
+
+    def _live(self, person: Person, carriers: dict[str, Carrier]) -> None:
+        owner = _person(person.name, person.email, language=person.language)
+        months = max(card.months for card in person.cards)
+        began = self.now - (30 * months + 3) * DAY
+        tool = None
+        if any(card.face_minor for card in person.cards):
+            tool = self._bind(owner, person.payer, at=began)
+        for card in person.cards:
+            line = self._add(owner, card, carriers[card.carrier], at=began)
+            if tool is not None and card.face_minor:
+                self._play(line, card, tool)
+
+    def _bind(self, owner: Any, payer: str, *, at: datetime) -> Binding:
+        """Sign at the simulated Alipay, as the payer would on its page."""
+        gateway = gateways.get("alipay")
+        started = bindings.start(
+            owner=owner,
+            rail=Rail.objects.get(code="alipay"),
+            return_url="http://127.0.0.1/",
+            notify_url="",
+            gateway=gateway,
+            at=at,
+        )
+        self.simulators.order(
+            "POST",
+            f"{self.simulators.alipay}/_control/agreements",
+            {
+                "external_agreement_no": started.binding.ref,
+                "product_code": "GENERAL_WITHHOLDING",
+                "personal_product_code": "GENERAL_WITHHOLDING_P",
+                "sign_scene": "INDUSTRY|MOBILE",
+                "access_params": {"channel": "ALIPAYAPP"},
+                "payer": payer,
+            },
+        )
+        return bindings.refresh(binding=started.binding, gateway=gateway, at=at)
+
+    def _add(self, owner: Any, card: Card, carrier: Carrier, *, at: datetime) -> Line:
+        self.simulators.order(
+            "POST",
+            f"{self.simulators.carrier}/_control/lines",
+            {
+                "number": card.number,
+                "iccid": card.iccid,
+                "balance_minor": FULL_MINOR,
+                "valid_until": (self.now + 21 * DAY).isoformat(),
+                "extends_days": 30,
+                "notify_below_minor": card.threshold_minor,
+            },
+        )
+        given = {
+            "owner": owner,
+            "carrier": carrier,
+            "msisdn": card.number,
+            "iccid": card.iccid,
+            "label": card.label,
+            "timezone": ZONE,
+            "at": at,
+        }
+        if card.is_esim:
+            code = f"LPA:1$smdp.example.com$KEEPLINE-{card.number[-4:]}"
+            line = lifecycle.add_esim(**given, activation_code=code)
+        else:
+            line = lifecycle.add_fm(**given)
+        if card.fate == "unverified":
+            return line
+        proof = lifecycle.request_proof(line=line, at=at)
+        return lifecycle.prove(line=line, code=proof.code, at=at)
+
+    # --- one line's months --------------------------------------------------------------------
+
+    def _play(self, line: Line, card: Card, tool: Binding) -> None:
+        """Day by day: the balance falls and is reported, and whatever is due then happens."""
+        began = self.now - 30 * card.months * DAY
+        balance = FULL_MINOR if card.months else card.now_minor
+        self._read(line, balance, at=began - MINUTE)
+        rule = self._confirm(line, card, tool, at=began)
+        days = [began + n * DAY for n in range(30 * card.months)]
+        for today, tomorrow in pairwise(days):
+            balance = self._day(line, card, balance, today, until=tomorrow)
+        if card.fate == "paused":
+            plans.pause(rule=rule, until=self.now + 14 * DAY, at=self.now - DAY)
+
+    def _day(
+        self, line: Line, card: Card, balance: int, today: datetime, *, until: datetime
+    ) -> int:
+        used = card.usage_minor * (80 + (today.day * 37) % 41) // 100  # livelier than a ruler
+        balance -= used
+        self._read(line, balance, at=today)
+        credited = self._work(line, at=today)
+        rule = Rule.objects.get(line=line)
+        if rule.next_run_at is not None and today < rule.next_run_at < until:
+            credited += self._work(line, at=rule.next_run_at)
+        if credited:
+            balance += credited
+            self._read(line, balance, at=until - MINUTE)
+        return balance
+
+    def _work(self, line: Line, *, at: datetime) -> int:
+        """Whatever is due at `at`; what the line was credited by it."""
+        before = _credited(line)
+        while executor.run_batch(at=at, outside=self.outside).total:
+            pass
+        return _credited(line) - before
+
+    def _read(self, line: Line, balance_minor: int, *, at: datetime) -> None:
+        intake.push(reading=Reading(line.pk, balance_minor, at), at=at)
+
+    def _confirm(self, line: Line, card: Card, tool: Binding, *, at: datetime) -> Rule:
+        capabilities = gateways.capabilities("alipay")
+        rule = plans.save_draft(
+            draft=self._draft(line, card, tool, at=at), capabilities=capabilities, at=at
+        )
+        return plans.confirm(
+            rule=rule,
+            owner=line.owner,
+            seen_version=rule.version,
+            capabilities=capabilities,
+            language=line.owner.language,
+            ip="127.0.0.1",
+            user_agent="Keepline demo",
+            at=at,
+        )
+
+    def _draft(self, line: Line, card: Card, tool: Binding, *, at: datetime) -> Draft:
+        is_soon = card.fate == "due_soon"
+        soon = (self.now + timedelta(seconds=100)).astimezone(ZoneInfo(ZONE))
+        return Draft(
+            line=line,
+            binding=tool,
+            face_minor=card.face_minor,
+            max_per_charge_minor=max(card.face_minor * 2, 5_000),
+            max_per_month_minor=card.month_cap_minor,
+            max_per_day_count=card.most_a_day,
+            cycle=card.cycle,
+            anchor_date=None if card.cycle == "none" else _anchor(card, at, soon.date()),
+            charge_time=soon.time().replace(microsecond=0) if is_soon else time(9, 30),
+            threshold_minor=card.threshold_minor,
+            topup_mode="to" if card.target_minor else "by",
+            target_minor=card.target_minor,
+            expiry_days_before=card.expiry_days,
+        )
+
+    # --- the present --------------------------------------------------------------------------
+
+    def present(self) -> None:
+        """The balances a visitor finds, and the usage that will run some of them low."""
+        for person in PEOPLE:
+            for card in person.cards:
+                self._set(card)
+        Rule.objects.update(cooldown_s=60, cooldown_until=None)
+        Line.objects.filter(verified_at__isnull=False).update(poll_at=self.now)
+
+    def _set(self, card: Card) -> None:
+        url = f"{self.simulators.carrier}/_control/lines/{card.number}"
+        changes: dict[str, Any] = {
+            "balance_minor": card.now_minor,
+            "usage_minor_per_day": card.usage_minor if card.fate != "unverified" else 0,
+        }
+        if card.fate == "ported":
+            changes["status"] = "ported_out"
+        self.simulators.order("PATCH", url, changes)
+
+
+def _anchor(card: Card, at: datetime, soon: date) -> date:
+    """The first charge: on the card's day of the month in which the plan began."""
+    if card.fate == "due_soon":
+        return soon
+    local = at.astimezone(ZoneInfo(ZONE)).date()
+    for ahead in range(62):
+        day = local + timedelta(days=ahead)
+        if day.day == card.day:
+            return day
+    return local
+
+
+def _credited(line: Line) -> int:
+    done = line.recharges.filter(state="completed").values_list("credited_minor", flat=True)
+    return sum(done)
+
+
+def _person(name: str, email: str, *, language: str, is_staff: bool = False) -> Any:
+    person = get_user_model().objects.create_user(
+        email=email,
+        password=PASSWORD,
+        name=name,
+        language=language,
+        is_staff=is_staff,
+        is_superuser=is_staff,
+    )
+    EmailAddress.objects.create(user=person, email=email, verified=True, primary=True)
+    return person

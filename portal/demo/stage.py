@@ -1,0 +1,161 @@
+"""Files and programs of the demo: keys, `local.env`, and what is started in which order."""
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from portal.processes import Processes, answers, logs
+
+APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
+CARRIERS = ("cmcc", "cucc", "ctcc")
+# A day's usage in two minutes: balances run low while one watches.
+USAGE_SPEED = 720
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the demo lives. Ports follow the web's, so that two demos need only another PORT."""
+
+    var_dir: Path
+    port: int
+
+    @property
+    def folder(self) -> Path:
+        return self.var_dir / "demo"
+
+    @property
+    def web_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def alipay_url(self) -> str:
+        return f"http://127.0.0.1:{self.port + 101}"
+
+    @property
+    def carrier_url(self) -> str:
+        return f"http://127.0.0.1:{self.port + 102}"
+
+    def _secret(self, name: str) -> str:
+        path = self.folder / name
+        if not path.exists():
+            path.write_text(secrets.token_urlsafe(32))
+            path.chmod(0o600)
+        return path.read_text()
+
+    # --- files --------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the keys once, and write `local.env`, which every command here then reads."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("merchant", "alipay"):
+            self._make_keys(name)
+        (self.var_dir / "local.env").write_text(
+            "".join(f"{name}={value}\n" for name, value in self.environment().items())
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The demo's settings. Like any installation's, but for the simulators' addresses."""
+        tokens = ",".join(f"{code}={self._secret('carrier-token')}" for code in CARRIERS)
+        return {
+            "PORT": str(self.port),
+            "KEEPLINE_PUBLIC_URL": self.web_url,
+            "KEEPLINE_ADMIN_MFA": "false",
+            "ALIPAY_APP_ID": APP_ID,
+            "ALIPAY_SELLER_ID": SELLER_ID,
+            "ALIPAY_GATEWAY_URL": f"{self.alipay_url}/gateway.do",
+            "ALIPAY_PRIVATE_KEY_FILE": str(self.folder / "merchant.pem"),
+            "ALIPAY_PUBLIC_KEY_FILE": str(self.folder / "alipay.pub.pem"),
+            "CARRIER_TOKENS": tokens,
+            "CARRIER_HUB_SECRET": self._secret("hub-secret"),
+            "KEEPLINE_SIMULATORS": f"alipay={self.alipay_url},carrier={self.carrier_url}",
+        }
+
+    def _make_keys(self, name: str) -> None:
+        private, public = self.folder / f"{name}.pem", self.folder / f"{name}.pub.pem"
+        if private.exists():
+            return
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private.touch(mode=0o600)
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        public.write_bytes(
+            key.public_key().public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        )
+
+    # --- programs -----------------------------------------------------------------------------
+
+    def start_simulators(self, run: Processes) -> None:
+        """The rail and the carrier, each with its own journal in the demo's folder."""
+        run.start(
+            "alipay",
+            [
+                *_python("billing.gateways.alipay.simulator"),
+                *("--port", str(self.port + 101)),
+                *("--journal", str(self.folder / "alipay.jsonl")),
+                *("--merchant-public-key", str(self.folder / "merchant.pub.pem")),
+                *("--private-key", str(self.folder / "alipay.pem")),
+                *("--app-gateway-url", f"{self.web_url}/hooks/alipay/gateway"),
+                *("--app-id", APP_ID, "--seller-id", SELLER_ID),
+            ],
+            ready=answers(f"{self.alipay_url}/_control/health"),
+        )
+        run.start(
+            "carrier",
+            [
+                *_python("lines.carriers.tmf654.simulator"),
+                *("--port", str(self.port + 102)),
+                *("--journal", str(self.folder / "carrier.jsonl")),
+                *("--token", self._secret("carrier-token")),
+                *("--hub-secret", self._secret("hub-secret")),
+                *("--usage-speed", str(USAGE_SPEED), "--seed", "20261122"),
+            ],
+            ready=answers(f"{self.carrier_url}/_control/health"),
+        )
+
+    def start_web(self, run: Processes) -> None:
+        run.start(
+            "web",
+            [
+                *_python("gunicorn"),
+                *("portal.wsgi", "--bind", f"127.0.0.1:{self.port}"),
+                *("--workers", "2", "--threads", "4", "--access-logfile", "-"),
+            ],
+            env=self._child_environment(),
+            ready=answers(f"{self.web_url}/"),
+            timeout_s=60,
+        )
+
+    def start_workers(self, run: Processes) -> None:
+        run.start(
+            "workers",
+            [sys.executable, "manage.py", "run_workers"],
+            env=self._child_environment(),
+            ready=logs("run_workers"),
+            timeout_s=60,
+        )
+
+    def manage(self, *command: str) -> list[str]:
+        return [sys.executable, "manage.py", *command]
+
+    def child_environment(self) -> dict[str, str]:
+        """Ours, with the demo's settings: a command started by hand reads them from local.env."""
+        return {**os.environ, **self._child_environment()}
+
+    def _child_environment(self) -> dict[str, str]:
+        return {**self.environment(), "KEEPLINE_VAR_DIR": str(self.var_dir)}
+
+
+def _python(module: str) -> list[str]:
+    return [sys.executable, "-m", module]
