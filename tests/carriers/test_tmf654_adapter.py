@@ -101,6 +101,8 @@ class TestBalance:
             ("text_amount", "a bucket's value is not a number"),
             ("huge_amount", "a bucket's value is out of range"),
             ("no_id", "an id is missing or too long"),
+            ("proxy_404", "status 404, the answer is not JSON"),
+            ("gateway_404", "status 404, without the protocol's error"),
         ],
     )
     def test_that_cannot_be_believed_is_unknown(self, carrier, adapter, alice, fault, reason):

@@ -33,6 +33,7 @@ DOUBTS = {
     "deep": True,
     "not_a_number": True,
     "proxy_404": False,
+    "gateway_404": False,
     "redirect": True,
     "no_amount": True,
     "text_amount": True,
@@ -216,7 +217,16 @@ class TestQuery:
             )
 
     @pytest.mark.parametrize(
-        "fault", ["lose_after", "error_after", "not_json", "proxy_404", "no_reference", "null"]
+        "fault",
+        [
+            "lose_after",
+            "error_after",
+            "not_json",
+            "proxy_404",
+            "gateway_404",
+            "no_reference",
+            "null",
+        ],
     )
     def test_unanswered_is_unknown_never_not_found(self, carrier, adapter, request_, fault):
         adapter.credit(request=request_)

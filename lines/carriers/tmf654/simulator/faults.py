@@ -154,6 +154,12 @@ def _proxy_404(fault: Fault, work: Work) -> Response:
     return Response("<html><h1>404 Not Found</h1></html>", 404, content_type="text/html")
 
 
+def _gateway_404(fault: Fault, work: Work) -> Response:
+    """As `_proxy_404`, from an API gateway: JSON, but none of the protocol's."""
+    text = '{"message": "no Route matched with those values"}'
+    return Response(text, 404, content_type="application/json")
+
+
 def _redirect(fault: Fault, work: Work) -> Response:
     """To the same place, with a status that has a client send the body again."""
     response = respond(work())
@@ -228,6 +234,7 @@ KINDS: dict[str, Callable[[Fault, Work], Response]] = {
     "error_after": _error_after,
     "reject": _reject,
     "proxy_404": _proxy_404,
+    "gateway_404": _gateway_404,
     "redirect": _redirect,
     "truncated": _truncated,
     "drip": _drip,
