@@ -6,7 +6,7 @@ always says which one was read.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -65,19 +65,25 @@ def _occasions(draft: Draft) -> list[str]:
 
 def _scheduled(draft: Draft) -> str:
     assert draft.anchor_date is not None  # noqa: S101 - has_schedule
+    cycle = Cycle(draft.cycle)
     texts = {
         Cycle.MONTHLY: _("with {face} each month on day {day}"),
         Cycle.QUARTERLY: _("with {face} every three months on day {day}, first on {date}"),
         Cycle.YEARLY: _("with {face} each year, first on {date}"),
     }
-    text = texts[Cycle(draft.cycle)].format(
+    text = texts[cycle].format(
         face=money_text(draft, draft.face_minor),
         day=draft.anchor_date.day,
         date=day_text(draft.anchor_date),
     )
-    if draft.anchor_date.day > 28:
+    if _meets_shorter_months(draft.anchor_date, cycle):
         text += _(" (on the last day of a shorter month)")
     return text
+
+
+def _meets_shorter_months(anchor: date, cycle: Cycle) -> bool:
+    """A yearly date is missing in February alone."""
+    return anchor.day > 28 and (cycle is not Cycle.YEARLY or anchor.month == 2)
 
 
 def _low(draft: Draft) -> str:
