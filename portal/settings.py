@@ -16,6 +16,7 @@ from environs import FileAwareEnv
 
 from billing.gateways.configuration import rails_from
 from portal import embedded_postgres
+from portal.admin_settings import UNFOLD  # noqa: F401 - a setting
 from portal.api import settings as api_settings
 from portal.queue_settings import clusters
 
@@ -72,9 +73,9 @@ DATABASES["default"]["TEST"] = {"NAME": env.str("KEEPLINE_TEST_DATABASE", "test_
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "portal.admin_apps.OperatorsAdmin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -270,3 +271,11 @@ CARRIER_HUB_SECRET = _key("CARRIER_HUB_SECRET", lambda: secrets.token_urlsafe(32
 CALL_TIMEOUT_S = env.int("KEEPLINE_CALL_TIMEOUT_S", 10)
 # Only a demo or a test has these: their journals are the other two of three books.
 SIMULATORS = env.dict("KEEPLINE_SIMULATORS", {}, subcast_values=str)  # name -> URL
+
+# --- operators --------------------------------------------------------------------------------
+ADMIN_NEEDS_SECOND_FACTOR = env.bool("KEEPLINE_ADMIN_MFA", True)
+if not ADMIN_NEEDS_SECOND_FACTOR and not IS_LOCAL:
+    raise ImproperlyConfigured(
+        "KEEPLINE_ADMIN_MFA=false is for a local installation such as the demo: operators of this"
+        " one sign in with a second factor. Remove it."
+    )

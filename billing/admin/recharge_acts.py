@@ -1,0 +1,175 @@
+"""What may be done to a recharge from its page, and the sentence for each refusal."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing import money, operations, recharges, refunds
+from billing.admin import words
+from billing.models import Recharge
+from billing.states import CANCELABLE_STATES
+from billing.states import RechargeState as S
+from lines.admin.acts import Act, ReasonForm
+
+_MOVED = _("It has moved on meanwhile.")
+_TOO_LATE = _(
+    "A reference of it is at the rail, so money may have moved: ask again, and refund if it was"
+    " taken."
+)
+
+
+class RefundForm(ReasonForm):
+    """How much goes back: all that is left unless the operator says less."""
+
+    amount_minor = forms.CharField(
+        label=_("Amount"), max_length=20, widget=UnfoldAdminTextInputWidget()
+    )
+
+    field_order = ("amount_minor", "reason", "token")
+
+    def __init__(self, *args: Any, subject: Recharge, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        left_minor = subject.price_minor - subject.refund_committed_minor
+        field = self.fields["amount_minor"]
+        field.initial = money.to_decimal_text(left_minor, subject.currency)
+        field.widget.attrs["inputmode"] = "decimal"
+        most = {"amount": words.amount(left_minor, subject.currency)}
+        if subject.state == S.COMPLETED:
+            field.help_text = _t("At most %(amount)s is left to refund.") % most
+        else:
+            field.help_text = _t("The line has nothing of it, so all %(amount)s goes back.") % most
+
+    def clean_amount_minor(self) -> int:
+        try:
+            return money.parse_amount(self.cleaned_data["amount_minor"], self.subject.currency)
+        except money.InvalidAmount as refusal:
+            raise forms.ValidationError(str(refusal.sentence)) from refusal
+
+
+def is_askable(recharge: Recharge) -> bool:
+    """Whether anything of it is out there to be asked about."""
+    if recharge.state == S.REVIEW:
+        return recharges.has_live_attempt(recharge_id=recharge.pk)
+    return recharge.state in operations.ASKABLE_STATES
+
+
+def is_cancelable(recharge: Recharge) -> bool:
+    """A held one is approved or rejected instead."""
+    return (
+        recharge.state in CANCELABLE_STATES
+        and recharge.state != S.REVIEW
+        and not recharges.has_live_attempt(recharge_id=recharge.pk)
+    )
+
+
+def is_rejectable(recharge: Recharge) -> bool:
+    return recharge.state == S.REVIEW and not recharges.has_live_attempt(recharge_id=recharge.pk)
+
+
+def is_refundable(recharge: Recharge) -> bool:
+    left_minor = recharge.price_minor - recharge.refund_committed_minor
+    return recharge.state in refunds.REFUNDABLE_STATES and left_minor > 0
+
+
+def _too_much(recharge: Recharge, refusal: Exception) -> str:
+    assert isinstance(refusal, refunds.TooMuch | refunds.WholeOnly)  # noqa: S101 - by its key
+    left = words.amount(refusal.left_minor, recharge.currency)
+    if isinstance(refusal, refunds.WholeOnly):
+        return _t("The line has nothing of it, so all that is left goes back: %(left)s.") % {
+            "left": left
+        }
+    return _t("That is more than is left to refund: %(left)s.") % {"left": left}
+
+
+APPROVE = Act(
+    verb="approve-review",
+    label=_("Approve"),
+    explanation=_("It is charged now, at the amount agreed on, once."),
+    permission="billing.review_recharge",
+    is_legal=lambda recharge: recharge.state == S.REVIEW and recharge.attention != "amount_differs",
+    run=lambda recharge, **why: operations.approve_review(recharge=recharge, **why),
+    refusals={
+        operations.NotHeld: _("It is not held any more."),
+        operations.AmountDiffers: _("Another amount was taken: charging again cannot mend that."),
+        operations.WindowOver: _("The time for this charge is over: it can only be rejected."),
+        recharges.LostRace: _MOVED,
+    },
+)
+REJECT = Act(
+    verb="reject-review",
+    label=_("Reject"),
+    explanation=_("It ends here and nothing is charged. The rule goes on with its next occasion."),
+    permission="billing.review_recharge",
+    is_legal=is_rejectable,
+    run=lambda recharge, **why: operations.reject_review(recharge=recharge, **why),
+    refusals={
+        operations.NotHeld: _("It is not held any more."),
+        recharges.TooLate: _TOO_LATE,
+        recharges.LostRace: _MOVED,
+    },
+    is_grave=True,
+)
+ASK = Act(
+    verb="query-again",
+    label=_("Ask again"),
+    explanation=_(
+        "The rail or the carrier is asked once more what became of it, within seconds. Nothing is"
+        " charged or credited by asking."
+    ),
+    permission="billing.query_recharge",
+    is_legal=is_askable,
+    run=lambda recharge, *, actor, reason, at: operations.query_again(recharge=recharge, at=at),
+    refusals={
+        operations.NothingToAsk: _("Nothing of it is out there to be asked about."),
+        operations.BeingAsked: _("A worker is at it this moment: look again in a minute."),
+    },
+)
+CANCEL = Act(
+    verb="cancel",
+    label=_("Cancel"),
+    explanation=_("It ends here and nothing is charged. The rule goes on with its next occasion."),
+    permission="billing.cancel_recharge",
+    is_legal=is_cancelable,
+    run=lambda recharge, **why: operations.cancel(recharge=recharge, **why),
+    refusals={recharges.TooLate: _TOO_LATE, recharges.LostRace: _MOVED},
+    is_grave=True,
+)
+REFUND = Act(
+    verb="request-refund",
+    label=_("Ask for a refund"),
+    explanation=_(
+        "A second person approves it before any money moves. Credit that has reached the line is"
+        " taken back at the carrier first."
+    ),
+    permission="billing.request_refund",
+    is_legal=is_refundable,
+    run=lambda recharge, *, actor, reason, at, amount_minor: refunds.request(
+        recharge=recharge, amount_minor=amount_minor, reason=reason, requested_by=actor, at=at
+    ),
+    refusals={
+        refunds.NotRefundable: _("There is nothing to refund: it has moved on meanwhile."),
+        refunds.TooMuch: _too_much,
+        refunds.WholeOnly: _too_much,
+        recharges.LostRace: _MOVED,
+    },
+    form=RefundForm,
+    is_grave=True,
+)
+REDELIVER = Act(
+    verb="redeliver",
+    label=_("Credit again"),
+    explanation=_("The line is credited by a new order at the carrier. Nothing more is charged."),
+    permission="billing.redeliver_recharge",
+    is_legal=lambda recharge: recharge.state in operations.REDELIVERABLE_STATES,
+    run=lambda recharge, **why: operations.redeliver(recharge=recharge, **why),
+    refusals={
+        operations.NotUndelivered: _("It is not waiting to be credited any more."),
+        operations.LineGone: _("The line is gone or has another SIM: refund it instead."),
+        recharges.OpenRecharge: _("Another recharge of the line is under way: wait for its end."),
+        recharges.LostRace: _MOVED,
+    },
+)
+ACTS = (ASK, APPROVE, REJECT, CANCEL, REDELIVER, REFUND)

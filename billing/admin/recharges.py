@@ -1,0 +1,188 @@
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from billing.admin import timeline, tones, words
+from billing.admin.recharge_acts import ACTS
+from billing.models import PaymentAttempt, Recharge, RechargeMove, Refund
+from billing.states import RefundState
+from lines.admin.acts import ActsMixin, Button
+from lines.admin.base import RecordAdmin, label, link, money, page_url, period, state
+from lines.admin.searching import SearchMixin, of_owner_or_line
+from lines.models import Delivery
+
+
+class Attention(admin.SimpleListFilter):
+    """What waits for a person, as the front page counts it."""
+
+    title = _("needs a person")
+    parameter_name = "needs"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("yes"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.exclude(attention="") if self.value() else queryset
+
+
+@admin.register(Recharge)
+class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
+    """Recharges; the page of one is its whole story and what may be done now."""
+
+    acts = ACTS
+    list_display = ("ref", "state_label", "line_link", "owner_link", "price", "rail", "trigger",
+                    "needs", "created_at")  # fmt: skip
+    list_filter = (Attention, "state", "trigger", "rail", period("created_at"))
+    list_select_related = ("line", "owner")
+    ordering = ("-pk",)
+    search_help_text = _(
+        "Reference of a recharge, payment, order or refund; the rail's own number; e-mail address;"
+        " or the last 4 figures of a number"
+    )
+
+    line_link = link("line", description=_("line"), text="masked")
+    owner_link = link("owner", description=_("owner"))
+    price = money("price_minor", description=_("charged"))
+    state_label = state(tones.RECHARGE)
+
+    @display(description=_("needs a person"), ordering="attention_since")
+    def needs(self, recharge: Recharge) -> Any:
+        if not recharge.attention:
+            return ""
+        at = recharge.attention_since or recharge.created_at
+        return label(words.reason(recharge.attention, {}, timezone="", at=at).title, "warn")
+
+    def found(self, term: str) -> Q:
+        return Q(pk__in=_by_reference(term)) | of_owner_or_line(term)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        related = ("line__carrier", "owner", "rule", "binding__rail")
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related(*related)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Not a form: there is nothing to edit. The story, the money, and the legal operations."""
+        recharge = self.get_object(request, unquote(object_id))
+        if recharge is None:
+            raise Http404
+        if not self.has_view_permission(request, recharge):
+            raise PermissionDenied
+        return TemplateResponse(
+            request, "admin/billing/recharge/page.html", self._context(request, recharge)
+        )
+
+    def _context(self, request: HttpRequest, recharge: Recharge) -> dict[str, Any]:
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": recharge.ref,
+            "original": recharge,
+            "recharge": recharge,
+            "buttons": [*self.buttons(request, recharge), *self._refund_buttons(request, recharge)],
+            "attention": words.attention(recharge) if recharge.attention else None,
+            "state": label(
+                recharge.get_state_display(),
+                tones.RECHARGE.get(recharge.state, ""),
+            ),
+            "figures": _figures(recharge),
+            "events": [(event, _page_of(event.url_of)) for event in timeline.of(recharge)],
+        }
+
+    def _refund_buttons(self, request: HttpRequest, recharge: Recharge) -> list[Button]:
+        """What may be done to the refund under way, from the page that tells why."""
+        open_ones = Refund.objects.filter(recharge=recharge).exclude(
+            state__in=[RefundState.SUCCEEDED, RefundState.REFUSED]
+        )
+        refund_admin: Any = self.admin_site.get_model_admin(Refund)
+        return [button for refund in open_ones for button in refund_admin.buttons(request, refund)]
+
+
+def _by_reference(term: str) -> list[int]:
+    """Recharges that this reference, ours or the rail's, belongs to."""
+    ref = term.upper()
+    found = [
+        Recharge.objects.filter(ref=ref).values_list("pk", flat=True),
+        PaymentAttempt.objects.filter(reference=ref).values_list("recharge_id", flat=True),
+        PaymentAttempt.objects.filter(provider_ref=term)
+        .exclude(provider_ref="")
+        .values_list("recharge_id", flat=True),
+        Refund.objects.filter(reference=ref).values_list("recharge_id", flat=True),
+        Recharge.objects.filter(
+            ref__in=list(Delivery.objects.filter(reference=ref).values_list("order_ref", flat=True))
+        ).values_list("pk", flat=True),
+    ]
+    return [pk for ids in found for pk in ids[:20]]
+
+
+def _figures(recharge: Recharge) -> list[tuple[Any, str]]:
+    """The money of one recharge, from what was agreed to what happened."""
+    currency = recharge.currency
+    rows: list[tuple[Any, int | None]] = [
+        (_("face value"), recharge.face_minor),
+        (_("discount"), recharge.discount_minor or None),
+        (_("bonus"), recharge.bonus_minor or None),
+        (_("price"), recharge.price_minor),
+        (_("owed to the line"), recharge.credit_minor),
+        (_("credited, by the carrier's figure"), recharge.credited_minor),
+        (_("refunded or being refunded"), recharge.refund_committed_minor or None),
+    ]
+    return [
+        (name, words.amount(amount_minor, currency))
+        for name, amount_minor in rows
+        if amount_minor is not None
+    ]
+
+
+def _page_of(other: Any) -> str:
+    return page_url(other) if other is not None else ""
+
+
+@admin.register(RechargeMove)
+class RechargeMoveAdmin(SearchMixin, RecordAdmin):
+    """Every move of every recharge."""
+
+    list_display = ("at", "recharge_link", "source", "target", "because", "actor", "note")
+    list_filter = ("target", period("at"))
+    list_select_related = ("recharge", "actor")
+    ordering = ("-pk",)
+    fields = ("at", "recharge_link", "source", "target", "because", "note", "actor")
+
+    recharge_link = link("recharge", description=_("recharge"))
+
+    def found(self, term: str) -> Q:
+        return Q(recharge__in=_by_reference(term))
+
+
+@admin.register(PaymentAttempt)
+class PaymentAttemptAdmin(SearchMixin, RecordAdmin):
+    """Every reference sent to a rail."""
+
+    list_display = ("reference", "recharge_link", "rail", "amount", "state_label", "code",
+                    "created_at", "settled_at")  # fmt: skip
+    list_filter = ("state", "rail", "decline_class", period("created_at"))
+    list_select_related = ("recharge",)
+    ordering = ("-pk",)
+    fields = ("reference", "recharge_link", "number", "rail", "binding_link", "amount",
+              "state_label", "provider_ref", "code", "decline_class", "created_at",
+              "settled_at")  # fmt: skip
+
+    recharge_link = link("recharge", description=_("recharge"))
+    binding_link = link("binding", description=_("payment method"))
+    amount = money("amount_minor", description=_("amount"))
+    state_label = state(tones.ATTEMPT)
+
+    def found(self, term: str) -> Q:
+        return Q(recharge__in=_by_reference(term))

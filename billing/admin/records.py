@@ -1,0 +1,121 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from billing import notices
+from billing.admin import tones
+from billing.models import InboundNotification, Notice, NoticeDelivery, RailCall, Transfer
+from lines.admin.base import RecordAdmin, label, link, money, period, state
+from lines.admin.searching import SearchMixin, of_owner_or_line
+
+
+@admin.register(Transfer)
+class TransferAdmin(SearchMixin, RecordAdmin):
+    """The books: single-row transfers, append only."""
+
+    list_display = ("at", "kind", "amount", "source", "destination", "recharge_link", "reference")
+    list_filter = ("kind", "source", "destination", period("at"))
+    list_select_related = ("recharge",)
+    ordering = ("-pk",)
+    fields = ("at", "kind", "amount", "source", "destination", "recharge_link", "reference")
+
+    recharge_link = link("recharge", description=_("recharge"))
+    amount = money("amount_minor", description=_("amount"))
+    search_help_text = _("Reference of a recharge, payment, order or refund")
+
+    def found(self, term: str) -> Q:
+        return Q(reference=term.upper()) | Q(recharge__ref=term.upper())
+
+
+@admin.register(RailCall)
+class RailCallAdmin(SearchMixin, RecordAdmin):
+    """Raw evidence of what was asked of rails and what they answered, masked."""
+
+    list_display = ("at", "rail", "kind", "reference", "verified", "error")
+    list_filter = ("rail", "kind", "is_verified", period("at"))
+    ordering = ("-pk",)
+    fields = ("at", "rail", "kind", "reference", "is_verified", "error", "request", "response")
+    search_help_text = _("Reference")
+
+    @display(description=_("signature"))
+    def verified(self, call: RailCall) -> Any:
+        return label(_("good"), "good") if call.is_verified else label(_("not verified"), "warn")
+
+    def found(self, term: str) -> Q:
+        return Q(reference=term)
+
+
+@admin.register(InboundNotification)
+class InboundNotificationAdmin(SearchMixin, RecordAdmin):
+    """What rails and carriers told us of their own accord; each was a reason to ask them."""
+
+    list_display = ("received_at", "source", "kind", "our_ref", "claims", "repeats", "done_at",
+                    "outcome")  # fmt: skip
+    list_filter = ("source", "kind", period("received_at"))
+    ordering = ("-pk",)
+    fields = ("received_at", "source", "kind", "our_ref", "provider_ref", "refund_ref", "claims",
+              "repeats", "done_at", "outcome", "body_masked")  # fmt: skip
+    search_help_text = _("Reference")
+
+    def found(self, term: str) -> Q:
+        return Q(our_ref=term)
+
+
+@admin.register(Notice)
+class NoticeAdmin(SearchMixin, RecordAdmin):
+    """What people were told."""
+
+    list_display = ("created_at", "owner_link", "kind", "title", "recharge_link", "read_at")
+    list_filter = ("kind", period("created_at"))
+    list_select_related = ("owner", "line", "recharge")
+    ordering = ("-pk",)
+    fields = ("created_at", "owner_link", "kind", "title", "body", "sent", "recharge_link",
+              "read_at", "occurrence_key", "facts")  # fmt: skip
+
+    owner_link = link("owner", description=_("owner"))
+    recharge_link = link("recharge", description=_("recharge"))
+
+    @display(description=_("title"))
+    def title(self, notice: Notice) -> str:
+        return notices.words(notice=notice, language=get_language() or "en").title
+
+    @display(description=_("the words"))
+    def body(self, notice: Notice) -> str:
+        return notices.words(notice=notice, language=get_language() or "en").body
+
+    @display(description=_("by which ways"))
+    def sent(self, notice: Notice) -> str:
+        ways = [
+            f"{one.get_channel_display()}: {one.get_state_display()}"
+            for one in notice.deliveries.order_by("pk")
+        ]
+        return " · ".join([str(_("inbox")), *ways])
+
+    def found(self, term: str) -> Q:
+        return of_owner_or_line(term) | Q(recharge__ref=term.upper())
+
+
+@admin.register(NoticeDelivery)
+class NoticeDeliveryAdmin(SearchMixin, RecordAdmin):
+    """Notices by ways that can fail."""
+
+    list_display = ("pk", "owner_link", "kind", "channel", "state_label", "tries", "sent_at",
+                    "error")  # fmt: skip
+    list_filter = ("state", "channel")
+    list_select_related = ("notice__owner",)
+    ordering = ("-pk",)
+    fields = ("owner_link", "kind", "channel", "state_label", "tries", "act_at", "sent_at", "error")
+
+    owner_link = link("notice.owner", description=_("owner"), ordering="notice__owner")
+    state_label = state(tones.NOTICE_DELIVERY)
+
+    @display(description=_("kind"))
+    def kind(self, delivery: NoticeDelivery) -> str:
+        return delivery.notice.get_kind_display()
+
+    def found(self, term: str) -> Q:
+        return of_owner_or_line(term, owner="notice__owner_id", line="notice__line_id")

@@ -1,0 +1,114 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from billing import operations, recharges, refunds
+from billing.admin import tones
+from billing.models import Refund
+from billing.states import RefundState
+from lines.admin.acts import Act, ActsMixin
+from lines.admin.base import RecordAdmin, link, money, page_url, period, state
+from lines.admin.searching import SearchMixin, of_owner_or_line
+
+
+def _unless_own(refund: Refund, actor: Any) -> Any:
+    if refund.requested_by_id == actor.pk:
+        return _("You asked for this refund yourself: another person approves it.")
+    return ""
+
+
+APPROVE = Act(
+    verb="approve-refund",
+    label=_("Approve the refund"),
+    explanation=_("The money goes back to the payer now; it cannot be called back."),
+    permission="billing.approve_refund",
+    is_legal=lambda refund: refund.state == RefundState.REQUESTED,
+    run=lambda refund, *, actor, reason, at: refunds.approve(
+        refund=refund, approved_by=actor, at=at
+    ),
+    refusals={
+        refunds.SamePerson: _("You asked for this refund yourself: another person approves it."),
+        refunds.NotWaiting: _("It is not waiting for approval any more."),
+    },
+    unless=_unless_own,
+    is_grave=True,
+)
+REJECT = Act(
+    verb="reject-refund",
+    label=_("Reject the refund"),
+    explanation=_("No money moves, and the recharge is as it was before."),
+    permission="billing.approve_refund",
+    is_legal=lambda refund: refund.state == RefundState.REQUESTED,
+    run=lambda refund, *, actor, reason, at: refunds.reject(
+        refund=refund, rejected_by=actor, at=at
+    ),
+    refusals={refunds.NotWaiting: _("It is not waiting for approval any more.")},
+)
+ASK = Act(
+    verb="query-refund",
+    label=_("Ask about the refund again"),
+    explanation=_("The rail or the carrier is asked once more, within seconds."),
+    permission="billing.query_recharge",
+    is_legal=lambda refund: refund.state in operations.REFUND_ASKABLE_STATES,
+    run=lambda refund, *, actor, reason, at: operations.query_refund(refund=refund, at=at),
+    refusals={
+        operations.NothingToAsk: _("Nothing of it is out there to be asked about."),
+        operations.BeingAsked: _("A worker is at it this moment: look again in a minute."),
+    },
+)
+GIVE_UP = Act(
+    verb="give-up-refund",
+    label=_("Give the refund up"),
+    explanation=_(
+        "The rail refuses it for good. The recharge goes back to where it was, and the line can be"
+        " credited instead."
+    ),
+    permission="billing.approve_refund",
+    is_legal=lambda refund: (
+        refund.state == RefundState.INTENDED and refund.attention == "refund_refused"
+    ),
+    run=lambda refund, *, actor, reason, at: refunds.give_up(
+        refund=refund, given_up_by=actor, at=at
+    ),
+    refusals={
+        refunds.NotRefusedByRail: _("The rail may yet give the money back: ask again first."),
+        recharges.LostRace: _("It has moved on meanwhile."),
+    },
+    is_grave=True,
+)
+
+
+@admin.register(Refund)
+class RefundAdmin(ActsMixin, SearchMixin, RecordAdmin):
+    """Refunds, and the second person's approval."""
+
+    acts = (APPROVE, REJECT, ASK, GIVE_UP)
+    list_display = ("reference", "recharge_link", "amount", "state_label", "requested_by",
+                    "approved_by", "created_at")  # fmt: skip
+    list_filter = ("state", "attention", period("created_at"))
+    list_select_related = ("recharge", "requested_by", "approved_by")
+    date_hierarchy = "created_at"
+    ordering = ("-pk",)
+    fields = ("reference", "recharge_link", "amount", "promotion", "reversal", "state_label",
+              "reason", "requested_by", "approved_by", "code", "attention", "created_at",
+              "settled_at")  # fmt: skip
+
+    recharge_link = link("recharge", description=_("recharge"))
+    amount = money("amount_minor", description=_("amount"))
+    promotion = money("promotion_minor", description=_("promotion's part"))
+    reversal = money("reversal_minor", description=_("credit to take back"))
+    state_label = state(tones.REFUND)
+
+    def found(self, term: str) -> Q:
+        ref = term.upper()
+        return (
+            Q(reference=ref)
+            | Q(recharge__ref=ref)
+            | of_owner_or_line(term, owner="recharge__owner_id", line="recharge__line_id")
+        )
+
+    def page_after(self, subject: Refund) -> str:
+        """The recharge's page tells the whole story, the refund's own only a part."""
+        return page_url(subject.recharge)

@@ -1,0 +1,39 @@
+"""The colours of states, as in the portal: green is done, amber needs a person, red went wrong."""
+
+from billing.models import BindingState, NoticeDelivery
+from billing.states import AttemptState, RechargeState, RefundState
+
+RECHARGE: dict[str, str] = {
+    RechargeState.COMPLETED: "good",
+    RechargeState.REVIEW: "warn",
+    RechargeState.PAYMENT_UNKNOWN: "warn",
+    RechargeState.DELIVERY_UNKNOWN: "warn",
+    RechargeState.ACTION_REQUIRED: "warn",
+    RechargeState.DECLINED: "warn",
+    RechargeState.REFUNDING: "warn",
+    RechargeState.UNDELIVERABLE: "bad",
+    RechargeState.REVERSED: "bad",
+    RechargeState.FAILED: "bad",
+    RechargeState.MISSED: "bad",
+}
+ATTEMPT: dict[str, str] = {
+    AttemptState.SUCCEEDED: "good",
+    AttemptState.UNKNOWN: "warn",
+    AttemptState.DECLINED: "bad",
+}
+REFUND: dict[str, str] = {
+    RefundState.SUCCEEDED: "good",
+    RefundState.REQUESTED: "warn",
+    RefundState.UNKNOWN: "warn",
+    RefundState.REFUSED: "bad",
+}
+BINDING: dict[str, str] = {
+    BindingState.ACTIVE: "good",
+    BindingState.SUSPENDED: "warn",
+    BindingState.REVOKED: "bad",
+    BindingState.EXPIRED: "bad",
+}
+NOTICE_DELIVERY: dict[str, str] = {
+    NoticeDelivery.State.SENT: "good",
+    NoticeDelivery.State.FAILED: "bad",
+}

@@ -1,0 +1,38 @@
+"""Operators come in with a second factor or not at all.
+
+allauth asks for it when somebody signs in who has one; that operators must have one, and that this
+very session has shown it, is decided here.
+"""
+
+from allauth.account.authentication import get_authentication_records
+from allauth.mfa.signals import authenticator_added
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+
+_ADDED = "second_factor_added_by"
+
+
+@receiver(authenticator_added, dispatch_uid="portal.second_factor")
+def note_added(request: HttpRequest, user, **_kwargs: object) -> None:
+    """Whoever has just set one up has shown it: they need not show it again in this session."""
+    request.session[_ADDED] = user.pk
+
+
+def missing_step(request: HttpRequest) -> str:
+    """Where this operator must go before the admin opens; "" when nothing is missing."""
+    if not settings.ADMIN_NEEDS_SECOND_FACTOR:
+        return ""
+    here = urlencode({"next": request.get_full_path()})
+    if not is_mfa_enabled(request.user):
+        return f"{reverse('mfa_activate_totp')}?{here}"
+    return "" if _is_shown(request) else f"{reverse('mfa_reauthenticate')}?{here}"
+
+
+def _is_shown(request: HttpRequest) -> bool:
+    records = get_authentication_records(request, request.user)
+    shown = any(record.get("method") == "mfa" for record in records)
+    return shown or request.session.get(_ADDED) == request.user.pk
