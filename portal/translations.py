@@ -64,10 +64,6 @@ class Text:
         return (self.msgid, self.plural) if self.plural else self.msgid
 
 
-class Contradiction(Exception):
-    """Two files of pairs translate one text differently; the text names both."""
-
-
 def collect(root: Path) -> list[Text]:
     """Every text in the Python files and templates below `root`, each once, sorted by key."""
     found: dict[str, Text] = {}
@@ -79,18 +75,19 @@ def collect(root: Path) -> list[Text]:
     return [found[key] for key in sorted(found)]
 
 
-def pairs(root: Path) -> dict[str, str]:
-    """All pairs that helpers have written. Raises Contradiction."""
+def pairs(root: Path) -> tuple[dict[str, str], list[str]]:
+    """All pairs that helpers have written, the first file's where two differ; and who differs."""
     merged: dict[str, str] = {}
     origin: dict[str, str] = {}
+    contradictions: list[str] = []
     for path in sorted((root / PAIRS).glob("*.json")):
         for key, chinese in _load(path).items():
-            if merged.get(key, chinese) != chinese:
-                raise Contradiction(
+            if merged.setdefault(key, chinese) != chinese:
+                contradictions.append(
                     f"{path.name} and {origin[key]} translate {key!r} differently: keep one."
                 )
-            merged[key], origin[key] = chinese, path.name
-    return merged
+            origin.setdefault(key, path.name)
+    return merged, contradictions
 
 
 def overrides(root: Path) -> dict[str, str]:

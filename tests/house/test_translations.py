@@ -123,10 +123,12 @@ class TestMessages:
         assert 'msgid "Sign In"\nmsgstr "登录"' in (project / translations.PO).read_text()
         assert run("--check") == ([], None)
 
-    def test_refuses_two_translations_of_one_text(self, project, run):
-        write(project, "locale/pairs/b.json", {"Lines": "线路"})
-        assert run() == ([], "b.json and all.json translate 'Lines' differently: keep one.")
-        assert not (project / translations.PO).exists()
+    def test_tells_of_two_translations_of_one_text_and_keeps_the_first(self, project, run):
+        write(project, "locale/pairs/b.json", {"Lines": "线路", "Help": "帮助"})
+        complaint = "b.json and all.json translate 'Lines' differently: keep one."
+        assert run() == ([complaint], None)
+        assert 'msgid "Lines"\nmsgstr "号码"' in (project / translations.PO).read_text()
+        assert run("--check")[1] == "1 problems with translations, listed above."
 
 
 class TestCheck:

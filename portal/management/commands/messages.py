@@ -26,13 +26,10 @@ class Command(BaseCommand):
             Text(msgid=msgid, where="locale/overrides.json")
             for msgid in sorted(overrides.keys() - used)
         ]
-        try:
-            new = translations.pairs(root)
-        except translations.Contradiction as contradiction:
-            raise CommandError(str(contradiction)) from contradiction
+        new, contradictions = translations.pairs(root)
         chinese = translations.merged_before(root) | overrides | new
         catalog = translations.catalog(texts, chinese)
-        found = list(translations.problems(texts, chinese))
+        found = [*contradictions, *translations.problems(texts, chinese)]
         if check:
             path = root / PO
             if not path.exists() or path.read_text() != translations.as_po(catalog):
