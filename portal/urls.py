@@ -1,4 +1,16 @@
-from django.contrib import admin
-from django.urls import path
+"""Every address: the portal at the root, then the other faces. `/healthz` is for monitors."""
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from django.contrib import admin
+from django.urls import include, path
+
+from portal.views.health import healthz
+
+urlpatterns = [
+    path("", include("portal.views.urls")),
+    path("", include("portal.api.incoming_urls")),
+    path("account/", include("allauth.urls")),
+    path("language/", include("django.conf.urls.i18n")),
+    path("api/v1/", include("portal.api.urls")),
+    path("admin/", admin.site.urls),
+    path("healthz", healthz, name="healthz"),
+]

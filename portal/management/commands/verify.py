@@ -1,4 +1,4 @@
-"""`manage.py verify [--json] [--against-simulators]`: prove the books; non-zero when they are not."""
+"""`manage.py verify [--json] [--against-simulators]`: prove the books, or exit non-zero."""
 
 import json
 from typing import Any
@@ -12,6 +12,7 @@ from billing import verification
 from billing.verification import Effect, Report
 
 _TIMEOUT_S = 30
+_MOVEMENTS = {"charge", "refund", "credit", "reversal"}
 
 
 class Command(BaseCommand):
@@ -56,11 +57,12 @@ def _journal(url: str) -> list[Effect]:
         raise CommandError(
             f"The simulator at {url} does not answer; is the demo running?"
         ) from error
-    kinds = {"charge", "refund", "credit", "reversal"}
+    document = answer.json()
+    entries = document["entries"] if isinstance(document, dict) else document
     return [
         Effect(one["kind"], one["reference"], int(one["amount_minor"]))
-        for one in answer.json()
-        if one["kind"] in kinds
+        for one in entries
+        if one["kind"] in _MOVEMENTS
     ]
 
 
