@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.timezone import now
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -58,7 +58,7 @@ class PromotionForm(forms.ModelForm):
         locked = Promotion.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
         promised_minor = locked.reserved_minor + locked.consumed_minor
         if budget_minor < promised_minor:
-            words_ = _t("%(amount)s is reserved or consumed already: no less than %(n)s.")
+            words_ = gettext("%(amount)s is reserved or consumed already: no less than %(n)s.")
             amount = words.amount(promised_minor, locked.currency)
             self.add_error("budget_minor", words_ % {"amount": amount, "n": promised_minor})
 
@@ -72,7 +72,7 @@ class PromotionForm(forms.ModelForm):
         for name, codes in known.items():
             for wrong in sorted(set(cleaned.get(name) or []) - codes):
                 listed = ", ".join(sorted(codes))
-                sentence = _t("“%(wrong)s” is not known. Known: %(known)s.")
+                sentence = gettext("“%(wrong)s” is not known. Known: %(known)s.")
                 self.add_error(name, sentence % {"wrong": wrong, "known": listed})
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -38,9 +38,11 @@ class RefundForm(ReasonForm):
         field.widget.attrs["inputmode"] = "decimal"
         most = {"amount": words.amount(left_minor, subject.currency)}
         if subject.state == S.COMPLETED:
-            field.help_text = _t("At most %(amount)s is left to refund.") % most
+            field.help_text = gettext("At most %(amount)s is left to refund.") % most
         else:
-            field.help_text = _t("The line has nothing of it, so all %(amount)s goes back.") % most
+            field.help_text = (
+                gettext("The line has nothing of it, so all %(amount)s goes back.") % most
+            )
 
     def clean_amount_minor(self) -> int:
         try:
@@ -78,10 +80,10 @@ def _too_much(recharge: Recharge, refusal: Exception) -> str:
     assert isinstance(refusal, refunds.TooMuch | refunds.WholeOnly)  # noqa: S101 - by its key
     left = words.amount(refusal.left_minor, recharge.currency)
     if isinstance(refusal, refunds.WholeOnly):
-        return _t("The line has nothing of it, so all that is left goes back: %(left)s.") % {
+        return gettext("The line has nothing of it, so all that is left goes back: %(left)s.") % {
             "left": left
         }
-    return _t("That is more than is left to refund: %(left)s.") % {"left": left}
+    return gettext("That is more than is left to refund: %(left)s.") % {"left": left}
 
 
 APPROVE = Act(

@@ -7,7 +7,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime, now
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -115,7 +115,7 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
             when = date_format(localtime(one.at), "SHORT_DATETIME_FORMAT")
             rows.append((when, said.title, said.sentence, one.code))
         if not rows:
-            return format_html("{}", _t("No decision yet."))
+            return format_html("{}", gettext("No decision yet."))
         items = format_html_join(
             "",
             '<li><time>{}</time> <b>{}</b><br>{} <code class="k-code">{}</code></li>',

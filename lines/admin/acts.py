@@ -22,7 +22,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -209,7 +209,7 @@ class ActsMixin:
         except tuple(act.refusals) as refusal:
             messages.warning(request, self._refused(act, subject, refusal))
         else:
-            messages.success(request, _t("Done: %(what)s.") % {"what": act.label})
+            messages.success(request, gettext("Done: %(what)s.") % {"what": act.label})
 
     def _refused(self, act: Act, subject: Any, refusal: Exception) -> str:
         """The reason, and who was first where somebody was."""
@@ -219,13 +219,13 @@ class ActsMixin:
 
     def _too_late(self, subject: Any) -> str:
         first = operations.last(target=target(subject))
-        sentence = _t("This is not possible now: the state has changed.")
+        sentence = gettext("This is not possible now: the state has changed.")
         return f"{sentence} {already(first)}" if first else sentence
 
 
 def already(operation: Operation) -> str:
     """ "Already done by Cora on Nov 22 at 12:00: approve." """
-    return _t("Already done by %(who)s at %(when)s: %(verb)s.") % {
+    return gettext("Already done by %(who)s at %(when)s: %(verb)s.") % {
         "who": operation.actor,
         "when": date_format(timezone.localtime(operation.at), "SHORT_DATETIME_FORMAT"),
         "verb": verb_words(operation.verb),
