@@ -8,8 +8,7 @@ import logging
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -50,9 +49,9 @@ def rail(request: HttpRequest, rail: str) -> HttpResponse:
             query=request.GET.dict(),
             at=timezone.now(),
         )
-    except gateways.RailNotConfigured as error:
+    except gateways.RailNotConfigured:
         if rail not in gateways.stopped():
-            raise Http404 from error
+            return _said(Acknowledgement("failure", status=404))
         return _refused(source, "the rail is stopped", Acknowledgement("failure", status=503))
     except _Unreadable as refusal:
         answer = Acknowledgement("failure", status=refusal.status)
@@ -67,7 +66,9 @@ def rail(request: HttpRequest, rail: str) -> HttpResponse:
 @require_POST
 def carrier_events(request: HttpRequest, code: str) -> HttpResponse:
     """A listener of TMF654's hub: 201 once it is kept, TMF630's Error where it is refused."""
-    carrier = get_object_or_404(Carrier, code=code)
+    carrier = Carrier.objects.filter(code=code).first()
+    if carrier is None:
+        return JsonResponse({"code": "notFound", "reason": "no such carrier"}, status=404)
     source = f"carrier:{carrier.code}"
     try:
         event = carriers.adapter_for(carrier).parse_event(
