@@ -121,6 +121,46 @@ class TestGenuineNotifications:
         assert read(gateway, inbox.received[0])[0].our_ref == request.reference
 
 
+class TestVariantsAlipayIsKnownToSend:
+    def payment(self, alipay, **more):
+        return {
+            "notify_time": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+            "notify_type": "trade_status_sync",
+            "notify_id": "2026112200333",
+            "app_id": alipay.app_id,
+            "seller_id": alipay.seller_id,
+            "out_trade_no": "R1",
+            "trade_status": "TRADE_SUCCESS",
+            "total_amount": "50.00",
+        } | more
+
+    def test_a_payment_that_says_nothing_was_refunded_is_a_payment(self, alipay, gateway):
+        fields = self.payment(alipay, refund_fee="0.00", gmt_refund="", out_biz_no="")
+        body, _ = _signed_with(alipay.alipay.private, fields)
+        assert read(gateway, body)[0].kind is NotificationKind.CHARGE
+
+    @pytest.mark.parametrize(
+        "mark", [{"gmt_refund": "2026-11-22 10:00:00.320"}, {"out_biz_no": "F1"}, {}]
+    )
+    def test_any_one_mark_of_a_refund_makes_it_a_refund(self, alipay, gateway, mark):
+        fields = self.payment(alipay, refund_fee="1.00", **mark)
+        body, _ = _signed_with(alipay.alipay.private, fields)
+        assert read(gateway, body)[0].kind is NotificationKind.REFUND
+
+    def test_one_encoded_in_gbk_is_read_as_gbk(self, alipay, gateway):
+        fields = self.payment(alipay, subject="话费充值", charset="GBK")
+        body, _ = _signed_with(alipay.alipay.private, fields)
+        signed = fields_of(body)
+        in_gbk = urlencode(signed, encoding="gbk").encode()
+        assert "话费充值" in read(gateway, in_gbk)[0].body_masked
+
+    def test_an_unpaid_trades_end_is_about_the_charge(self, alipay, gateway):
+        fields = self.payment(alipay, trade_status="TRADE_CLOSED", gmt_close="2026-11-22 10:00:00")
+        body, _ = _signed_with(alipay.alipay.private, fields)
+        notification, _ = read(gateway, body)
+        assert (notification.kind, notification.claims) == (NotificationKind.CHARGE, "TRADE_CLOSED")
+
+
 class TestFalseNotifications:
     @pytest.fixture
     def genuine(self, alipay, gateway, agreement, inbox):
