@@ -44,7 +44,7 @@ def control(simulator: Simulator) -> Blueprint:
 
 
 def _loopback_only() -> None:
-    if not ip_address(request.remote_addr or "0.0.0.0").is_loopback:  # noqa: S104
+    if not request.remote_addr or not ip_address(request.remote_addr).is_loopback:
         abort(404)
 
 
