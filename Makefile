@@ -20,10 +20,10 @@ check: env chromium translations ## all that CI checks: style, types, imports, s
 	.ci/check
 
 bench: env translations ## how much it recharges, and how fast
-	$(PYTHON) manage.py bench $(ARGS)
+	$(PYTHON) -m tests.bench $(ARGS)
 
 chaos: env translations ## kills, pauses, lost answers; then the books are compared
-	$(PYTHON) manage.py chaos $(ARGS)
+	$(PYTHON) -m tests.chaos $(ARGS)
 
 env: ## make .venv from requirements.lock, when that has changed
 	@.ci/make-env
