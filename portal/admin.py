@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from lines.admin.base import RecordAdmin, period
+from lines.admin.base import RecordAdmin, period, plain
 from lines.admin.searching import SearchMixin, people
 from portal.models import Heartbeat
 
@@ -17,9 +17,13 @@ from portal.models import Heartbeat
 class HeartbeatAdmin(RecordAdmin):
     """The last sign of life of each part."""
 
-    list_display = ("name", "asked_at", "answered_at")
+    list_display = ("part", "asked", "answered")
     ordering = ("name",)
-    fields = ("name", "asked_at", "answered_at")
+    fields = ("part", "asked", "answered")
+
+    part = plain("name", _("part"))
+    asked = plain("asked_at", _("asked at"))
+    answered = plain("answered_at", _("answered at"))
 
 
 @admin.register(LogEntry)

@@ -42,7 +42,9 @@ def money_by_day(days: Sequence[Day], *, currency: str) -> SafeString:
         _HEIGHT - _FOOT,
         _HEIGHT - _FOOT,
         wording.short_money(top, currency) if top > 1 else "",
-        format_html_join("", '<text x="{}" y="{}" text-anchor="middle">{}</text>', labels),
+        format_html_join(
+            "", '<text class="day" x="{}" y="{}" text-anchor="middle">{}</text>', labels
+        ),
     )
 
 

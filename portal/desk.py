@@ -34,7 +34,7 @@ from billing.models import (
 )
 from billing.states import RechargeState as S
 from billing.states import RefundState
-from lines.admin.base import in_language, page_url
+from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
 from portal import admin_charts, health, wording
 
@@ -196,7 +196,7 @@ def _to_approve(at: datetime) -> Section | None:
     rows = Refund.objects.filter(state=RefundState.REQUESTED)
 
     def describe(one: Refund) -> Item:
-        return _refund_item(one, f"{one.requested_by}: {one.reason}", at)
+        return _refund_item(one, said(one.requested_by, one.reason), at)
 
     return _section(
         rows.select_related("recharge__line", "requested_by").order_by("created_at"), describe,
@@ -211,8 +211,8 @@ def _refunds_held(at: datetime) -> Section | None:
     def describe(one: Refund) -> Item:
         zone = one.recharge.line.timezone
         facts = {"amount_minor": one.amount_minor, "currency": one.currency}
-        said = words.reason(one.attention, facts, timezone=zone, at=one.created_at)
-        return _refund_item(one, said.title, at)
+        why = words.reason(one.attention, facts, timezone=zone, at=one.created_at)
+        return _refund_item(one, why.title, at)
 
     return _section(
         rows.select_related("recharge__line").order_by("created_at"), describe,
@@ -249,8 +249,8 @@ def _paused(at: datetime) -> Section | None:
 
     def describe(one: Rule) -> Item:
         when = one.paused_at or at
-        said = words.reason(one.pause_reason, {}, timezone=one.line.timezone, at=when)
-        return Item(str(one.line), said.title, _age(one.paused_at, at), page_url(one))
+        why = words.reason(one.pause_reason, {}, timezone=one.line.timezone, at=when)
+        return Item(str(one.line), why.title, _age(one.paused_at, at), page_url(one))
 
     return _section(
         rows.select_related("line").order_by("paused_at"), describe,

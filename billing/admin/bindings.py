@@ -18,7 +18,9 @@ from lines.admin.base import (
     label,
     link,
     money,
+    plain,
     related,
+    said,
     state,
     switched,
 )
@@ -84,7 +86,7 @@ class RailAdmin(ActsMixin, SettingAdmin):
     ordering = ("sort_order", "code")
     readonly_fields = ("code", "deferred_since")
     fields = ("code", "name", "name_en", "is_enabled", "deferred_since", "mandatory_notice_days",
-              "retry_ladder_s", "sort_order")  # fmt: skip
+              "retry_ladder_s")  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         # A rail is code: it appears with the release that speaks it.
@@ -112,14 +114,15 @@ class BindingAdmin(ActsMixin, SearchMixin, RecordAdmin):
                     "created_at")  # fmt: skip
     list_filter = ("state", switched("paused_at", _("paused by the system")), "rail")
     list_select_related = ("owner", "rail")
-    date_hierarchy = None
     ordering = ("-pk",)
     fields = ("ref", "rail", "label", "owner_link", "state_label", "is_default", "breaker",
-              "pause", "failures_in_a_row", "most_month", "created_at", "signed_at",
-              "expires_at", "ended_at", "checked_at", "check_at", "more")  # fmt: skip
+              "pause", "failures", "most_month", "created_at", "signed_at",
+              "expires_at", "ended_at", "checked_at", "asked_next", "more")  # fmt: skip
 
     owner_link = link("owner", description=_("owner"))
     state_label = state(tones.BINDING)
+    failures = plain("failures_in_a_row", _("failures in a row"))
+    asked_next = plain("check_at", _("next asked for at"))
 
     @display(description=_("breaker"), ordering="paused_at")
     def breaker(self, binding: Binding) -> Any:
@@ -129,8 +132,8 @@ class BindingAdmin(ActsMixin, SearchMixin, RecordAdmin):
     def pause(self, binding: Binding) -> str:
         if binding.paused_at is None:
             return "-"
-        said = words.reason(binding.pause_reason, {}, timezone="", at=binding.paused_at)
-        return f"{said.title}: {said.sentence}"
+        why = words.reason(binding.pause_reason, {}, timezone="", at=binding.paused_at)
+        return said(why.title, why.sentence)
 
     @display(description=_("most a month"))
     def most_month(self, binding: Binding) -> str:
@@ -154,7 +157,7 @@ class BindingAdmin(ActsMixin, SearchMixin, RecordAdmin):
 class SpendingCapAdmin(SearchMixin, SettingAdmin):
     """The most one person's lines may take together in a month."""
 
-    list_display = ("owner_link", "most_month", "currency")
+    list_display = ("owner_link", "most_month", "money_of")
     list_select_related = ("owner",)
     ordering = ("-pk",)
     fields = ("owner", "max_per_month_minor", "currency")
@@ -162,6 +165,7 @@ class SpendingCapAdmin(SearchMixin, SettingAdmin):
 
     owner_link = link("owner", description=_("owner"))
     most_month = money("max_per_month_minor", description=_("most a month"))
+    money_of = plain("currency", _("currency"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: SpendingCap | None = None) -> Any:
         return ("owner", "currency") if obj else ()

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -8,6 +9,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from billing.admin import words
 from billing.models import Promotion, PromotionUse, Rail
@@ -19,6 +21,7 @@ from lines.admin.base import (
     label,
     link,
     money,
+    plain,
     state,
 )
 from lines.admin.searching import SearchMixin, lines
@@ -28,12 +31,36 @@ from lines.models import Carrier
 class PromotionForm(forms.ModelForm):
     """One measure, a window that ends after it begins, a budget that holds what is promised."""
 
+    rails = forms.MultipleChoiceField(
+        label=_("payment rails"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    carriers = forms.MultipleChoiceField(
+        label=_("carriers"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    triggers = forms.MultipleChoiceField(
+        label=_("trigger"), required=False, choices=Trigger.choices,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("rails", Rail.objects.order_by("sort_order", "code"))
+        self._offer("carriers", Carrier.objects.order_by("code"))
+        for name, words_ in (("starts_at", _("begins at")), ("ends_at", _("ends at"))):
+            if name in self.fields:
+                self.fields[name].label = words_
+
+    def _offer(self, name: str, rows: Iterable[Rail | Carrier]) -> None:
+        """What exists to be ticked: a misspelt code would quietly reach nobody."""
+        field: Any = self.fields.get(name)
+        if field is not None:
+            field.choices = [(one.code, in_language(one.name, one.name_en)) for one in rows]
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         self._one_measure(cleaned)
         self._window(cleaned)
         self._budget(cleaned)
-        self._audience(cleaned)
         return cleaned
 
     def _one_measure(self, cleaned: dict[str, Any]) -> None:
@@ -62,26 +89,13 @@ class PromotionForm(forms.ModelForm):
             amount = words.amount(promised_minor, locked.currency)
             self.add_error("budget_minor", words_ % {"amount": amount, "n": promised_minor})
 
-    def _audience(self, cleaned: dict[str, Any]) -> None:
-        """Codes that exist: a misspelt one would quietly reach nobody."""
-        known = {
-            "rails": set(Rail.objects.values_list("code", flat=True)),
-            "carriers": set(Carrier.objects.values_list("code", flat=True)),
-            "triggers": {str(one) for one in Trigger.values},
-        }
-        for name, codes in known.items():
-            for wrong in sorted(set(cleaned.get(name) or []) - codes):
-                listed = ", ".join(sorted(codes))
-                sentence = gettext("“%(wrong)s” is not known. Known: %(known)s.")
-                self.add_error(name, sentence % {"wrong": wrong, "known": listed})
-
 
 @admin.register(Promotion)
 class PromotionAdmin(SettingAdmin):
     """Promotions. What a recharge was quoted stays as it was, whatever is changed here."""
 
     form = PromotionForm
-    list_display = ("names", "code", "standing", "kind", "measure", "starts_at", "ends_at",
+    list_display = ("names", "code", "standing", "kind", "measure", "begins", "ends",
                     "budget", "reserved", "consumed")  # fmt: skip
     list_filter = ("is_enabled", "kind", "stacking")
     search_fields = ("code", "name", "name_en")
@@ -106,12 +120,14 @@ class PromotionAdmin(SettingAdmin):
             {
                 "fields": ("starts_at", "ends_at", "rails", "carriers", "triggers",
                            "min_face_minor", "max_uses_per_line"),
-                "description": _("Codes, with commas between them; empty: everyone."),
+                "description": _("Nothing ticked means everyone."),
             },
         ),
         (_("Budget"), {"fields": ("budget_minor", "reserved", "consumed")}),
     )  # fmt: skip
 
+    begins = plain("starts_at", _("begins at"))
+    ends = plain("ends_at", _("ends at"))
     budget = money("budget_minor", description=_("budget"))
     reserved = money("reserved_minor", description=_("reserved"))
     consumed = money("consumed_minor", description=_("consumed"))

@@ -9,7 +9,7 @@ from unfold.decorators import display
 from billing import notices
 from billing.admin import tones
 from billing.models import InboundNotification, Notice, NoticeDelivery, RailCall, Transfer
-from lines.admin.base import RecordAdmin, label, link, money, period, state
+from lines.admin.base import RecordAdmin, label, link, money, period, plain, said, state
 from lines.admin.searching import SearchMixin, of_owner_or_line
 
 
@@ -74,10 +74,12 @@ class NoticeAdmin(SearchMixin, RecordAdmin):
     list_select_related = ("owner", "line", "recharge")
     ordering = ("-pk",)
     fields = ("created_at", "owner_link", "kind", "title", "body", "sent", "recharge_link",
-              "read_at", "occurrence_key", "facts")  # fmt: skip
+              "read_at", "occasion", "figures")  # fmt: skip
 
     owner_link = link("owner", description=_("owner"))
     recharge_link = link("recharge", description=_("recharge"))
+    occasion = plain("occurrence_key", _("occasion"))
+    figures = plain("facts", _("the figures behind it"))
 
     @display(description=_("title"))
     def title(self, notice: Notice) -> str:
@@ -90,7 +92,7 @@ class NoticeAdmin(SearchMixin, RecordAdmin):
     @display(description=_("by which ways"))
     def sent(self, notice: Notice) -> str:
         ways = [
-            f"{one.get_channel_display()}: {one.get_state_display()}"
+            said(one.get_channel_display(), one.get_state_display())
             for one in notice.deliveries.order_by("pk")
         ]
         return " · ".join([str(_("inbox")), *ways])
@@ -108,10 +110,20 @@ class NoticeDeliveryAdmin(SearchMixin, RecordAdmin):
     list_filter = ("state", "channel")
     list_select_related = ("notice__owner",)
     ordering = ("-pk",)
-    fields = ("owner_link", "kind", "channel", "state_label", "tries", "act_at", "sent_at", "error")
+    fields = (
+        "owner_link",
+        "kind",
+        "channel",
+        "state_label",
+        "tries",
+        "tried_next",
+        "sent_at",
+        "error",
+    )
 
     owner_link = link("notice.owner", description=_("owner"), ordering="notice__owner")
     state_label = state(tones.NOTICE_DELIVERY)
+    tried_next = plain("act_at", _("next try"))
 
     @display(description=_("kind"))
     def kind(self, delivery: NoticeDelivery) -> str:

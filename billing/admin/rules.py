@@ -15,7 +15,7 @@ from billing import operations
 from billing.admin import words
 from billing.models import Consent, Decision, Rule
 from lines.admin.acts import Act, ActsMixin
-from lines.admin.base import RecordAdmin, label, link, money, period, related, switched
+from lines.admin.base import RecordAdmin, label, link, money, period, plain, related, said, switched
 from lines.admin.searching import SearchMixin, lines, of_owner_or_line
 
 RESUME = Act(
@@ -66,7 +66,7 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
         (
             _("How it stands"),
             {"fields": ("standing", "pause", "line_link", "owner_link", "binding_link",
-                        "fallback_link", "public_id", "version", "consent_link", "more")},
+                        "fallback_link", "public_name", "edits", "consent_link", "more")},
         ),
         (
             _("What was agreed"),
@@ -77,8 +77,8 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
         ),
         (
             _("What comes next"),
-            {"fields": ("next_run_at", "wake_at", "is_armed", "cooldown_until", "paused_until",
-                        "notify_at", "episode", "crash_count")},
+            {"fields": ("next_run_at", "looked_at_next", "told_next", "is_armed",
+                        "cooldown_until", "paused_until")},
         ),
         (_("Why, why not"), {"fields": ("decisions",)}),
     )  # fmt: skip
@@ -88,6 +88,10 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
     binding_link = link("binding", description=_("payment method"))
     fallback_link = link("fallback_binding", description=_("second payment method"))
     consent_link = link("consent", description=_("consent"))
+    public_name = plain("public_id", _("public ID"))
+    edits = plain("version", _("version"))
+    looked_at_next = plain("wake_at", _("next looked at"))
+    told_next = plain("notify_at", _("next reminder"))
     face = money("face_minor", description=_("amount"))
     threshold = money("threshold_minor", description=_("low balance below"))
     target = money("target_minor", description=_("top up to"))
@@ -102,8 +106,8 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
     def pause(self, rule: Rule) -> str:
         if rule.paused_at is None:
             return "-"
-        said = words.reason(rule.pause_reason, {}, timezone=rule.line.timezone, at=rule.paused_at)
-        return f"{said.title}: {said.sentence}"
+        why = words.reason(rule.pause_reason, {}, timezone=rule.line.timezone, at=rule.paused_at)
+        return said(why.title, why.sentence)
 
     @display(description=_("the last decisions"))
     def decisions(self, rule: Rule) -> SafeString:
@@ -111,9 +115,9 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
         found = rule.decisions.select_related("rule__line").order_by("-at")[:20]
         rows = []
         for one in found:
-            said = words.decision(one)
+            why = words.decision(one)
             when = date_format(localtime(one.at), "SHORT_DATETIME_FORMAT")
-            rows.append((when, said.title, said.sentence, one.code))
+            rows.append((when, why.title, why.sentence, one.code))
         if not rows:
             return format_html("{}", gettext("No decision yet."))
         items = format_html_join(
@@ -139,16 +143,18 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
 class ConsentAdmin(SearchMixin, RecordAdmin):
     """What people agreed to, word for word."""
 
-    list_display = ("at", "owner_link", "line_link", "text_version", "language")
+    list_display = ("at", "owner_link", "line_link", "text_version", "spoken")
     list_filter = ("text_version", "language", period("at"))
     list_select_related = ("owner", "line")
     ordering = ("-pk",)
-    fields = ("at", "owner_link", "line_link", "binding_link", "text", "text_version", "language",
-              "plan", "ip", "user_agent")  # fmt: skip
+    fields = ("at", "owner_link", "line_link", "binding_link", "text", "text_version", "spoken",
+              "plan", "ip", "browser")  # fmt: skip
 
     owner_link = link("owner", description=_("owner"))
     line_link = link("line", description=_("line"), text="masked")
     binding_link = link("binding", description=_("payment method"))
+    spoken = plain("language", _("language"))
+    browser = plain("user_agent", _("browser"))
 
     def found(self, term: str) -> Q:
         return of_owner_or_line(term)
@@ -162,11 +168,13 @@ class DecisionAdmin(SearchMixin, RecordAdmin):
     list_filter = ("is_charge", "code", "trigger", period("at"))
     list_select_related = ("rule__line", "recharge")
     ordering = ("-pk",)
-    fields = ("at", "line_link", "rule_link", "trigger", "period_key", "title", "sentence", "code",
-              "is_charge", "facts", "recharge_link")  # fmt: skip
+    fields = ("at", "line_link", "rule_link", "trigger", "occasion", "title", "sentence", "code",
+              "is_charge", "figures", "recharge_link")  # fmt: skip
 
     line_link = link("rule.line", description=_("line"), text="rule.line.masked")
     rule_link = link("rule", description=_("rule"))
+    occasion = plain("period_key", _("occasion"))
+    figures = plain("facts", _("the figures behind it"))
     recharge_link = link("recharge", description=_("recharge"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -27,6 +27,7 @@ from billing.notices import words as notice_words
 from billing.states import RechargeState as S
 from lines import operations
 from lines.admin.acts import target, verb_words
+from lines.admin.base import said
 from lines.models import CarrierCall, Delivery, Operation
 
 # Of things at the same instant, which is told first: a batch writes them all with one clock.
@@ -132,12 +133,14 @@ def _move(one: RechargeMove, facts: dict[str, Any], zone: str) -> Event:
     why = words.reason(one.because, facts, timezone=zone, at=one.at)
     came_from = S(one.source).label if one.source else ""
     arrow = f"{came_from} → {S(one.target).label}" if came_from else S(one.target).label
-    note = f"{why.title}: {why.sentence}"
+    sentence = said(why.title, why.sentence)
+    if one.note and one.note != one.because:
+        sentence = f"{sentence} “{one.note}”"
     return Event(
         one.at,
         "move",
         str(arrow),
-        f"{note} “{one.note}”" if one.note else note,
+        sentence,
         str(one.actor) if one.actor else _("the system"),
         tones.RECHARGE.get(S(one.target), ""),
         one.because,
@@ -226,7 +229,7 @@ def _call(call: RailCall | CarrierCall, title: str, *, stage: int) -> Event:
     )
     sentence = " ".join(part for part in (call.error, doubt) if part)
     return Event(
-        call.at, "call", f"{title}: {call.kind}", sentence, "", "" if is_good else "warn",
+        call.at, "call", said(title, call.kind), sentence, "", "" if is_good else "warn",
         call.reference, evidence=(evidence,), stage=stage,
     )  # fmt: skip
 
@@ -281,13 +284,13 @@ def _notices(recharge: Recharge) -> Iterable[Event]:
         .prefetch_related("deliveries")
     )
     for one in found:
-        said = notice_words(notice=one, language=get_language() or "en")
+        told = notice_words(notice=one, language=get_language() or "en")
         channels = [
-            f"{delivery.get_channel_display()}: {delivery.get_state_display()}"
+            said(delivery.get_channel_display(), delivery.get_state_display())
             for delivery in one.deliveries.all()
         ]
         yield Event(
-            one.created_at, "notice", _("Told: %(title)s") % {"title": said.title},
+            one.created_at, "notice", _("Told: %(title)s") % {"title": told.title},
             " · ".join([_("inbox"), *channels]), "", "", one.kind,
-            evidence=(Evidence(_("the words"), (("", said.body),)),), stage=95,
+            evidence=(Evidence(_("the words"), (("", told.body),)),), stage=95,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
@@ -16,11 +17,12 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 Text = str | Promise
 
@@ -33,6 +35,7 @@ class Desk(ModelAdmin):
     list_per_page = 50
     list_fullwidth = True
     actions = None
+    formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
     search_help_text = _("Reference, e-mail address, or the last 4 figures of a number")
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -177,6 +180,21 @@ def page_url(other: Model) -> str:
     """The page of `other` in the admin."""
     meta = other._meta
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[other.pk])
+
+
+def plain(path: str, description: Text) -> Any:
+    """A column of what is at `path`, under words of our own: some fields have none."""
+
+    @display(description=description, ordering=path.replace(".", "__"))
+    def column(self: Any, obj: Any) -> Any:
+        return _walk(obj, path)
+
+    return column
+
+
+def said(what: object, says: object) -> str:
+    """ "What: what it says", with the colon of the reader's language."""
+    return gettext("%(what)s: %(says)s") % {"what": what, "says": says}
 
 
 def related(lists: Sequence[tuple[str, str, Text]], key: int) -> SafeString:

@@ -5,7 +5,7 @@ from unfold.decorators import display
 
 from lines.admin import searching
 from lines.admin.acts import verb_words
-from lines.admin.base import RecordAdmin, link, money, period, state
+from lines.admin.base import RecordAdmin, link, money, period, plain, state
 from lines.admin.searching import SearchMixin
 from lines.models import BalanceReading, CarrierCall, Delivery, DeliveryState, Operation
 
@@ -65,11 +65,12 @@ class BalanceReadingAdmin(SearchMixin, RecordAdmin):
     list_filter = ("source", "is_applied", period("received_at"))
     list_select_related = ("line",)
     ordering = ("-pk",)
-    fields = ("line_link", "balance", "reserved", "observed_at", "sequence", "valid_until",
+    fields = ("line_link", "balance", "reserved", "observed_at", "counter", "valid_until",
               "received_at", "source", "is_applied")  # fmt: skip
 
     line_link = link("line", description=_("line"), text="masked")
     balance = money("balance_minor", currency="line.currency", description=_("balance"))
+    counter = plain("sequence", _("sequence"))
     reserved = money("reserved_minor", currency="line.currency", description=_("of it reserved"))
 
     def found(self, term: str) -> Q:

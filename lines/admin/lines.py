@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from lines.admin import searching
-from lines.admin.base import RecordAdmin, in_language, link, money, related, state
+from lines.admin.base import RecordAdmin, in_language, link, money, plain, related, state
 from lines.admin.searching import SearchMixin
 from lines.identifiers import mask_eid, mask_iccid
 from lines.models import EsimProfile, Line, LineStatus
@@ -38,6 +38,9 @@ class LineAdmin(SearchMixin, RecordAdmin):
     owner_link = link("owner", description=_("owner"))
     status_label = state(TONES, field="status", description=_("status"))
     balance = money("balance_minor", description=_("balance"))
+    public_name = plain("public_id", _("public ID"))
+    sims = plain("sim_generation", _("SIM cards so far"))
+    asked_next = plain("poll_at", _("next asked for at"))
     reserved = money("balance_reserved_minor", description=_("of it reserved"))
 
     def found(self, term: str) -> Q:
@@ -49,13 +52,13 @@ class LineAdmin(SearchMixin, RecordAdmin):
             (
                 _("Line"),
                 {"fields": (number, "card", "label", "owner_link", "carrier_name", "kind",
-                            "status_label", "public_id", "timezone", "sim_generation",
+                            "status_label", "public_name", "timezone", "sims",
                             "created_at", "verified_at")},
             ),
             (
                 _("Balance"),
                 {"fields": ("balance", "reserved", "balance_observed_at", "valid_until",
-                            "poll_at")},
+                            "asked_next")},
             ),
             (_("eSIM"), {"fields": ("profile",)}),
             (_("More"), {"fields": ("more",)}),

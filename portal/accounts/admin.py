@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from lines.admin.base import SettingAdmin, label, related
+from lines.admin.base import SettingAdmin, label, plain, related
 from lines.admin.lines import FULL_NUMBER
 from lines.admin.searching import SearchMixin, people
 from lines.identifiers import mask_msisdn
@@ -56,7 +56,7 @@ class UserAdmin(SearchMixin, SettingAdmin):
             return ((None, {"fields": ("email", "name", "language", "is_staff", "groups")}),)
         phone = "full_phone" if request.user.has_perm(FULL_NUMBER) else "masked_phone"
         return (
-            (_("Person"), {"fields": ("name", "email", phone, "phone_verified_at", "public_id",
+            (_("Person"), {"fields": ("name", "email", phone, "proven", "public_name",
                                       "language", "timezone", "is_active", "date_joined",
                                       "last_login")}),
             (_("Role"), {"fields": ROLES}),
@@ -66,7 +66,7 @@ class UserAdmin(SearchMixin, SettingAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
             return ()
-        fixed = ("email", "masked_phone", "full_phone", "phone_verified_at", "public_id",
+        fixed = ("email", "masked_phone", "full_phone", "proven", "public_name",
                  "date_joined", "last_login", "more")  # fmt: skip
         return fixed if request.user.is_superuser else (*fixed, *ROLES)
 
@@ -88,6 +88,9 @@ class UserAdmin(SearchMixin, SettingAdmin):
         columns = [name for name in form.changed_data if name != "groups"]
         if columns:
             obj.save(update_fields=columns)
+
+    proven = plain("phone_verified_at", _("number proven at"))
+    public_name = plain("public_id", _("public ID"))
 
     @display(description=_("name"), ordering="name")
     def who(self, user: User) -> str:
