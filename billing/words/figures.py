@@ -191,6 +191,8 @@ def _counts(facts: Mapping[str, object]) -> dict[str, str]:
         if isinstance(count := facts.get(name), int):
             text = ngettext("{count} recharge", "{count} recharges", count)
             figures[name] = text.format(count=count)
+    if isinstance(rules := facts.get("rules"), int) and rules > 0:
+        figures["rules"] = ngettext("{count} line", "{count} lines", rules).format(count=rules)
     if isinstance(days := facts.get("days"), int):
         figures["days"] = days_text(days)
     return figures

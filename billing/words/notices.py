@@ -201,9 +201,10 @@ PHRASINGS: dict[str, Phrasing] = {
             ),
             (
                 _(
-                    "Auto-recharge that used it has stopped. Choose another payment method in"
+                    "Auto-recharge of {rules} has stopped. Choose another payment method in"
                     " Keepline to go on."
                 ),
+                _("Choose another payment method in Keepline where one is needed."),
             ),
         ),
     ),

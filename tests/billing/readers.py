@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from django.utils.translation import trans_real
 
@@ -17,7 +18,7 @@ def pairs() -> dict[str, str]:
 def teach_chinese() -> None:
     """Put this part's pairs in front of the catalogue, as a fresh compilation would."""
     catalogue = trans_real.translation("zh-hans")._catalog  # type: ignore[attr-defined]
-    words: dict[str | tuple[str, int], str] = dict(pairs())
+    words: dict[Any, str] = dict(pairs())
     words |= {(msgid, 0): text for msgid, text in pairs().items()}
     catalogue._catalogs.insert(0, words)
     catalogue._plurals.insert(0, lambda _count: 0)

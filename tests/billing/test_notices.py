@@ -3,6 +3,7 @@
 import re
 import smtplib
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 import pytest
 from django.core import mail
@@ -74,7 +75,7 @@ def post():
 
 def tell(owner=None, **more) -> bool:
     owner = owner or w.person()
-    given = {
+    given: dict[str, Any] = {
         "owner_id": owner.pk,
         "kind": NoticeKind.RECHARGED,
         "occurrence_key": "R1:credited",
@@ -221,6 +222,23 @@ class TestWords:
 
         assert outlook in notices.words(notice=notice, language="en").body
 
+    @pytest.mark.parametrize(
+        ("rules", "ending"),
+        [
+            (0, "Choose another payment method in Keepline where one is needed."),
+            (1, "Auto-recharge of 1 line has stopped."),
+            (3, "Auto-recharge of 3 lines has stopped."),
+        ],
+    )
+    def test_say_of_an_ended_agreement_what_stops_with_it(self, rules, ending):
+        facts = {"rail": "alipay", "rules": rules}
+        notice = Notice(kind="binding_ended", owner=w.person(), facts=facts, created_at=NOON)
+
+        body = notices.words(notice=notice, language="en").body
+
+        assert ending in body
+        assert body.startswith("The agreement with Alipay has ended;")
+
     def test_are_on_the_lines_clock_and_without_one_on_the_readers(self):
         owner = w.person(timezone="Europe/London")
         facts = {"rail": "alipay", "until": "2026-12-30T23:30:00+00:00"}
@@ -238,7 +256,7 @@ RUN_AT = datetime(2026, 12, 2, 1, 0, tzinfo=UTC)
 
 
 def scheduled(**more):
-    given = {
+    given: dict[str, Any] = {
         "cycle": "monthly",
         "anchor_date": date(2026, 12, 2),
         "charge_time": time(9),
@@ -608,7 +626,7 @@ class TestTheEmailChannel:
 
 
 def next_wake(**more):
-    given = {
+    given: dict[str, Any] = {
         "next_run_at": None,
         "valid_until": None,
         "expiry_days_before": None,

@@ -5,6 +5,7 @@ import re
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -12,7 +13,7 @@ from django.utils import translation
 
 from billing import consents, plans
 from billing.gateways.base import Capabilities, ChargeHours
-from billing.models import Consent, Notice, Promotion, Recharge, Rule, SpendingCap
+from billing.models import Binding, Consent, Notice, Promotion, Recharge, Rule, SpendingCap
 from billing.plans import Draft, InvalidDraft, StalePlan
 from lines.models import Line, LineStatus
 from tests import world as w
@@ -41,7 +42,7 @@ def _quick_passwords(settings):
 def draft(**more) -> Draft:
     """50.00 on the last day of each month, on Alice's line."""
     line = more.pop("line", None) or w.line()
-    given = {
+    given: dict[str, Any] = {
         "line": line,
         "binding": more.pop("binding", None) or w.binding(line.owner),
         "face_minor": 5000,
@@ -79,7 +80,7 @@ def confirm(of: Draft | None = None, *, rule=None, at=NOON, capabilities=ALIPAY,
         assert of is not None
         rule = plans.save_draft(draft=of, capabilities=capabilities, at=at)
         of = None
-    given = {
+    given: dict[str, Any] = {
         "rule": rule,
         "owner": rule.line.owner,
         "seen_version": rule.version,
@@ -97,8 +98,13 @@ def saved(rule: Rule) -> Rule:
     return Rule.objects.select_related("line", "binding").get(pk=rule.pk)
 
 
-def state(rule: Rule) -> dict:
-    return Rule.objects.values().get(pk=rule.pk)
+def state(rule: Rule) -> dict[str, Any]:
+    return dict(Rule.objects.values().get(pk=rule.pk))
+
+
+def agreed(rule: Rule) -> Consent:
+    assert rule.consent is not None
+    return rule.consent
 
 
 @pytest.mark.django_db
@@ -489,7 +495,7 @@ class TestThePreview:
 
 
 def offer(**more) -> Promotion:
-    given = {
+    given: dict[str, Any] = {
         "code": "seventy-five",
         "name": "优惠",
         "name_en": "Offer",
@@ -641,7 +647,7 @@ LINE_FACTS = ("balance_minor", "balance_observed_at", "balance_reserved_minor", 
 
 
 def _recharge(line: Line, *, face_minor: int = 5000, **more) -> Recharge:
-    given = {
+    given: dict[str, Any] = {
         "line": line,
         "owner": line.owner,
         "binding": w.binding(line.owner),
@@ -873,7 +879,7 @@ class TestConfirm:
     def test_keeps_the_plan_as_it_was_shown(self):
         rule = confirm(draft())
 
-        plan = rule.consent.plan
+        plan = agreed(rule).plan
         assert plan["charges"][2] == {
             "date": "2027-02-28",
             "due_at": "2027-02-28T01:00:00+00:00",
@@ -885,7 +891,7 @@ class TestConfirm:
             "CNY",
             5000,
         )
-        assert (plan["binding"], plan["rail"]) == (rule.binding.ref, "alipay")
+        assert (plan["binding"], plan["rail"]) == (agreed(rule).binding.ref, "alipay")
         assert (plan["rule_version"], plan["fires_at_once"]) == (2, False)
         assert "138" not in json.dumps(plan)
 
@@ -931,7 +937,7 @@ class TestConfirm:
 
     def test_looks_again_at_whether_it_can_run(self):
         rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
-        type(rule.binding).objects.update(state="revoked")
+        Binding.objects.update(state="revoked")
 
         with pytest.raises(InvalidDraft):
             confirm(rule=saved(rule))
@@ -978,7 +984,7 @@ class TestConfirm:
     def test_cuts_an_endless_user_agent(self):
         rule = confirm(draft(), user_agent="x" * 5000, ip=None)
 
-        assert (len(rule.consent.user_agent), rule.consent.ip) == (200, None)
+        assert (len(agreed(rule).user_agent), agreed(rule).ip) == (200, None)
 
     def test_has_the_executor_look_at_once(self):
         rule = confirm(low(line=w.line(balance_minor=1)))

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from billing import promotions
 from billing.models import Promotion, PromotionUse, Recharge
-from billing.promotions import Offer, OfferGone, Quote, QuoteLine
+from billing.promotions import Book, Offer, OfferGone, Quote, QuoteLine
 from tests import world as w
 from tests.world import DAY, NOON
 
@@ -23,7 +24,7 @@ def _quick_passwords(settings):
 
 def offer(promotion_id: int = 1, **more) -> Offer:
     """5 % off in a best-of, unless it says otherwise."""
-    given_ = {
+    given_: dict[str, Any] = {
         "code": f"offer-{promotion_id}",
         "kind": "discount",
         "stacking": "best_of",
@@ -215,7 +216,7 @@ class TestWhateverIsOffered:
 
 
 def promotion(code: str = "five", **more) -> Promotion:
-    given_ = {
+    given_: dict[str, Any] = {
         "code": code,
         "name": "九五折",
         "name_en": "5 % off",
@@ -229,7 +230,7 @@ def promotion(code: str = "five", **more) -> Promotion:
 
 
 def recharge(rule, number: int = 1, **more) -> Recharge:
-    given_ = {
+    given_: dict[str, Any] = {
         "line": rule.line,
         "owner": rule.line.owner,
         "rule": rule,
@@ -252,9 +253,10 @@ def recharge(rule, number: int = 1, **more) -> Recharge:
     return Recharge.objects.create(**(given_ | more))
 
 
-def quote_for(rule, *, book=None, trigger="schedule", rail="alipay", face_minor=5000) -> Quote:
-    book = book or promotions.Book.load(at=NOON)
-    return book.quote(
+def quote_for(
+    rule, *, book: Book | None = None, trigger="schedule", rail="alipay", face_minor=5000
+) -> Quote:
+    return (book or Book.load(at=NOON)).quote(
         line_id=rule.line_id,
         rail=rail,
         carrier=rule.line.carrier.code,
@@ -319,7 +321,7 @@ class TestTheBook:
     def test_knows_what_it_has_set_aside_itself(self):
         promotion(budget_minor=500)
         rules = [w.rule() for _ in range(3)]
-        book = promotions.Book.load(at=NOON)
+        book = Book.load(at=NOON)
 
         assert [quote_for(one, book=book).discount_minor for one in rules] == [250, 250, 0]
 
@@ -346,7 +348,7 @@ class TestTheBook:
         carriers = [one.line.carrier.code for one in rules]
 
         with django_assert_num_queries(2):
-            book = promotions.Book.load(at=NOON, line_ids=[one.line_id for one in rules])
+            book = Book.load(at=NOON, line_ids=[one.line_id for one in rules])
             for one in rules:
                 quote_for(one, book=book)
 
@@ -403,7 +405,7 @@ class TestTheBudget:
         five = promotion(stacking="additive")
         bonus = promotion("bonus", kind="bonus", fixed_minor=100, stacking="additive")
         rules = [w.rule() for _ in range(3)]
-        book = promotions.Book.load(at=NOON)
+        book = Book.load(at=NOON)
         held = [(recharge(one).pk, one.line_id, quote_for(one, book=book)) for one in rules]
         promotions.reserve(held)
         assert (sums(five), sums(bonus)) == ((750, 0), (300, 0))
@@ -416,7 +418,7 @@ class TestTheBudget:
     def test_refuses_a_quote_that_no_longer_fits_and_reserves_nothing(self):
         small = promotion("a-small", budget_minor=10_000, stacking="additive", fixed_minor=5)
         five, rule, other = promotion(budget_minor=250, stacking="additive"), w.rule(), w.rule()
-        stale = quote_for(rule, book=promotions.Book.load(at=NOON, is_locked=False))
+        stale = quote_for(rule, book=Book.load(at=NOON, is_locked=False))
         promotions.reserve([(recharge(other).pk, other.line_id, quote_for(other))])
 
         with pytest.raises(OfferGone) as refusal:
@@ -428,7 +430,7 @@ class TestTheBudget:
 
     def test_refuses_a_use_more_than_a_line_may_have(self):
         limited, rule = promotion(max_uses_per_line=1), w.rule()
-        stale = quote_for(rule, book=promotions.Book.load(at=NOON, is_locked=False))
+        stale = quote_for(rule, book=Book.load(at=NOON, is_locked=False))
         first = recharge(rule)
         promotions.reserve([(first.pk, rule.line_id, quote_for(rule))])
         Recharge.objects.filter(pk=first.pk).update(state="canceled")
@@ -511,7 +513,7 @@ class TestManyAtOnce:
 
 
 def _unlocked():
-    return promotions.Book.load(at=NOON, is_locked=False)
+    return Book.load(at=NOON, is_locked=False)
 
 
 _QUOTED = threading.Barrier(12)
