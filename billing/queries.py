@@ -1,69 +1,175 @@
-"""Where every page and endpoint begins: what is this person's, and nobody else's.
+"""What one person may see. Every page and every API view of a subscriber starts here.
 
-Strangers' objects are not in these sets, so an edge that starts here answers 404 for them.
+A stranger's row is not in these, so it is a 404 like one that does not exist (invariant 6). Staff
+see others' rows in the admin, never through these. `actor` is an accounts.User; nobody signed in
+owns nothing.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 
 from billing.calendar import month_key
 from billing.models import Binding, Decision, Notice, Recharge, Rule
-from billing.states import UNPAID_END_STATES
+from billing.states import OPEN_STATES, RechargeState
 from lines.models import Line, LineStatus
 
 
 def lines(actor: Any) -> QuerySet[Line]:
-    """The person's lines, removed ones left out."""
-    mine = Line.objects.filter(owner=actor).exclude(status=LineStatus.REMOVED)
-    return mine.select_related("carrier", "rule", "esim")
+    """Their lines, those removed too, with carrier."""
+    return Line.objects.filter(owner_id=actor.pk).select_related("carrier")
 
 
 def rules(actor: Any) -> QuerySet[Rule]:
-    """The person's rules, on or off."""
-    mine = Rule.objects.filter(line__owner=actor).exclude(line__status=LineStatus.REMOVED)
-    return mine.select_related(
-        "line__carrier", "line__owner", "binding__rail", "fallback_binding__rail", "consent"
-    )
+    """The rules of their lines, with line, carrier and binding."""
+    mine = Rule.objects.filter(line__owner_id=actor.pk)
+    return mine.select_related("line__carrier", "binding__rail")
 
 
 def bindings(actor: Any) -> QuerySet[Binding]:
-    """The person's payment methods, ended ones too: a page chooses."""
-    return Binding.objects.filter(owner=actor).select_related("rail")
+    """Their payment methods, ended and abandoned ones too, with rail."""
+    return Binding.objects.filter(owner_id=actor.pk).select_related("rail")
 
 
 def recharges(actor: Any) -> QuerySet[Recharge]:
-    """Every recharge of the person's lines, also of lines removed since."""
-    mine = Recharge.objects.filter(owner=actor)
-    return mine.select_related("line__carrier", "binding__rail", "rule")
+    """What was opened for them, with line and binding."""
+    mine = Recharge.objects.filter(owner_id=actor.pk)
+    return mine.select_related("line__carrier", "binding__rail")
 
 
 def notices(actor: Any) -> QuerySet[Notice]:
-    return Notice.objects.filter(owner=actor).select_related("line", "recharge")
+    """What they were told, with line and recharge."""
+    return Notice.objects.filter(owner_id=actor.pk).select_related("line", "recharge")
 
 
 def decisions(actor: Any) -> QuerySet[Decision]:
-    mine = Decision.objects.filter(rule__line__owner=actor)
-    return mine.select_related("rule__line__carrier", "recharge")
+    """Why their rules did and did not charge, with rule, line and recharge."""
+    mine = Decision.objects.filter(rule__line__owner_id=actor.pk)
+    return mine.select_related("rule__line", "recharge")
 
 
 def spending_by_month(
-    *, at: datetime, months: int, actor: Any = None, line: Line | None = None
+    *,
+    actor: Any = None,
+    line: Line | None = None,
+    at: datetime,
+    months: int = 12,
+    currency: str = "CNY",
 ) -> list[tuple[date, int]]:
-    """What was charged in each of the last `months` local months, oldest first, in minor units.
+    """What was taken in each of the last `months` months, oldest first, the present one included.
 
-    Of one line, or of all of `actor`'s. Months without a charge are there, with 0.
+    Of one `line` in its own currency, or of all that `actor` owns in `currency`: minor units, less
+    refunds (those under way too). A month is the line's own, as its cap counts it.
     """
-    of = {"line": line} if line is not None else {"owner": actor}
-    timezone = line.timezone if line is not None else actor.timezone
-    wanted = _months_back(month_key(at, timezone), months)
-    paid = Recharge.objects.filter(**of, charged_at__isnull=False, cap_month__gte=wanted[0])
-    sums = paid.exclude(state__in=UNPAID_END_STATES).values("cap_month")
-    totals = {row["cap_month"]: row["minor"] for row in sums.annotate(minor=Sum("price_minor"))}
-    return [(month, int(totals.get(month, 0))) for month in wanted]
+    if line is not None:
+        taken, zone = Recharge.objects.filter(line=line, currency=line.currency), line.timezone
+    else:
+        taken, zone = recharges(actor).filter(currency=currency), actor.timezone
+    wanted = _months_until(month_key(at, zone), count=months)
+    sums = dict(
+        taken.filter(charged_at__isnull=False, cap_month__gte=wanted[0])
+        .order_by()
+        .values_list("cap_month")
+        .annotate(minor=Sum(F("price_minor") - F("refund_committed_minor")))
+    )
+    return [(month, int(sums.get(month, 0))) for month in wanted]
 
 
-def _months_back(last: date, count: int) -> list[date]:
+def _months_until(last: date, *, count: int) -> list[date]:
+    """The firsts of `count` months up to `last`, oldest first."""
     number = last.year * 12 + last.month - 1
     return [date(n // 12, n % 12 + 1, 1) for n in range(number - count + 1, number + 1)]
+
+
+class Standing(StrEnum):
+    """What a line's auto-recharge is doing. ON is never said while it is paused."""
+
+    NOT_PROVEN = "not_proven"
+    LINE_NOT_ACTIVE = "line_not_active"
+    NOT_SET_UP = "not_set_up"
+    OFF = "off"
+    PAUSED_BY_SYSTEM = "paused_by_system"
+    PAUSED_BY_OWNER = "paused_by_owner"
+    NO_PAYMENT_METHOD = "no_payment_method"
+    ON = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class LineSummary:
+    """One line at a glance: what it does, what is under way, what happened last and why."""
+
+    line: Line
+    rule: Rule | None
+    standing: Standing
+    open_recharge: Recharge | None
+    last_recharge: Recharge | None  # the last one that was credited
+    last_decision: Decision | None
+
+
+def line_summaries(actor: Any, at: datetime) -> list[LineSummary]:
+    """Every line they have not removed, oldest first. Four queries, however many lines."""
+    mine = list(
+        lines(actor)
+        .exclude(status=LineStatus.REMOVED)
+        .select_related("rule__binding__rail")
+        .order_by("pk")
+    )
+    given = [rule for line in mine if (rule := _rule_of(line))]
+    open_by_line = _open(mine)
+    last_by_line = _last_credited(mine)
+    why_by_rule = _last_decisions(given)
+    return [
+        LineSummary(
+            line=line,
+            rule=rule,
+            standing=standing(line, rule, at=at),
+            open_recharge=open_by_line.get(line.pk),
+            last_recharge=last_by_line.get(line.pk),
+            last_decision=why_by_rule.get(rule.pk) if rule else None,
+        )
+        for line in mine
+        for rule in (_rule_of(line),)
+    ]
+
+
+def standing(line: Line, rule: Rule | None, *, at: datetime) -> Standing:
+    """The one word for a line's auto-recharge, the worst first. `rule` with its binding."""
+    if line.status == LineStatus.UNVERIFIED:
+        return Standing.NOT_PROVEN
+    if line.status != LineStatus.ACTIVE:
+        return Standing.LINE_NOT_ACTIVE
+    if rule is None:
+        return Standing.NOT_SET_UP
+    if not rule.is_on:
+        return Standing.OFF if rule.consent_id else Standing.NOT_SET_UP
+    if rule.paused_at is not None:
+        return Standing.PAUSED_BY_SYSTEM
+    if rule.paused_until is not None and rule.paused_until > at:
+        return Standing.PAUSED_BY_OWNER
+    if rule.binding is None or not rule.binding.is_usable:
+        return Standing.NO_PAYMENT_METHOD
+    return Standing.ON
+
+
+def _rule_of(line: Line) -> Rule | None:
+    return getattr(line, "rule", None)
+
+
+def _open(of: Sequence[Line]) -> dict[int, Recharge]:
+    found = Recharge.objects.filter(line__in=of, state__in=OPEN_STATES)
+    return {recharge.line_id: recharge for recharge in found}
+
+
+def _last_credited(of: Sequence[Line]) -> dict[int, Recharge]:
+    found = Recharge.objects.filter(line__in=of, state=RechargeState.COMPLETED)
+    last = found.order_by("line", "-completed_at").distinct("line")
+    return {recharge.line_id: recharge for recharge in last}
+
+
+def _last_decisions(of: Iterable[Rule]) -> dict[int, Decision]:
+    found = Decision.objects.filter(rule__in=of).order_by("rule", "-at", "-pk").distinct("rule")
+    return {decision.rule_id: decision for decision in found}
