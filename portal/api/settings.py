@@ -20,12 +20,10 @@ def rest_framework(env: FileAwareEnv) -> dict[str, Any]:
         "DEFAULT_THROTTLE_CLASSES": ["portal.api.throttles.CallerThrottle"],
         "DEFAULT_PAGINATION_CLASS": "portal.api.pagination.Pages",
         "DEFAULT_SCHEMA_CLASS": "portal.api.openapi.Operations",
+        "DEFAULT_METADATA_CLASS": None,  # the OpenAPI document says it all
         "EXCEPTION_HANDLER": "portal.api.errors.handle",
         "NUM_PROXIES": env.int("KEEPLINE_PROXY_COUNT", 0),
         "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
-        # Names in plain words, so that a browser that cannot run scripts can read them too.
-        "COMPACT_JSON": True,
-        "STRICT_JSON": True,
         # Requests a minute, by portal.api.throttles.Kind.
         "DEFAULT_THROTTLE_RATES": {
             "public": env.int("KEEPLINE_API_PUBLIC_PER_MINUTE", 60),

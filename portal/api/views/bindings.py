@@ -47,7 +47,7 @@ class BindingView(View):
         started = bindings.start(
             owner=request.user,
             rail=rail,
-            return_url=settings.PUBLIC_URL + reverse("portal:bound"),
+            return_url=_return_url(),
             notify_url=settings.PUBLIC_URL + reverse("incoming-rail", args=[rail.code]),
             gateway=gateways.get(rail.code),
             at=timezone.now(),
@@ -91,6 +91,12 @@ class BindingView(View):
             at=timezone.now(),
         )
         return Response(BindingOut(owned.binding(self.actor, binding)).data)
+
+
+def _return_url() -> str:
+    """The portal's page of the binding: wherever it was begun, it ends there. See `start`."""
+    page = reverse("portal:binding", args=["REF"]).replace("REF", "{ref}")
+    return settings.PUBLIC_URL + page
 
 
 def _rail(code: str) -> Rail:

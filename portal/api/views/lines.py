@@ -50,8 +50,7 @@ class LineView(View):
 
     @extend_schema(summary="My lines", parameters=[LineFilter], responses=LineOut(many=True))
     def list(self, request: Request) -> Response:
-        mine = queries.lines(request.user).exclude(status=LineStatus.REMOVED)
-        mine = mine.select_related("carrier", "rule", "esim")
+        mine = queries.lines(request.user)
         return self.page(mine.filter(**self.filters(LineFilter)), LineOut)
 
     @extend_schema(summary="One line", responses=LineOut)
@@ -151,7 +150,7 @@ class LineView(View):
         mine = owned.line(self.actor, line)
         asked = self.filters(DecisionFilter)
         rows = queries.decisions(request.user).filter(rule__line=mine, **asked)
-        return self.page(rows.select_related("rule__line", "recharge"), DecisionOut)
+        return self.page(rows, DecisionOut)
 
 
 def _carrier(code: str) -> Carrier:

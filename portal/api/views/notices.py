@@ -44,4 +44,4 @@ class NoticeView(View):
 
 
 def _mine(request: Request) -> Any:
-    return queries.notices(request.user).select_related("line", "owner", "recharge")
+    return queries.notices(request.user).select_related("owner")

@@ -41,7 +41,7 @@ class RechargeView(View):
         summary="My recharges", parameters=[RechargeFilter], responses=RechargeOut(many=True)
     )
     def list(self, request: Request) -> Response:
-        mine = queries.recharges(request.user).select_related("line__carrier", "binding")
+        mine = queries.recharges(request.user)
         return self.page(_filtered(mine, self.filters(RechargeFilter)), RechargeOut)
 
     @extend_schema(summary="One recharge and its story", responses=RechargeStoryOut)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from billing import gateways, plans, queries
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule
-from lines.models import Line, LineStatus
+from lines.models import Line
 from portal.api import throttles
 from portal.api.idempotency import idempotent
 from portal.api.openapi import if_match, may_answer
@@ -43,7 +43,7 @@ class RuleView(View):
 
     @extend_schema(summary="My rules", responses=RuleOut(many=True))
     def list(self, request: Request) -> Response:
-        return self.page(_mine(request), RuleOut)
+        return self.page(queries.rules(request.user), RuleOut)
 
     @extend_schema(
         summary="The rule of a line",
@@ -184,22 +184,14 @@ class RuleView(View):
         return plans.Draft(line=line, **values)
 
 
-def _mine(request: Request) -> Any:
-    mine = queries.rules(request.user).exclude(line__status=LineStatus.REMOVED)
-    return mine.select_related(
-        "line__carrier", "binding__rail", "fallback_binding__rail", "consent"
-    )
-
-
 def _one(request: Request, line: str) -> Rule:
-    found: Rule = get_object_or_404(_mine(request), line__public_id=line)
-    return found
+    return get_object_or_404(queries.rules(request.user), line__public_id=line)
 
 
 def _locked(request: Request, line: str) -> Rule:
     """The rule, locked; and as the caller saw it, where it says which it saw."""
-    mine = _mine(request).select_for_update(no_key=True, of=("self",))
-    rule: Rule = get_object_or_404(mine, line__public_id=line)
+    mine = queries.rules(request.user).select_for_update(no_key=True, of=("self",))
+    rule = get_object_or_404(mine, line__public_id=line)
     _check_seen(request, rule, required=False)
     return rule
 

@@ -1,0 +1,92 @@
+"""Alice, who has one of everything; Bob, who is a stranger to her; and who else calls."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from billing import gateways, notices, recharges
+from billing.models import Binding, Notice, NoticeKind, Recharge, Rule
+from lines.models import EsimProfile, Line, LineKind
+from portal.accounts.models import User
+from tests import world
+from tests.api.callers import Caller, integrator, with_token
+from tests.fakes import FakeGateway
+
+
+@dataclass
+class Belongings:
+    """What one person has."""
+
+    owner: User
+    line: Line
+    esim: Line
+    unproven: Line
+    binding: Binding
+    rule: Rule
+    recharge: Recharge
+    notice: Notice
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    fake = FakeGateway()
+    with gateways.override("alipay", fake):
+        yield fake
+
+
+@pytest.fixture(autouse=True)
+def _carrier_that_is_down(settings: Any) -> None:
+    """Configured, and nobody listens there: no code is ever taken."""
+    settings.CARRIER_TOKENS = {"cmcc": "secret"}
+
+
+@pytest.fixture
+def alice(db: Any, gateway: FakeGateway) -> Belongings:
+    return belongings("alice")
+
+
+@pytest.fixture
+def bob(db: Any, gateway: FakeGateway) -> Belongings:
+    return belongings("bob")
+
+
+@pytest.fixture
+def as_alice(alice: Belongings) -> Caller:
+    return with_token(alice.owner)
+
+
+@pytest.fixture
+def as_carrier(db: Any) -> Caller:
+    return integrator(world.person("bss"), world.carrier())
+
+
+def belongings(name: str) -> Belongings:
+    owner = world.person(name)
+    tool = world.binding(owner)
+    line = world.line(owner)
+    esim = world.line(owner, kind=LineKind.ESIM, label="旅行")
+    EsimProfile.objects.create(
+        line=esim, smdp_address="smdp.example.com", matching_id=f"SECRET-{name.upper()}"
+    )
+    unproven = world.line(owner, status="unverified", verified_at=None)
+    rule = world.rule(line, binding=tool, max_per_day_count=5)
+    spent = recharges.by_hand(
+        line=esim,
+        binding=tool,
+        face_minor=5000,
+        owner=owner,
+        idempotency_key=name,
+        at=world.NOON,
+    )
+    notices.tell(
+        owner_id=owner.pk,
+        kind=NoticeKind.LOW_BALANCE,
+        occurrence_key="1",
+        line_id=line.pk,
+        facts={"balance_minor": 900, "threshold_minor": 1000, "currency": "CNY", "is_on": True},
+        channels=["inbox"],
+        at=world.NOON,
+    )
+    return Belongings(owner, line, esim, unproven, tool, rule, spent, owner.notices.get())
