@@ -9,7 +9,8 @@ from lines.carriers.base import CarrierAdapter, CreditRequest, LineAddress
 from lines.carriers.tmf654 import Tmf654Carrier
 from tests.carriers.simulators import TOKEN, CarrierSimulator
 
-TIMEOUT_S = 0.6
+TIMEOUT_S = 10  # a busy machine is no fault of the operator
+IMPATIENT_S = 0.6
 NOBODY = LineAddress(msisdn="+8613899999999", iccid="")
 ADAPTERS: tuple[type[CarrierAdapter], ...] = (Tmf654Carrier,)  # mypy holds it to the protocol
 
