@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from billing import bindings, nudges, recharges
+from billing import breaker, nudges, recharges
 from billing.models import Binding, Rail, Recharge, Refund, Rule
 from billing.recharges import Move, OpenRecharge
 from billing.states import RechargeState as S
@@ -216,7 +216,7 @@ def unpause_binding(*, binding: Binding, actor: Any, at: datetime) -> None:
     with transaction.atomic():
         if not Binding.objects.select_for_update(no_key=True).get(pk=binding.pk).paused_at:
             raise NotPaused(binding.ref)
-        bindings.resume(binding=binding, actor=actor, at=at)
+        breaker.resume(binding=binding, actor=actor, at=at)
 
 
 def defer_rail(*, rail: Rail, at: datetime) -> None:

@@ -5,6 +5,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils.text import capfirst
 from django.utils.timezone import now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -32,13 +33,17 @@ class PromotionForm(forms.ModelForm):
     """One measure, a window that ends after it begins, a budget that holds what is promised."""
 
     rails = forms.MultipleChoiceField(
-        label=_("payment rails"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
+        label=capfirst(_("payment rails")),
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     carriers = forms.MultipleChoiceField(
-        label=_("carriers"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
+        label=capfirst(_("carriers")),
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     triggers = forms.MultipleChoiceField(
-        label=_("trigger"), required=False, choices=Trigger.choices,
+        label=capfirst(_("trigger")), required=False, choices=Trigger.choices,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )  # fmt: skip
 
@@ -48,7 +53,7 @@ class PromotionForm(forms.ModelForm):
         self._offer("carriers", Carrier.objects.order_by("code"))
         for name, words_ in (("starts_at", _("begins at")), ("ends_at", _("ends at"))):
             if name in self.fields:
-                self.fields[name].label = words_
+                self.fields[name].label = capfirst(words_)
 
     def _offer(self, name: str, rows: Iterable[Rail | Carrier]) -> None:
         """What exists to be ticked: a misspelt code would quietly reach nobody."""

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from billing import notices
-from billing.admin import tones
+from billing.admin import tones, words
 from billing.models import InboundNotification, Notice, NoticeDelivery, RailCall, Transfer
 from lines.admin.base import RecordAdmin, label, link, money, period, plain, said, state
 from lines.admin.searching import SearchMixin, of_owner_or_line
@@ -79,7 +79,9 @@ class NoticeAdmin(SearchMixin, RecordAdmin):
     owner_link = link("owner", description=_("owner"))
     recharge_link = link("recharge", description=_("recharge"))
     occasion = plain("occurrence_key", _("occasion"))
-    figures = plain("facts", _("the figures behind it"))
+    figures = display(description=_("the figures behind it"))(
+        lambda self, one: words.figures(one.facts)
+    )
 
     @display(description=_("title"))
     def title(self, notice: Notice) -> str:

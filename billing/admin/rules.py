@@ -174,7 +174,9 @@ class DecisionAdmin(SearchMixin, RecordAdmin):
     line_link = link("rule.line", description=_("line"), text="rule.line.masked")
     rule_link = link("rule", description=_("rule"))
     occasion = plain("period_key", _("occasion"))
-    figures = plain("facts", _("the figures behind it"))
+    figures = display(description=_("the figures behind it"))(
+        lambda self, one: words.figures(one.facts)
+    )
     recharge_link = link("recharge", description=_("recharge"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

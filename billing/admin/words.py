@@ -1,10 +1,13 @@
 """Stored codes and figures, in words for an operator."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
@@ -72,6 +75,13 @@ def facts_of(recharge: Recharge) -> dict[str, Any]:
         "carrier_name": carrier.name,
         "carrier_name_en": carrier.name_en,
     }
+
+
+def figures(facts: Mapping[str, Any]) -> SafeString:
+    """Stored facts as they are, for whoever must know exactly."""
+    return format_html(
+        '<pre class="k-code">{}</pre>', json.dumps(facts, ensure_ascii=False, indent=2)
+    )
 
 
 def attention(recharge: Recharge) -> Reason:

@@ -14,6 +14,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -187,7 +188,11 @@ def plain(path: str, description: Text) -> Any:
 
     @display(description=description, ordering=path.replace(".", "__"))
     def column(self: Any, obj: Any) -> Any:
-        return _walk(obj, path)
+        value = _walk(obj, path)
+        if isinstance(value, datetime):
+            # Django writes a page's read-only values without the reader's zone.
+            return date_format(timezone.localtime(value), "DATETIME_FORMAT")
+        return "-" if value is None else value
 
     return column
 

@@ -60,7 +60,7 @@ class LineAdmin(SearchMixin, RecordAdmin):
                 {"fields": ("balance", "reserved", "balance_observed_at", "valid_until",
                             "asked_next")},
             ),
-            (_("eSIM"), {"fields": ("profile",)}),
+            (_("Profile of an eSIM"), {"fields": ("profile",)}),
             (_("More"), {"fields": ("more",)}),
         )  # fmt: skip
 
@@ -72,7 +72,7 @@ class LineAdmin(SearchMixin, RecordAdmin):
     def card(self, line: Line) -> str:
         return mask_iccid(line.iccid) if line.iccid else "-"
 
-    @display(description=_("eSIM profile"))
+    @display(description=_("profile"))
     def profile(self, line: Line) -> Any:
         """State and address; never the code, which is the line to whoever installs it."""
         found = EsimProfile.objects.filter(line=line).first()

@@ -1,0 +1,163 @@
+"""Operators who have signed in with both factors, and a house full of things to look at."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Permission
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from billing import recharges, refunds
+from billing.models import (
+    DeclineCode,
+    InboundNotification,
+    Promotion,
+    Recharge,
+    SpendingCap,
+)
+from lines.models import BalanceReading, CarrierCall, EsimProfile, LineKind
+from portal.accounts.models import User
+from portal.models import Heartbeat
+from tests import world as w
+from tests.world import World
+
+SECRET_CODE = "K2-SECRET-MATCHING-ID"
+
+
+def give(user: User, *permissions: str) -> User:
+    """`permissions` as "app.codename"."""
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app, codename=codename)
+        )
+    return User.objects.get(pk=user.pk)
+
+
+def sign_in(user: User, *, with_second_factor: bool = True) -> Client:
+    """A browser in which `user` has signed in, as allauth would have left it."""
+    client = Client()
+    client.force_login(user)
+    if with_second_factor:
+        Authenticator.objects.get_or_create(
+            user=user, type=Authenticator.Type.TOTP, defaults={"data": {"secret": "x"}}
+        )
+        session = client.session
+        session[AUTHENTICATION_METHODS_SESSION_KEY] = [{"method": "mfa", "at": 0}]
+        session["account_authentication_methods_user"] = str(user.pk)
+        session.save()
+    client.cookies["django_language"] = "en"
+    return client
+
+
+@pytest.fixture
+def root(db: Any) -> Client:
+    """An administrator."""
+    return sign_in(User.objects.create_superuser(email="root@example.com", name="Root"))
+
+
+@pytest.fixture
+def operator(db: Any) -> User:
+    return w.person("oliver", is_staff=True)
+
+
+@pytest.fixture
+def colleague(db: Any) -> User:
+    return w.person("cora", is_staff=True)
+
+
+def open_one(world: World, rule: Any, key: str) -> Recharge:
+    return recharges.by_hand(
+        line=rule.line,
+        binding=rule.binding,
+        face_minor=5000,
+        owner=rule.line.owner,
+        idempotency_key=key,
+        at=world.at,
+    )
+
+
+def hold(world: World, recharge: Recharge) -> Recharge:
+    """As if three workers had died over it before anything was sent."""
+    with transaction.atomic():
+        recharges.move_one(
+            recharges.Move(
+                recharge.pk, "due", "review", "crashed", None, attention="crashed"
+            ),
+            at=world.at,
+        )
+    recharge.refresh_from_db()
+    return recharge
+
+
+def resident(number: int, world: World) -> Any:
+    """A person with a phone, an eSIM line with a card, a rule and a recharge that arrived."""
+    owner = w.person(f"resident{number}", phone=f"+86139{number:08d}")
+    line = w.line(
+        owner, kind=LineKind.ESIM, msisdn=f"+86137{number:08d}", iccid=f"8944538532008{number:06d}"
+    )
+    EsimProfile.objects.create(
+        line=line, smdp_address="rsp.example.com", matching_id=f"{SECRET_CODE}-{number}"
+    )
+    rule = w.rule(line, max_per_month_minor=100_000, max_per_day_count=9)
+    recharge = open_one(world, rule, f"resident-{number}")
+    world.run()
+    reference = recharge.attempts.get().reference
+    BalanceReading.objects.create(
+        line=line,
+        balance_minor=1860,
+        observed_at=world.at,
+        received_at=world.at,
+        source="pushed",
+        is_applied=True,
+    )
+    CarrierCall.objects.create(
+        kind="topup", reference=reference, request="{}", response="{}", at=world.at
+    )
+    InboundNotification.objects.create(
+        source="rail:alipay",
+        dedupe_id=reference,
+        kind="charge",
+        our_ref=reference,
+        amount_minor=5000,
+        body_masked="{}",
+        received_at=world.at,
+    )
+    SpendingCap.objects.create(owner=owner, max_per_month_minor=50_000)
+    refunds.request(
+        recharge=Recharge.objects.get(pk=recharge.pk),
+        amount_minor=1000,
+        reason="too much",
+        requested_by=owner,
+        at=world.at,
+    )
+    return rule
+
+
+@pytest.fixture
+def house(world: World) -> World:
+    """Some of everything that operators look at."""
+    for number in (1, 2):
+        resident(number, world)
+    at = timezone.now()
+    Promotion.objects.create(
+        code="autumn",
+        name="秋季立减",
+        name_en="Autumn",
+        kind="discount",
+        basis_points=150,
+        starts_at=at - timedelta(days=1),
+        ends_at=at + timedelta(days=9),
+        budget_minor=100_000,
+        reserved_minor=500,
+        consumed_minor=2000,
+    )
+    DeclineCode.objects.get_or_create(
+        rail="alipay", code="HOUSE.CODE", defaults={"decline_class": "soft"}
+    )
+    Heartbeat.objects.get_or_create(name="sweep")
+    return world
