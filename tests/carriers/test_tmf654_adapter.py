@@ -86,6 +86,16 @@ class TestBalance:
         assert before <= observed_at <= datetime.now(UTC)
         assert observed_at.microsecond == 0  # a Date header has whole seconds
 
+    def test_without_any_time_takes_the_clock_it_was_given_or_is_unknown(self, carrier, alice):
+        noon = datetime(2026, 11, 22, 4, tzinfo=UTC)
+        carrier.fault("no_time", "GET /bucket", times=2)
+
+        with_clock = adapter_for(carrier, clock=lambda: noon).balance(address=alice).outcome
+        without = adapter_for(carrier).balance(address=alice).outcome
+
+        assert with_clock.observed_at == noon
+        assert without == Unknown("the answer does not say when it was true")
+
     def test_with_a_wrong_token_is_unknown(self, carrier, alice):
         outcome = adapter_for(carrier, token="guessed").balance(address=alice).outcome
 

@@ -219,6 +219,13 @@ def _set_quantity(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return twist
 
 
+def _no_time(fault: Fault, work: Work) -> Response:
+    """Neither the document nor the header says when it was true."""
+    response: Response = _twisted(_drop("confirmationDate"))(fault, work)
+    response.headers["Date"] = "soon"
+    return response
+
+
 def _as_asked(fault: Fault, work: Work) -> Response:
     """Played elsewhere: by the list handlers (filters), or by the hub (events)."""
     return respond(work())
@@ -257,6 +264,7 @@ KINDS: dict[str, Callable[[Fault, Work], Response]] = {
     "wrong_line": _twisted(_set("logicalResource", [{"id": "+8613800009999"}])),
     "wrong_date": _twisted(_set("confirmationDate", "yesterday")),
     "no_date": _twisted(_drop("confirmationDate")),
+    "no_time": _no_time,
     "ignore_filter": _as_asked,
     "event_never": _as_asked,
     "event_twice": _as_asked,
