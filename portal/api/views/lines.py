@@ -50,7 +50,8 @@ class LineView(View):
 
     @extend_schema(summary="My lines", parameters=[LineFilter], responses=LineOut(many=True))
     def list(self, request: Request) -> Response:
-        mine = queries.lines(request.user)
+        mine = queries.lines(request.user).exclude(status=LineStatus.REMOVED)
+        mine = mine.select_related("carrier", "rule", "esim")
         return self.page(mine.filter(**self.filters(LineFilter)), LineOut)
 
     @extend_schema(summary="One line", responses=LineOut)

@@ -5,6 +5,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import get_language
@@ -15,7 +16,7 @@ from rest_framework.response import Response
 from billing import gateways, plans, queries
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule
-from lines.models import Line
+from lines.models import Line, LineStatus
 from portal.api import throttles
 from portal.api.idempotency import idempotent
 from portal.api.openapi import if_match, may_answer
@@ -43,7 +44,7 @@ class RuleView(View):
 
     @extend_schema(summary="My rules", responses=RuleOut(many=True))
     def list(self, request: Request) -> Response:
-        return self.page(queries.rules(request.user), RuleOut)
+        return self.page(_mine(request), RuleOut)
 
     @extend_schema(
         summary="The rule of a line",
@@ -184,13 +185,20 @@ class RuleView(View):
         return plans.Draft(line=line, **values)
 
 
+def _mine(request: Request) -> QuerySet[Rule]:
+    mine = queries.rules(request.user).exclude(line__status=LineStatus.REMOVED)
+    return mine.select_related(
+        "line__carrier", "binding__rail", "fallback_binding__rail", "consent"
+    )
+
+
 def _one(request: Request, line: str) -> Rule:
-    return get_object_or_404(queries.rules(request.user), line__public_id=line)
+    return get_object_or_404(_mine(request), line__public_id=line)
 
 
 def _locked(request: Request, line: str) -> Rule:
     """The rule, locked; and as the caller saw it, where it says which it saw."""
-    mine = queries.rules(request.user).select_for_update(no_key=True, of=("self",))
+    mine = _mine(request).select_for_update(no_key=True, of=("self",))
     rule = get_object_or_404(mine, line__public_id=line)
     _check_seen(request, rule, required=False)
     return rule
