@@ -48,7 +48,7 @@ def unpaid(*, recharge_ids: Sequence[int], at: datetime) -> None:
 
 
 def refunded(*, recharge_ids: Sequence[int], at: datetime) -> None:
-    """The attempt ended without credit: as `unpaid`, but the promotion was consumed and returned."""
+    """Ended without credit: as `unpaid`, but the promotion was consumed and is returned."""
     if recharge_ids:
         rowsets.run(_REARM, [at, at, list(recharge_ids)])
 

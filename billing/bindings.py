@@ -19,7 +19,6 @@ from billing.breaker import (
     ENDING,
     BindingNotUsable,
     record_decline,
-    record_success,
     resume,
 )
 from billing.calls import NotStarted
@@ -34,7 +33,7 @@ from billing.gateways.base import (
 from billing.models import Binding, BindingState, NoticeKind, Rail, Rule
 from lines.secrets_at_rest import UnreadableSecret
 
-__all__ = ["BindingNotUsable", "record_decline", "record_success", "resume"]
+__all__ = ["BindingNotUsable", "record_decline", "resume"]
 
 log = logging.getLogger(__name__)
 

@@ -58,17 +58,6 @@ def record_decline(*, binding_id: int, decline_class: str, at: datetime) -> None
         pause(rules=rules, method=method, reason=BREAKER, at=at)
 
 
-def record_success(*, binding_id: int, at: datetime) -> None:
-    """The method's bad run is over, under whatever binding. In the caller's transaction.
-
-    A pause is not lifted: a person does that.
-    """
-    del at
-    same = same_method(Binding.objects.get(pk=binding_id)).filter(failures_in_a_row__gt=0)
-    locked = same.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
-    Binding.objects.filter(pk__in=list(locked)).update(failures_in_a_row=0)
-
-
 def resume(*, binding: Binding, actor: Any, at: datetime) -> Binding:
     """Close the breaker: the owner's bindings of this method, and the rules it paused, go on.
 

@@ -1,4 +1,4 @@
-"""Claiming recharges: a lease by the database's clock, a fence that grows, and all that a step needs.
+"""Claiming recharges: a lease by the database's clock, a fence that grows, all a step needs.
 
 Whoever's lease ran out may still be at work; what it writes carries the old fence and changes
 nothing. `crash_count` grows with the claim and falls with the outcome, so work that kills its
@@ -37,7 +37,8 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
        b.state AS binding_state, b.paused_at AS binding_paused_at,
        k.is_enabled AS rail_enabled, k.deferred_since AS rail_deferred_since,
        r.is_on AS rule_is_on, r.paused_at AS rule_paused_at,
-       r.pause_reason AS rule_pause_reason, r.channels, r.remind_result,
+       r.pause_reason AS rule_pause_reason, r.paused_until AS rule_paused_until,
+       r.channels, r.remind_result,
        a.id AS attempt_id, a.reference AS payment_ref, a.state AS attempt_state,
        a.provider_ref AS provider_charge_ref, a.amount_minor, a.created_at AS attempt_created_at,
        d.id AS delivery_id, d.reference AS delivery_ref, d.carrier_ref, d.state AS delivery_state,

@@ -162,7 +162,7 @@ def _is_clean_credit(one: Asked) -> bool:
 
 
 def _record_credited(credited: Sequence[Asked], *, at: datetime) -> None:
-    """A figure of the carrier's own that differs is kept, and a person is told; the line is paid."""
+    """A carrier's own figure that differs is kept, and a person told; the line is paid."""
     if not credited:
         return
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""Balances come in: kept, applied, and where one is low, a rule is woken in the same transaction."""
+"""Balances come in: kept, applied, and a low one wakes its rule in the same transaction."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Reading:
 
 
 class FromTheFuture(ValueError):
-    """`observed_at` is later than now: a clock is wrong, and the reading would never be replaced."""
+    """`observed_at` is later than now: a clock is wrong, and no later reading would count."""
 
 
 def push(*, reading: Reading, at: datetime) -> Applied:

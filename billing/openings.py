@@ -7,65 +7,40 @@ can happen without the other. No network, and nothing to lease: the locks last a
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
-from billing import notices, promotions, recharges, rowsets, rules, spending
-from billing.calendar import Cycle, Hours, Schedule, day_key, month_key
+from billing import (
+    due_rules,
+    promotions,
+    recharges,
+    rowsets,
+    rules,
+    spending,
+    verdict_notices,
+)
+from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
-from billing.models import NoticeKind, Recharge, Rule
+from billing.models import Recharge, Rule
 from billing.promotions import Quote
 from billing.rowsets import Column
-from billing.rules import Caps, Facts, Opening, Standing, Verdict
+from billing.rules import Opening
 from billing.states import RechargeState
-from lines.models import LIVE_STATUSES
+from billing.verdict_notices import Decided
 from lines.references import new_reference
 
 log = logging.getLogger(__name__)
 
 MAX_CRASHES = 3
 
-_DUE = """
-SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cycle,
-       r.anchor_date, r.charge_time, r.next_index, r.next_run_at, r.skip_index, r.grace_s,
-       r.threshold_minor, r.topup_mode, r.target_minor, r.is_armed, r.episode, r.cooldown_until,
-       r.max_reading_age_s, r.expiry_days_before, r.expiry_fired_for, r.max_per_charge_minor,
-       r.max_per_day_count, r.max_per_month_minor, r.channels, r.paused_until, r.paused_at,
-       r.pause_reason, r.sim_generation, r.remind_low_balance,
-       l.id AS line_id, l.owner_id, l.sim_generation AS line_generation, l.status, l.timezone,
-       l.balance_minor, l.balance_reserved_minor, l.balance_observed_at, l.valid_until,
-       c.denominations_minor, c.min_amount_minor, c.max_amount_minor, c.max_balance_minor,
-       c.code AS carrier,
-       b.rail, b.state AS binding_state, b.paused_at AS binding_paused_at,
-       b.max_per_month_minor AS binding_cap_minor,
-       k.is_enabled AS rail_enabled, k.mandatory_notice_days, k.retry_ladder_s,
-       s.max_per_month_minor AS owner_cap_minor
-FROM billing_rule r
-JOIN lines_line l ON l.id = r.line_id
-JOIN lines_carrier c ON c.id = l.carrier_id
-LEFT JOIN billing_binding b ON b.id = r.binding_id
-LEFT JOIN billing_rail k ON k.code = b.rail
-LEFT JOIN billing_spendingcap s ON s.owner_id = l.owner_id AND s.currency = r.currency
-WHERE r.wake_at <= %s AND r.is_on {only}
-ORDER BY r.wake_at LIMIT %s
-FOR NO KEY UPDATE OF r SKIP LOCKED"""
-
-# Credit the last reading cannot know of: under way, or landed since it was made.
-_IN_FLIGHT = """
-SELECT g.line_id, bool_or(g.state = ANY(%b)), sum(g.face_minor + g.bonus_minor)
-FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
-WHERE g.line_id = ANY(%b) AND (g.state = ANY(%b)
-      OR (g.state = 'completed' AND g.completed_at > l.balance_observed_at))
-GROUP BY g.line_id"""
 # A line that is locked is being given a reading this moment; waiting for it could deadlock, since
 # whoever gives it locks the line before the rule.
 _ASK = """
 UPDATE lines_line SET poll_at = LEAST(poll_at, %s) WHERE id IN (
   SELECT id FROM lines_line WHERE id = ANY(%b) FOR NO KEY UPDATE SKIP LOCKED)"""
-_OPEN = [state.value for state in recharges.OPEN_STATES]
 
 _RECHARGE_COLUMNS = (
     Column("ref", "text"),
@@ -132,16 +107,6 @@ _STANDING_ASSIGN = """
     pause_reason = CASE WHEN v.pause <> '' THEN v.pause ELSE t.pause_reason END"""
 
 
-@dataclass(slots=True)
-class _Decided:
-    """One rule of a batch, with its verdict and, once inserted, its recharge."""
-
-    row: Any
-    verdict: Verdict
-    quote: Quote
-    recharge_id: int | None = None
-
-
 def open_due(*, at: datetime, limit: int, capabilities: dict[str, Capabilities]) -> int:
     """Decide up to `limit` due rules; how many there were. May run anywhere, any number at once.
 
@@ -181,10 +146,8 @@ def _count_crash(rule_id: int, *, at: datetime) -> None:
 def _open(
     *, at: datetime, limit: int, capabilities: dict[str, Capabilities], rule_id: int | None = None
 ) -> int:
-    only = "AND r.id = %s" if rule_id else ""
-    params: list[Any] = [at, rule_id, limit] if rule_id else [at, limit]
     with transaction.atomic():
-        rows = rowsets.read(_DUE.format(only=only), params)
+        rows = due_rules.claim(at=at, limit=limit, rule_id=rule_id)
         if not rows:
             return 0
         decided = _decide(rows, at=at, capabilities=capabilities)
@@ -192,7 +155,7 @@ def _open(
         _keep_what_lost(decided, at=at)
         _write_decisions(decided, at=at)
         _write_standings(decided, at=at)
-        _tell(decided, at=at)
+        verdict_notices.tell(decided, at=at)
         _ask_for_readings(decided, at=at)
     return len(rows)
 
@@ -202,7 +165,7 @@ def _open(
 
 def _decide(
     rows: Sequence[Any], *, at: datetime, capabilities: dict[str, Capabilities]
-) -> list[_Decided]:
+) -> list[Decided]:
     """Decide each, counting what the batch itself has opened against caps it shares."""
     spending.lock_shared_caps(
         binding_ids=[row.binding_id for row in rows if row.binding_cap_minor is not None],
@@ -216,15 +179,15 @@ def _decide(
         months=months,
     )
     line_ids = [row.line_id for row in rows]
-    flying = {r[0]: (r[1], int(r[2])) for r in rowsets.run(_IN_FLIGHT, [_OPEN, line_ids, _OPEN])}
-    book = promotions.Book.load(at=at)
+    flying = due_rules.in_flight(line_ids)
+    book = promotions.Book.load(at=at, line_ids=line_ids)
     decided = []
     for row in rows:
         day, month = day_key(at, row.timezone), month_key(at, row.timezone)
         keys = {"line": row.line_id, "binding": row.binding_id or 0, "owner": row.owner_id}
         spent = tally.spent(**keys, day=day, month=month)
         is_open, in_flight_minor = flying.get(row.line_id, (False, 0))
-        facts = _facts(
+        facts = due_rules.facts_of(
             row,
             at=at,
             spent=spent,
@@ -238,7 +201,8 @@ def _decide(
             quote = _quote(row, verdict.opening, book=book, capabilities=capabilities, at=at)
             price_minor = verdict.opening.face_minor - quote.discount_minor
             tally.add(**keys, day=day, month=month, minor=price_minor)
-        decided.append(_Decided(row, verdict, quote))
+        after = tally.spent(**keys, day=day, month=month).line_month_minor
+        decided.append(Decided(row, verdict, quote, after))
     return decided
 
 
@@ -263,119 +227,10 @@ def _quote(
     )
 
 
-def _facts(
-    row: Any,
-    *,
-    at: datetime,
-    spent: rules.Spent,
-    in_flight_minor: int,
-    has_open: bool,
-    capabilities: dict[str, Capabilities],
-) -> Facts:
-    rail = capabilities.get(row.rail or "")
-    return Facts(
-        at=at,
-        timezone=row.timezone,
-        standing=_standing(row, wake_at=None),
-        schedule=schedule_of(row, rail=rail),
-        grace=timedelta(seconds=row.grace_s),
-        face_minor=row.face_minor,
-        caps=_caps(row, rail=rail),
-        spent=spent,
-        sells=tuple(sorted(row.denominations_minor)),
-        min_amount_minor=row.min_amount_minor,
-        max_amount_minor=row.max_amount_minor,
-        max_balance_minor=row.max_balance_minor,
-        threshold_minor=row.threshold_minor,
-        target_minor=row.target_minor,
-        is_to_target=row.topup_mode == "to",
-        balance_minor=row.balance_minor,
-        reserved_minor=row.balance_reserved_minor,
-        observed_at=row.balance_observed_at,
-        max_reading_age=timedelta(seconds=row.max_reading_age_s),
-        in_flight_minor=in_flight_minor,
-        valid_until=row.valid_until,
-        expiry_days_before=row.expiry_days_before,
-        cooldown_until=row.cooldown_until,
-        has_open_recharge=has_open,
-        paused_until=row.paused_until,
-        pause_reason=row.pause_reason if row.paused_at else "",
-        line_problem=_line_problem(row),
-        binding_problem=_binding_problem(row, rail=rail),
-        is_notice_missing=_is_notice_missing(row, at=at),
-    )
-
-
-def _standing(row: Any, *, wake_at: datetime | None) -> Standing:
-    return Standing(
-        next_index=row.next_index,
-        next_run_at=row.next_run_at,
-        skip_index=row.skip_index,
-        is_armed=row.is_armed,
-        episode=row.episode,
-        expiry_fired_for=row.expiry_fired_for,
-        wake_at=wake_at,
-    )
-
-
-def schedule_of(row: Any, *, rail: Capabilities | None) -> Schedule | None:
-    """The pure calendar of a rule (a model or a row), inside the hours its rail charges in."""
-    if row.cycle == Cycle.NONE or row.anchor_date is None:
-        return None
-    hours = rail.hours if rail else None
-    return Schedule(
-        anchor=row.anchor_date,
-        cycle=Cycle(row.cycle),
-        charge_time=row.charge_time,
-        timezone=row.timezone,
-        hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
-    )
-
-
-def _caps(row: Any, *, rail: Capabilities | None) -> Caps:
-    """The owner's caps, and the rail's own as a further one."""
-    charge_minor = row.max_per_charge_minor
-    if rail and rail.max_amount_minor is not None:
-        charge_minor = min(charge_minor, rail.max_amount_minor)
-    return Caps(
-        charge_minor=charge_minor,
-        day_count=row.max_per_day_count,
-        line_month_minor=row.max_per_month_minor,
-        binding_month_minor=row.binding_cap_minor,
-        owner_month_minor=row.owner_cap_minor,
-    )
-
-
-def _line_problem(row: Any) -> str:
-    if row.sim_generation != row.line_generation:
-        return "sim_changed"
-    return "" if row.status in LIVE_STATUSES[:1] or row.status == "expired" else "line_not_active"
-
-
-def _binding_problem(row: Any, *, rail: Capabilities | None) -> str:
-    if row.binding_id is None:
-        return "binding_missing"
-    if row.binding_state != "active":
-        return "binding_not_active"
-    if row.binding_paused_at is not None:
-        return "binding_paused"
-    return "" if row.rail_enabled and rail is not None else "rail_disabled"
-
-
-def _is_notice_missing(row: Any, *, at: datetime) -> bool:
-    """A mandatory notice that could not be sent blocks the scheduled charge (rule 26)."""
-    if not row.mandatory_notice_days or row.next_run_at is None or row.next_run_at > at:
-        return False
-    rule = Rule.objects.get(pk=row.id)
-    return not notices.mandatory_notice_sent(
-        rule=rule, due_at=row.next_run_at, days=row.mandatory_notice_days
-    )
-
-
 # --- writing ------------------------------------------------------------------------------------
 
 
-def _write_recharges(decided: list[_Decided], *, at: datetime) -> None:
+def _write_recharges(decided: list[Decided], *, at: datetime) -> None:
     """Insert; an occurrence that exists, or a line with one open, gives no second recharge."""
     rows = [_recharge_row(one, at=at) for one in decided]
     suffix = "ON CONFLICT DO NOTHING RETURNING rule_id, id"
@@ -397,7 +252,7 @@ def _write_recharges(decided: list[_Decided], *, at: datetime) -> None:
     )
 
 
-def _keep_what_lost(decided: list[_Decided], *, at: datetime) -> None:
+def _keep_what_lost(decided: list[Decided], *, at: datetime) -> None:
     """A recharge opened by hand in this very moment was first: the rule stands as it stood.
 
     Where the occurrence itself has its recharge already, the rule does move on.
@@ -411,11 +266,11 @@ def _keep_what_lost(decided: list[_Decided], *, at: datetime) -> None:
     for one in lost:
         opening = one.verdict.opening
         if opening and (one.row.id, opening.trigger, opening.period_key) not in known:
-            as_it_was = _standing(one.row, wake_at=at + timedelta(minutes=1))
+            as_it_was = due_rules.standing_of(one.row, wake_at=at + timedelta(minutes=1))
             one.verdict = replace(one.verdict, opening=None, reasons=(), standing=as_it_was)
 
 
-def _recharge_row(one: _Decided, *, at: datetime) -> tuple[Any, ...]:
+def _recharge_row(one: Decided, *, at: datetime) -> tuple[Any, ...]:
     row, opening, quote = one.row, one.verdict.opening, one.quote
     assert opening is not None  # noqa: S101 - the caller keeps only those with an opening
     ladder = "{" + ",".join(map(str, row.retry_ladder_s or ())) + "}"
@@ -458,7 +313,7 @@ def _recharge_row(one: _Decided, *, at: datetime) -> tuple[Any, ...]:
     )
 
 
-def _write_decisions(decided: list[_Decided], *, at: datetime) -> None:
+def _write_decisions(decided: list[Decided], *, at: datetime) -> None:
     rows = []
     for one in decided:
         for reason in one.verdict.reasons:
@@ -482,7 +337,7 @@ def _write_decisions(decided: list[_Decided], *, at: datetime) -> None:
     rowsets.insert("billing_decision", _DECISION_COLUMNS, rows, suffix="ON CONFLICT DO NOTHING")
 
 
-def _write_standings(decided: list[_Decided], *, at: datetime) -> None:
+def _write_standings(decided: list[Decided], *, at: datetime) -> None:
     rows = []
     for one in decided:
         standing = one.verdict.standing
@@ -505,54 +360,7 @@ def _write_standings(decided: list[_Decided], *, at: datetime) -> None:
     )
 
 
-_SILENT = frozenset({"charge", "merged", "cooling_down", "open_recharge", "reading_stale"})
-
-
-def _tell(decided: list[_Decided], *, at: datetime) -> None:
-    """A charge that does not happen is told: silence is what people complain of most."""
-    for one in decided:
-        told = {"owner_id": one.row.owner_id, "line_id": one.row.line_id, "at": at}
-        if one.verdict.pause:
-            key = f"{one.row.id}:{one.verdict.pause}:{one.row.line_generation}"
-            facts = {"code": one.verdict.pause}
-            notices.tell(
-                kind=NoticeKind.RULE_PAUSED,
-                occurrence_key=key,
-                facts=facts,
-                channels=one.row.channels,
-                **told,
-            )
-            continue
-        for reason in one.verdict.reasons:
-            if reason.code in _SILENT:
-                continue
-            notices.tell(
-                kind=_kind_of(reason.code),
-                occurrence_key=f"{one.row.id}:{reason.trigger}:{reason.period_key}:{reason.code}",
-                facts=reason.facts | {"code": reason.code, "currency": one.row.currency},
-                channels=one.row.channels,
-                **told,
-            )
-        if one.verdict.opening and one.verdict.opening.falls_short:
-            notices.tell(
-                kind=NoticeKind.FALLS_SHORT,
-                occurrence_key=f"{one.row.id}:{one.verdict.opening.period_key}",
-                facts={
-                    "face_minor": one.verdict.opening.face_minor,
-                    "currency": one.row.currency,
-                },
-                channels=one.row.channels,
-                **told,
-            )
-
-
-def _kind_of(code: str) -> NoticeKind:
-    if code == "missed":
-        return NoticeKind.MISSED
-    return NoticeKind.CAP_REACHED if code.startswith("cap_") else NoticeKind.NOT_RECHARGED
-
-
-def _ask_for_readings(decided: list[_Decided], *, at: datetime) -> None:
+def _ask_for_readings(decided: list[Decided], *, at: datetime) -> None:
     """A figure too old to trust is asked for; the answer wakes the rule (rule 10)."""
     lines = [one.row.line_id for one in decided if one.verdict.wants_reading]
     if lines:

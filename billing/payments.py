@@ -92,7 +92,7 @@ def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
         row.line_generation != row.sim_generation
     ):
         return _to(row, S.CANCELED, "line_gone", None)
-    if row.rule_id is not None and _is_stopped(row):
+    if row.rule_id is not None and _is_stopped(row, at=at):
         return _to(row, S.CANCELED, "rule_stopped", None)
     if row.binding_state != "active" or row.binding_paused_at is not None:
         return _to(row, S.CANCELED, "binding_ended", None)
@@ -101,12 +101,13 @@ def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
     return _wait(row, gateway=gateway, at=at)
 
 
-def _is_stopped(row: Any) -> bool:
+def _is_stopped(row: Any, *, at: datetime) -> bool:
     """Its owner or the system stopped the rule. That a *first* tool failed does not stop the
     second one, which is what it was consented to for."""
     if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and row.reason == "fallback":
         return False
-    return not row.rule_is_on or row.rule_paused_at is not None
+    is_resting = row.rule_paused_until is not None and row.rule_paused_until > at
+    return not row.rule_is_on or row.rule_paused_at is not None or is_resting
 
 
 def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
@@ -249,7 +250,7 @@ def _record_alone(one: Asked, *, at: datetime) -> list[Any]:
 
 
 def _is_clean_success(one: Asked) -> bool:
-    """Paid, by the amount and in the currency that were asked for, and from a state that awaits it."""
+    """Paid, in the amount and currency asked for, and from a state that awaits it."""
     outcome = one.answer.outcome
     return (
         isinstance(outcome, Succeeded)

@@ -178,7 +178,10 @@ def write_history(moves: Sequence[Move], *, at: datetime) -> None:
     rowsets.insert(
         "billing_rechargemove",
         _HISTORY_COLUMNS,
-        [(m.recharge_id, str(m.source), str(m.target), m.because, m.note, m.actor_id, at) for m in moves],
+        [
+            (m.recharge_id, str(m.source), str(m.target), m.because, m.note, m.actor_id, at)
+            for m in moves
+        ],
     )
 
 
@@ -390,7 +393,7 @@ def wake_delivery(*, reference: str, carrier_ref: str, at: datetime) -> bool:
 
 
 def _wake(recharge_ids: Any, *, at: datetime) -> bool:
-    """Set `act_at`, unless leased. A recharge at rest is asked about too: it may be contradicted."""
+    """Set `act_at`, unless leased. One at rest is asked about too: it may be contradicted."""
     ids = list(recharge_ids[:1])
     if not ids:
         return True  # no such reference of ours: nothing will ever be to do

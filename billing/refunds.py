@@ -32,6 +32,7 @@ from billing.states import AttemptState, RechargeState, RefundState
 from lines.carriers.base import CarrierAdapter, CreditAnswer, CreditRequest, LineAddress
 from lines.carriers.base import Rejected as CarrierRejected
 from lines.carriers.base import Reversed as CarrierReversed
+from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, DeliveryState
 from lines.references import new_reference
 
@@ -43,6 +44,7 @@ REFUNDABLE_STATES = (S.UNDELIVERABLE, S.COMPLETED, S.REVERSED)
 # A rail may need time to have the money it gives back (a merchant's empty balance).
 REFUSED_WAIT = timedelta(hours=1)
 MAX_REFUSALS = 5
+REVERSAL_GRACE = timedelta(minutes=2)
 
 
 class NotRefundable(Exception):
@@ -78,7 +80,7 @@ class NotWaiting(Exception):
 
 
 def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund:
-    """Refund all that is left of an undeliverable or reversed recharge. In the caller's transaction.
+    """Refund all that is left of an undeliverable or reversed one. In the caller's transaction.
 
     Once: a recharge that is refunding already raises LostRace.
     """
@@ -100,7 +102,8 @@ def request(
 ) -> Refund:
     """Ask for `amount_minor` (minor units) back; it waits for a second person.
 
-    Raises NotRefundable, TooMuch, WholeOnly. The sum is held under the recharge's lock, pending included.
+    Raises NotRefundable, TooMuch, WholeOnly. The sum, pending ones included, is held under the
+    recharge's lock.
     """
     with transaction.atomic():
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
@@ -153,9 +156,7 @@ def give_up(*, refund: Refund, given_up_by: Any, at: datetime) -> None:
         locked = Refund.objects.select_for_update(no_key=True).get(pk=refund.pk)
         if locked.state != RefundState.INTENDED or locked.attention != "refund_refused":
             raise NotRefusedByRail(locked.reference)
-        _undo(
-            locked, because="refund_refused", actor_id=given_up_by.pk, at=at, code=locked.code
-        )
+        _undo(locked, because="refund_refused", actor_id=given_up_by.pk, at=at, code=locked.code)
 
 
 def wake(*, reference: str, at: datetime) -> bool:
@@ -276,6 +277,8 @@ def claim(*, at: datetime, limit: int) -> list[Any]:
 def ask(row: Any, *, gateway: Gateway, adapter: CarrierAdapter) -> Answer | CreditAnswer:
     """The next call of a refund. No transaction is open; repeated under the same reference."""
     if row.state == RefundState.REVERSING.value:
+        if row.queries and not adapter.can_query_by_reference:
+            return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
         return adapter.reverse(
             request=CreditRequest(
                 reference=row.reversal_ref,
@@ -371,7 +374,7 @@ def _succeeded(refund: Refund, row: Any, outcome: Succeeded, at: datetime) -> No
 
 
 def _after_whole_refund(row: Any, *, at: datetime) -> None:
-    """The line has nothing of it any more: the delivery is reversed, and the rule may fire again."""
+    """The line has nothing of it any more: its delivery is reversed, its rule may fire again."""
     if row.reversal_minor:
         Delivery.objects.filter(reference=row.delivery_ref, state=DeliveryState.CREDITED).update(
             state=DeliveryState.REVERSED, settled_at=at
@@ -410,9 +413,12 @@ def _retry(refund: Refund, *, at: datetime) -> None:
     if act_at is None:
         _hold(refund, "refund_unknown", at=at)
         return
-    is_reversal = refund.state == RefundState.REVERSING
-    state = RefundState.REVERSING if is_reversal else RefundState.UNKNOWN
-    _leave(refund, state, act_at=act_at, at=at, asked=1)
+    if refund.state == RefundState.REVERSING:
+        # It has no key: sent again only when a late effect of the last one would have shown.
+        act_at = max(act_at, at + REVERSAL_GRACE)
+        _leave(refund, RefundState.REVERSING, act_at=act_at, at=at, asked=1)
+    else:
+        _leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
 
 
 _OUTCOMES: Mapping[type, Any] = {

@@ -4,7 +4,7 @@ Columns travel as PostgreSQL arrays and are unnested by the server, so a batch o
 one round trip and one plan. Every caller is inside a transaction of its own making.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -40,14 +40,14 @@ def _transposed(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(values) for values in zip(*rows, strict=True)]
 
 
-def run(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+def run(sql: str, params: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Execute with the server's own parameter binding: no text is built of the values.
 
     Django's cursor would paste a batch's arrays into the statement as literals.
     """
     connection.ensure_connection()
     with psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql, params)  # type: ignore[arg-type]
+        cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -55,7 +55,7 @@ def read(sql: str, params: Sequence[Any]) -> list[Any]:
     """As `run`, with the columns as attributes of each row."""
     connection.ensure_connection()
     with psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor:
-        cursor.execute(sql, params)  # type: ignore[arg-type]
+        cursor.execute(sql, params)
         return cursor.fetchall()
 
 
@@ -66,7 +66,7 @@ def insert(
     if not rows:
         return []
     sql = (
-        f"INSERT INTO {table} ({_names(columns)}) SELECT {_picked(columns)} "  # noqa: S608
+        f"INSERT INTO {table} ({_names(columns)}) SELECT {_picked(columns)} "  # noqa: S608 # nosec B608
         f"FROM unnest({_arrays(columns)}) AS v({_names(columns)}) {suffix}"
     )
     return run(sql, _transposed(rows))
@@ -85,7 +85,7 @@ def update(
     if not rows:
         return []
     sql = (
-        f"UPDATE {table} AS t SET {assign} "  # noqa: S608
+        f"UPDATE {table} AS t SET {assign} "  # noqa: S608 # nosec B608
         f"FROM unnest({_arrays(columns)}) AS v({_names(columns)}) WHERE {where}"
     )
     return run(sql + (f" RETURNING {returning}" if returning else ""), _transposed(rows))

@@ -337,9 +337,9 @@ def _cap(facts: Facts, amount_minor: int) -> tuple[str, datetime | None, dict[st
             figures = {"cap_minor": cap_minor, "spent_minor": spent_minor}
             return code, month, figures | {"face_minor": amount_minor}
     effective = effective_minor(facts)
-    if facts.max_balance_minor is not None and effective is not None:
-        if effective + amount_minor > facts.max_balance_minor:
-            return "max_balance", day, {"cap_minor": facts.max_balance_minor}
+    most = facts.max_balance_minor
+    if most is not None and effective is not None and effective + amount_minor > most:
+        return "max_balance", day, {"cap_minor": most}
     return None
 
 

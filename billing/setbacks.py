@@ -38,6 +38,8 @@ PAYING_STATES = (
     S.PAYMENT_UNKNOWN.value,
     S.ACTION_REQUIRED.value,
 )
+# A rail's word for an order that was paid and refunded in full behind our back.
+GIVEN_BACK = "REFUNDED"
 CONFIG_RETRY = timedelta(minutes=10)
 ACTION_RECHECK = timedelta(minutes=10)
 ACTION_EXPIRES = timedelta(hours=24)
@@ -68,7 +70,7 @@ def payment(*, row: Any, answer: Answer, at: datetime, context: Context) -> None
 
 
 def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
-    """Asked about a recharge at rest, because someone spoke of it: money after its end is alarming."""
+    """Asked about one at rest, because someone spoke of it: money after its end alarms."""
     ended_unpaid = row.state in (S.FAILED.value, S.CANCELED.value, S.MISSED.value)
     attention = "late_payment" if ended_unpaid and isinstance(outcome, Succeeded) else row.attention
     recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
@@ -194,6 +196,9 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None
 
 def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
     """The rail gave the order up without an effect. Its code, where it gives one, says why."""
+    if outcome.code == GIVEN_BACK:
+        _needs_person(row, "payment_unknown", at=at)  # taken, and returned by somebody else
+        return
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     is_hard = meaning in (DeclineClass.HARD, DeclineClass.AUTH)
     _declined(

@@ -60,7 +60,8 @@ def slow(*, at: datetime, outside: Outside) -> Found:
 
 _CLAIM_LINES = """
 WITH picked AS (
-  SELECT id FROM lines_line WHERE poll_at <= %s ORDER BY poll_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
+  SELECT id FROM lines_line WHERE poll_at <= %s
+  ORDER BY poll_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE lines_line l SET poll_at = %s FROM picked WHERE l.id = picked.id RETURNING l.id"""
 
 

@@ -16,27 +16,29 @@ from billing.triggers import APPEND_ONLY
 
 MOST_NAMED = 50  # violations named per check; the count is always whole
 
-_UNDELIVERED = ", ".join(f"'{state.value}'" for state in UNDELIVERED_STATES)
-_OPEN = ", ".join(f"'{state.value}'" for state in OPEN_STATES)
-_UNPAID = ", ".join(f"'{state.value}'" for state in UNPAID_END_STATES)
+_STATES = {
+    "undelivered": [state.value for state in UNDELIVERED_STATES],
+    "open": [state.value for state in OPEN_STATES],
+    "unpaid": [state.value for state in UNPAID_END_STATES],
+}
 
 CHECKS: Mapping[str, str] = {
     # What `undelivered` holds for each recharge is exactly what its state says is owed to the line.
-    "undelivered_equals_paid_and_not_credited": f"""
+    "undelivered_equals_paid_and_not_credited": """
       WITH held AS (
         SELECT recharge_id, sum(CASE WHEN destination = 'undelivered' THEN amount_minor ELSE 0 END)
-                          - sum(CASE WHEN source = 'undelivered' THEN amount_minor ELSE 0 END) AS minor
+            - sum(CASE WHEN source = 'undelivered' THEN amount_minor ELSE 0 END) AS minor
         FROM billing_transfer GROUP BY recharge_id),
       refund AS (
         SELECT recharge_id,
           sum(amount_minor + promotion_minor) FILTER (WHERE state = 'succeeded') AS given_minor,
-          max(CASE WHEN state = 'intended' OR state = 'unknown' THEN reversal_minor END) AS taken_back,
+          max(CASE WHEN state IN ('intended', 'unknown') THEN reversal_minor END) AS taken_back,
           bool_or(state NOT IN ('succeeded', 'refused') AND reversal_minor > 0) AS after_delivery
         FROM billing_refund GROUP BY recharge_id)
       SELECT g.ref FROM billing_recharge g
       LEFT JOIN held h ON h.recharge_id = g.id LEFT JOIN refund f ON f.recharge_id = g.id
       WHERE COALESCE(h.minor, 0) <> CASE
-        WHEN g.state IN ({_UNDELIVERED}, 'reversed')
+        WHEN g.state = ANY(%(undelivered)b) OR g.state = 'reversed'
           THEN g.face_minor + g.bonus_minor - COALESCE(f.given_minor, 0)
         WHEN g.state = 'refunding' AND f.after_delivery THEN COALESCE(f.taken_back, 0)
         WHEN g.state = 'refunding'
@@ -67,9 +69,9 @@ CHECKS: Mapping[str, str] = {
       SELECT g.ref FROM billing_recharge g
       WHERE g.state = 'completed' AND NOT EXISTS (
         SELECT 1 FROM billing_transfer t WHERE t.recharge_id = g.id AND t.kind = 'deliver')""",
-    "unpaid_ends_have_no_transfers": f"""
+    "unpaid_ends_have_no_transfers": """
       SELECT g.ref FROM billing_recharge g JOIN billing_transfer t ON t.recharge_id = g.id
-      WHERE g.state IN ({_UNPAID})""",
+      WHERE g.state = ANY(%(unpaid)b)""",
     "refunds_within_the_charge": """
       SELECT g.ref FROM billing_recharge g LEFT JOIN billing_refund f ON f.recharge_id = g.id
       GROUP BY g.id
@@ -81,8 +83,8 @@ CHECKS: Mapping[str, str] = {
       LEFT JOIN billing_transfer t ON t.reference = f.reference AND t.kind = 'refund'
       WHERE (f.state = 'succeeded') <> (t.id IS NOT NULL)
          OR t.amount_minor <> f.amount_minor""",
-    "one_open_recharge_per_line": f"""
-      SELECT min(g.ref) FROM billing_recharge g WHERE g.state IN ({_OPEN})
+    "one_open_recharge_per_line": """
+      SELECT min(g.ref) FROM billing_recharge g WHERE g.state = ANY(%(open)b)
       GROUP BY g.line_id HAVING count(*) > 1""",
     "one_recharge_per_occurrence": """
       SELECT min(g.ref) FROM billing_recharge g WHERE g.rule_id IS NOT NULL
@@ -98,19 +100,22 @@ CHECKS: Mapping[str, str] = {
           AS before FROM billing_rechargemove) m JOIN billing_recharge g ON g.id = m.recharge_id
       WHERE m.source <> m.before""",
     "promotions_add_up": """
-      SELECT p.code FROM billing_promotion p LEFT JOIN billing_promotionuse u ON u.promotion_id = p.id
+      SELECT p.code FROM billing_promotion p
+      LEFT JOIN billing_promotionuse u ON u.promotion_id = p.id
       GROUP BY p.id HAVING
-        COALESCE(sum(u.amount_minor) FILTER (WHERE u.state = 'reserved'), 0) <> p.reserved_minor
-        OR COALESCE(sum(u.amount_minor) FILTER (WHERE u.state = 'consumed'), 0) <> p.consumed_minor""",
-    "promotion_reserves_are_for_open_payments": f"""
+        COALESCE(sum(u.amount_minor) FILTER (WHERE u.state = 'reserved'), 0)
+          <> p.reserved_minor
+        OR COALESCE(sum(u.amount_minor) FILTER (WHERE u.state = 'consumed'), 0)
+          <> p.consumed_minor""",
+    "promotion_reserves_are_for_open_payments": """
       SELECT g.ref FROM billing_promotionuse u JOIN billing_recharge g ON g.id = u.recharge_id
-      WHERE u.state = 'reserved' AND (g.charged_at IS NOT NULL OR g.state IN ({_UNPAID}))""",
+      WHERE u.state = 'reserved' AND (g.charged_at IS NOT NULL OR g.state = ANY(%(unpaid)b))""",
     "rules_on_have_a_consent": """
       SELECT r.public_id FROM billing_rule r WHERE r.is_on AND r.consent_id IS NULL""",
     # Everything open is due some time, leased, or in a person's queue: nothing is forgotten.
-    "nothing_is_forgotten": f"""
+    "nothing_is_forgotten": """
       SELECT g.ref FROM billing_recharge g
-      WHERE g.state IN ({_OPEN}) AND g.state <> 'review' AND g.act_at IS NULL
+      WHERE g.state = ANY(%(open)b) AND g.state <> 'review' AND g.act_at IS NULL
         AND g.attention = '' AND (g.lease_until IS NULL OR g.lease_until < clock_timestamp())
         AND NOT EXISTS (SELECT 1 FROM billing_refund f WHERE f.recharge_id = g.id
                         AND f.state NOT IN ('succeeded', 'refused'))
@@ -148,7 +153,7 @@ def verify() -> Report:
     violations: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
     for name, query in CHECKS.items():
-        _note(name, rowsets.run(query, []), violations, counts)
+        _note(name, rowsets.run(query, _STATES), violations, counts)
     tables = [*APPEND_ONLY, "billing_recharge", "billing_recharge"]
     guards = [*("append_only" for _ in APPEND_ONLY), "recharge_moves", "recharge_starts"]
     _note("guards_are_installed", rowsets.run(_GUARDS, [tables, guards]), violations, counts)
@@ -201,19 +206,23 @@ class Effect:
 
 
 _OURS = """
-SELECT 'charge', a.reference, a.amount_minor FROM billing_paymentattempt a WHERE a.state = 'succeeded'
+SELECT 'charge', reference, amount_minor FROM billing_paymentattempt WHERE state = 'succeeded'
 UNION ALL
-SELECT 'refund', f.reference, f.amount_minor FROM billing_refund f WHERE f.state = 'succeeded'
+SELECT 'refund', reference, amount_minor FROM billing_refund WHERE state = 'succeeded'
 UNION ALL
-SELECT 'credit', d.reference, d.credited_minor FROM lines_delivery d
-WHERE d.state IN ('credited', 'reversed') AND d.credited_minor IS NOT NULL
+SELECT 'credit', reference, credited_minor FROM lines_delivery
+WHERE state IN ('credited', 'reversed') AND credited_minor IS NOT NULL
 UNION ALL
-SELECT 'reversal', t.reference, t.amount_minor FROM billing_transfer t WHERE t.kind = 'reverse'"""
+SELECT 'reversal', reference, amount_minor FROM billing_transfer WHERE kind = 'reverse'"""
 _IN_DOUBT = """
-SELECT a.reference FROM billing_paymentattempt a WHERE a.state NOT IN ('succeeded', 'declined', 'closed')
-UNION ALL SELECT f.reference FROM billing_refund f WHERE f.state IN ('intended', 'unknown', 'reversing')
-UNION ALL SELECT f.reversal_ref FROM billing_refund f WHERE f.state = 'reversing'
-UNION ALL SELECT d.reference FROM lines_delivery d WHERE d.state IN ('intended', 'accepted', 'unknown')"""
+SELECT reference FROM billing_paymentattempt
+WHERE state NOT IN ('succeeded', 'declined', 'closed')
+UNION ALL
+SELECT reference FROM billing_refund WHERE state IN ('intended', 'unknown', 'reversing')
+UNION ALL
+SELECT reversal_ref FROM billing_refund WHERE state = 'reversing'
+UNION ALL
+SELECT reference FROM lines_delivery WHERE state IN ('intended', 'accepted', 'unknown')"""
 
 
 def ours() -> list[Effect]:

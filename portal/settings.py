@@ -266,11 +266,13 @@ CACHES["queue"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
 # The task that sweeps money: where it is done, no second trigger is needed (portal.heartbeats).
 SWEEP_TASK = "billing.tasks.tick"
 RAILS, RAILS_STOPPED = rails_from(env)
-CARRIER_TOKENS = env.dict("CARRIER_TOKENS", {}, subcast_values=str)  # carrier code -> bearer token
+CARRIER_TOKENS: dict[str, str] = env.dict(
+    "CARRIER_TOKENS", {}, subcast_values=str
+)  # carrier code -> bearer token
 CARRIER_HUB_SECRET = _key("CARRIER_HUB_SECRET", lambda: secrets.token_urlsafe(32))
 CALL_TIMEOUT_S = env.int("KEEPLINE_CALL_TIMEOUT_S", 10)
 # Only a demo or a test has these: their journals are the other two of three books.
-SIMULATORS = env.dict("KEEPLINE_SIMULATORS", {}, subcast_values=str)  # name -> URL
+SIMULATORS: dict[str, str] = env.dict("KEEPLINE_SIMULATORS", {}, subcast_values=str)  # name -> URL
 
 # --- operators --------------------------------------------------------------------------------
 ADMIN_NEEDS_SECOND_FACTOR = env.bool("KEEPLINE_ADMIN_MFA", True)

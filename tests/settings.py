@@ -8,3 +8,6 @@ os.environ.setdefault(
 )
 
 from portal.settings import *  # noqa: F403
+
+# Fast on purpose: no test is about how slow a password is to guess.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from billing import operations
+from billing import breaker, operations
 from billing.admin import tones, words
 from billing.models import Binding, DeclineCode, Rail, SpendingCap
 from lines.admin.acts import Act, ActsMixin
@@ -38,7 +38,10 @@ UNPAUSE = Act(
     run=lambda binding, *, actor, reason, at: operations.unpause_binding(
         binding=binding, actor=actor, at=at
     ),
-    refusals={operations.NotPaused: _("It is not paused any more.")},
+    refusals={
+        operations.NotPaused: _("It is not paused any more."),
+        breaker.BindingNotUsable: _("The agreement has ended: its owner binds another one."),
+    },
 )
 DEFER = Act(
     verb="defer-rail",

@@ -236,7 +236,7 @@ class Refund(models.Model):
     promotion_minor = models.PositiveBigIntegerField(_("promotion's part"), default=0)
     # What must come back from the carrier first; 0 where nothing was delivered.
     reversal_minor = models.PositiveBigIntegerField(_("credit to take back"), default=0)
-    reversal_ref = models.CharField(max_length=26, unique=True, null=True)
+    reversal_ref = models.CharField(max_length=26, unique=True, null=True)  # noqa: DJ001 - UNIQUE needs NULL
     currency = models.CharField(_("currency"), max_length=3)
     state = models.CharField(_("state"), max_length=9, choices=RefundState)
     reason = models.CharField(_("reason"), max_length=200)

@@ -24,14 +24,14 @@ class UserManager(BaseUserManager["User"]):
         )
 
 
-class OptionalEmailField(models.EmailField):  # type: ignore[type-arg]
+class OptionalEmailField(models.EmailField):
     """An address or NULL; an empty text becomes NULL, so that UNIQUE leaves the unset alone."""
 
     def get_prep_value(self, value: object) -> object:
         return (super().get_prep_value(value) or "").strip().lower() or None
 
 
-class OptionalPhoneField(models.CharField):  # type: ignore[type-arg]
+class OptionalPhoneField(models.CharField):
     """An E.164 number or NULL; an empty text becomes NULL, as above."""
 
     def get_prep_value(self, value: object) -> object:
@@ -54,7 +54,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(_("active"), default=True)
     date_joined = models.DateTimeField(_("joined at"), default=now)
 
-    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+    objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

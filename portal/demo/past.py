@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import requests
 from allauth.account.models import EmailAddress
 from django.contrib.auth import get_user_model
+from django.db.models import Sum
 from django_q.models import OrmQ
 
 from billing import bindings, executor, gateways, intake, plans
@@ -286,8 +287,8 @@ def _anchor(card: Card, at: datetime, soon: date) -> date:
 
 
 def _credited(line: Line) -> int:
-    done = line.recharges.filter(state="completed").values_list("credited_minor", flat=True)
-    return sum(done)
+    done = line.recharges.filter(state="completed")
+    return int(done.aggregate(total=Sum("credited_minor"))["total"] or 0)
 
 
 def _person(name: str, email: str, *, language: str, is_staff: bool = False) -> Any:

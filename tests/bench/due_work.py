@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing import openings, rowsets
+from billing import due_rules
 from billing.models import Binding, Rule
 from tests import world as w
 from tests.bench import population
@@ -50,7 +50,7 @@ def _find() -> float:
     for _ in range(TIMES):
         with transaction.atomic():
             started = time.perf_counter()
-            found = rowsets.read(openings._DUE.format(only=""), [timezone.now(), DUE])
+            found = due_rules.claim(at=timezone.now(), limit=DUE)
             seconds.append(time.perf_counter() - started)
             transaction.set_rollback(True)
         assert len(found) == DUE

@@ -1,4 +1,4 @@
-"""What the executor's work costs at the least: hand-written set-based SQL that writes the same rows.
+"""What the executor's work costs at the least: set-based SQL that writes the same rows.
 
 For each batch of due rules it writes, in the executor's three transactions, the same inserts and
 updates, with no decision, no call and no Python per row in between. References are made by the
@@ -27,7 +27,8 @@ moves AS (
   INSERT INTO billing_rechargemove (recharge_id, source, target, because, note, at)
   SELECT id, '', 'due', 'opened', '', now() FROM opened),
 decisions AS (
-  INSERT INTO billing_decision (rule_id, trigger, period_key, code, is_charge, facts, recharge_id, at)
+  INSERT INTO billing_decision (rule_id, trigger, period_key, code, is_charge, facts,
+    recharge_id, at)
   SELECT rule_id, 'low_balance', 'e1', 'charge', true, '{"balance_minor": 980}', id, now()
   FROM opened)
 UPDATE billing_rule r SET is_armed = false, wake_at = NULL FROM due WHERE r.id = due.id"""

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from django.db import connection, transaction
 
-from billing import bindings, gateways
+from billing import aftermath, bindings, gateways
 from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
@@ -479,7 +479,7 @@ class TestTheBreaker:
         binding = w.binding()
         self.decline(binding)
         self.decline(binding)
-        bindings.record_success(binding_id=binding.pk, at=NOON)
+        aftermath.paid(recharge_ids=[], binding_ids=[binding.pk])
         assert self.decline(binding).failures_in_a_row == 1
         assert binding.paused_at is None
 

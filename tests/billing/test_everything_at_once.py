@@ -6,6 +6,7 @@ when the trouble ends, everything is final or in a person's queue, and the three
 """
 
 import os
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -171,7 +172,8 @@ class Anything(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), key=st.integers(0, 3))
     def the_owner_recharges_by_hand(self, which: int, key: int) -> None:
-        try:
+        refusals = (recharges.OpenRecharge, recharges.CapReached, recharges.BindingNotUsable)
+        with suppress(*refusals):
             recharges.by_hand(
                 line=self.rules[which].line,
                 binding=Binding.objects.get(pk=self.tool.pk),
@@ -180,33 +182,25 @@ class Anything(RuleBasedStateMachine):
                 idempotency_key=str(key),
                 at=self.world.at,
             )
-        except (
-            recharges.OpenRecharge,
-            recharges.CapReached,
-            recharges.BindingNotUsable,
-        ):
-            pass
 
     @rule(pick=st.integers(0, 50))
     def somebody_cancels(self, pick: int) -> None:
         rows = list(Recharge.objects.filter(state__in=OPEN_STATES))
         if rows:
-            try:
+            with suppress(recharges.TooLate):
                 recharges.cancel(
                     recharge=rows[pick % len(rows)],
                     actor=self.people[0],
                     because="canceled_by_operator",
                     at=self.world.at,
                 )
-            except recharges.TooLate:
-                pass
 
     @rule(pick=st.integers(0, 50), share=st.integers(1, 4))
     def an_operator_asks_for_a_refund(self, pick: int, share: int) -> None:
         rows = list(Recharge.objects.filter(charged_at__isnull=False))
         if rows:
             row = rows[pick % len(rows)]
-            try:
+            with suppress(refunds.NotRefundable, refunds.TooMuch, refunds.WholeOnly):
                 refunds.request(
                     recharge=row,
                     amount_minor=row.price_minor // share,
@@ -214,8 +208,6 @@ class Anything(RuleBasedStateMachine):
                     requested_by=self.people[0],
                     at=self.world.at,
                 )
-            except (refunds.NotRefundable, refunds.TooMuch, refunds.WholeOnly):
-                pass
 
     @rule(approves=st.booleans())
     def another_decides(self, approves: bool) -> None:
@@ -289,7 +281,6 @@ class Anything(RuleBasedStateMachine):
             *(Effect("credit", ref, times[0]) for ref, times in carrier.credits.items()),
             *(Effect("reversal", ref, minor) for ref, minor in carrier.reversals.items()),
         ]
-
 
 
 @pytest.mark.django_db

@@ -438,6 +438,7 @@ class TestJustBeforeTheCharge:
             (lambda: Line.objects.update(status="ported_out"), "line_gone"),
             (lambda: Line.objects.update(sim_generation=2), "line_gone"),
             (lambda: Rule.objects.update(is_on=False), "rule_stopped"),
+            (lambda: Rule.objects.update(paused_until=w.NOON + w.DAY), "rule_stopped"),
             (lambda: w.Binding.objects.update(state="revoked"), "binding_ended"),
         ],
     )
@@ -517,3 +518,27 @@ class TestNotFound:
         world.run()
         assert only().state == "payment_unknown"
         assert len(world.gateway.calls["charge"]) == 1
+
+
+class TestTheMonthsCap:
+    def test_is_told_when_four_fifths_of_it_are_spent(self, world, low):
+        Rule.objects.update(max_per_month_minor=6250)
+        world.run()
+        near = Notice.objects.get(kind="cap_near")
+        assert near.facts == {"cap_minor": 6250, "spent_minor": 5000, "currency": "CNY"}
+
+    def test_is_not_spoken_of_before(self, world, low):
+        Rule.objects.update(max_per_month_minor=6251)
+        world.run()
+        assert not Notice.objects.filter(kind="cap_near").exists()
+
+
+class TestMoneyThatWentBackByItself:
+    def test_stops_for_a_person_and_is_never_charged_again(self, world, low):
+        world.gateway.script = [LOST_AFTER, Closed(code="REFUNDED")]
+        world.run()
+        world.later(timedelta(seconds=10))
+        world.run()
+        assert (only().state, only().attention) == ("payment_unknown", "payment_unknown")
+        assert len(world.gateway.calls["charge"]) == 1
+        w.assert_balanced()

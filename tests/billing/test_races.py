@@ -114,24 +114,24 @@ class TestSixteenProcesses:
     def test_racing_for_one_row_have_one_winner_a_thousand_times(self):
         owner = w.person()
         tool = w.binding(owner)
-        template = dict(
-            owner=owner,
-            binding=tool,
-            rail="alipay",
-            sim_generation=1,
-            trigger="manual",
-            state="due",
-            face_minor=5000,
-            price_minor=5000,
-            currency="CNY",
-            ladder_s=[],
-            cap_day=w.NOON.date(),
-            cap_month=w.NOON.date(),
-            created_at=w.NOON,
-            due_at=w.NOON,
-            expires_at=w.NOON,
-            act_at=w.NOON,
-        )
+        template = {
+            "owner": owner,
+            "binding": tool,
+            "rail": "alipay",
+            "sim_generation": 1,
+            "trigger": "manual",
+            "state": "due",
+            "face_minor": 5000,
+            "price_minor": 5000,
+            "currency": "CNY",
+            "ladder_s": [],
+            "cap_day": w.NOON.date(),
+            "cap_month": w.NOON.date(),
+            "created_at": w.NOON,
+            "due_at": w.NOON,
+            "expires_at": w.NOON,
+            "act_at": w.NOON,
+        }
         opened = Recharge.objects.bulk_create(
             Recharge(line=w.line(owner), period_key=str(n), **template) for n in range(1000)
         )

@@ -6,6 +6,7 @@ from billing import refunds, verification
 from billing.gateways.base import NotFound, Refused, Unknown
 from billing.models import Promotion, PromotionUse, Recharge, Refund, Transfer
 from lines.carriers.base import Rejected
+from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
 from tests import world as w
 from tests.fakes import LOST_AFTER
@@ -215,4 +216,35 @@ class TestTheRailsAnswer:
         assert approved.attention == "refund_refused"
         assert Recharge.objects.get().attention == "refund_refused"
         assert not Transfer.objects.filter(kind="refund").exists()
+        w.assert_balanced()
+
+
+class TestTheCarriersAnswer:
+    @pytest.fixture
+    def approved(self, world, completed, support, finance):
+        refund = ask(completed, support)
+        return refunds.approve(refund=refund, approved_by=finance, at=world.at)
+
+    def test_lost_is_not_repeated_before_a_late_effect_would_have_shown(self, world, approved):
+        world.carrier.script = [NoAnswer("lost")]
+        world.run()
+        approved.refresh_from_db()
+        assert (approved.state, approved.act_at) == ("reversing", world.at + 2 * w.MINUTE)
+        world.later(2 * w.MINUTE)
+        world.run()
+        approved.refresh_from_db()
+        assert approved.state == "succeeded"
+        assert set(world.carrier.calls["reverse"]) == {approved.reversal_ref}
+        w.assert_balanced()
+
+    def test_lost_by_a_carrier_that_cannot_be_asked_is_never_repeated(self, world, approved):
+        world.carrier.can_query_by_reference = False
+        world.carrier.script = [NoAnswer("lost")]
+        for _ in range(14):
+            world.run()
+            world.later(w.DAY)
+        approved.refresh_from_db()
+        assert (approved.state, approved.attention) == ("reversing", "refund_unknown")
+        assert len(world.carrier.calls["reverse"]) == 1
+        assert world.gateway.refunded == {}
         w.assert_balanced()

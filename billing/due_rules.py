@@ -1,0 +1,172 @@
+"""Due rules, and the facts a decision about each depends on: a few queries for a batch."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from billing import notices, rowsets
+from billing.calendar import Cycle, Hours, Schedule
+from billing.gateways.base import Capabilities
+from billing.models import Rule
+from billing.rules import Caps, Facts, Spent, Standing
+from billing.states import OPEN_STATES
+from lines.models import LineStatus
+
+DUE = """
+SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cycle,
+       r.anchor_date, r.charge_time, r.next_index, r.next_run_at, r.skip_index, r.grace_s,
+       r.threshold_minor, r.topup_mode, r.target_minor, r.is_armed, r.episode, r.cooldown_until,
+       r.max_reading_age_s, r.expiry_days_before, r.expiry_fired_for, r.max_per_charge_minor,
+       r.max_per_day_count, r.max_per_month_minor, r.channels, r.paused_until, r.paused_at,
+       r.pause_reason, r.sim_generation, r.remind_low_balance,
+       l.id AS line_id, l.owner_id, l.sim_generation AS line_generation, l.status, l.timezone,
+       l.balance_minor, l.balance_reserved_minor, l.balance_observed_at, l.valid_until,
+       c.denominations_minor, c.min_amount_minor, c.max_amount_minor, c.max_balance_minor,
+       c.code AS carrier,
+       b.rail, b.state AS binding_state, b.paused_at AS binding_paused_at,
+       b.max_per_month_minor AS binding_cap_minor,
+       k.is_enabled AS rail_enabled, k.mandatory_notice_days, k.retry_ladder_s,
+       s.max_per_month_minor AS owner_cap_minor
+FROM billing_rule r
+JOIN lines_line l ON l.id = r.line_id
+JOIN lines_carrier c ON c.id = l.carrier_id
+LEFT JOIN billing_binding b ON b.id = r.binding_id
+LEFT JOIN billing_rail k ON k.code = b.rail
+LEFT JOIN billing_spendingcap s ON s.owner_id = l.owner_id AND s.currency = r.currency
+WHERE r.wake_at <= %s AND r.is_on {only}
+ORDER BY r.wake_at LIMIT %s
+FOR NO KEY UPDATE OF r SKIP LOCKED"""
+
+# Credit the last reading cannot know of: under way, or landed since it was made.
+_IN_FLIGHT = """
+SELECT g.line_id, bool_or(g.state = ANY(%b)), sum(g.face_minor + g.bonus_minor)
+FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
+WHERE g.line_id = ANY(%b) AND (g.state = ANY(%b)
+      OR (g.state = 'completed' AND g.completed_at > l.balance_observed_at))
+GROUP BY g.line_id"""
+
+_OPEN = [state.value for state in OPEN_STATES]
+
+
+def claim(*, at: datetime, limit: int, rule_id: int | None = None) -> list[Any]:
+    """Up to `limit` rules to look at, locked for the caller's transaction; others' are skipped."""
+    only = "AND r.id = %s" if rule_id else ""
+    params: list[Any] = [at, rule_id, limit] if rule_id else [at, limit]
+    return rowsets.read(DUE.format(only=only), params)
+
+
+def in_flight(line_ids: Sequence[int]) -> dict[int, tuple[bool, int]]:
+    """For each line that has any: whether a recharge is open, and the credit on its way."""
+    rows = rowsets.run(_IN_FLIGHT, [_OPEN, line_ids, _OPEN])
+    return {line_id: (is_open, int(minor)) for line_id, is_open, minor in rows}
+
+
+def facts_of(
+    row: Any,
+    *,
+    at: datetime,
+    spent: Spent,
+    in_flight_minor: int,
+    has_open: bool,
+    capabilities: Mapping[str, Capabilities],
+) -> Facts:
+    """All that `rules.decide` looks at, from a row of `claim`."""
+    rail = capabilities.get(row.rail or "")
+    return Facts(
+        at=at,
+        timezone=row.timezone,
+        standing=standing_of(row, wake_at=None),
+        schedule=schedule_of(row, rail=rail),
+        grace=timedelta(seconds=row.grace_s),
+        face_minor=row.face_minor,
+        caps=_caps(row, rail=rail),
+        spent=spent,
+        sells=tuple(sorted(row.denominations_minor)),
+        min_amount_minor=row.min_amount_minor,
+        max_amount_minor=row.max_amount_minor,
+        max_balance_minor=row.max_balance_minor,
+        threshold_minor=row.threshold_minor,
+        target_minor=row.target_minor,
+        is_to_target=row.topup_mode == "to",
+        balance_minor=row.balance_minor,
+        reserved_minor=row.balance_reserved_minor,
+        observed_at=row.balance_observed_at,
+        max_reading_age=timedelta(seconds=row.max_reading_age_s),
+        in_flight_minor=in_flight_minor,
+        valid_until=row.valid_until,
+        expiry_days_before=row.expiry_days_before,
+        cooldown_until=row.cooldown_until,
+        has_open_recharge=has_open,
+        paused_until=row.paused_until,
+        pause_reason=row.pause_reason if row.paused_at else "",
+        line_problem=_line_problem(row),
+        binding_problem=_binding_problem(row, rail=rail),
+        is_notice_missing=_is_notice_missing(row, at=at),
+    )
+
+
+def standing_of(row: Any, *, wake_at: datetime | None) -> Standing:
+    return Standing(
+        next_index=row.next_index,
+        next_run_at=row.next_run_at,
+        skip_index=row.skip_index,
+        is_armed=row.is_armed,
+        episode=row.episode,
+        expiry_fired_for=row.expiry_fired_for,
+        wake_at=wake_at,
+    )
+
+
+def schedule_of(row: Any, *, rail: Capabilities | None) -> Schedule | None:
+    """The pure calendar of a rule (a model or a row), inside the hours its rail charges in."""
+    if row.cycle == Cycle.NONE or row.anchor_date is None:
+        return None
+    hours = rail.hours if rail else None
+    return Schedule(
+        anchor=row.anchor_date,
+        cycle=Cycle(row.cycle),
+        charge_time=row.charge_time,
+        timezone=row.timezone,
+        hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
+    )
+
+
+def _caps(row: Any, *, rail: Capabilities | None) -> Caps:
+    """The owner's caps, and the rail's own as a further one."""
+    charge_minor = row.max_per_charge_minor
+    if rail and rail.max_amount_minor is not None:
+        charge_minor = min(charge_minor, rail.max_amount_minor)
+    return Caps(
+        charge_minor=charge_minor,
+        day_count=row.max_per_day_count,
+        line_month_minor=row.max_per_month_minor,
+        binding_month_minor=row.binding_cap_minor,
+        owner_month_minor=row.owner_cap_minor,
+    )
+
+
+def _line_problem(row: Any) -> str:
+    if row.sim_generation != row.line_generation:
+        return "sim_changed"
+    is_chargeable = row.status in (LineStatus.ACTIVE, LineStatus.EXPIRED)
+    return "" if is_chargeable else "line_not_active"
+
+
+def _binding_problem(row: Any, *, rail: Capabilities | None) -> str:
+    if row.binding_id is None:
+        return "binding_missing"
+    if row.binding_state != "active":
+        return "binding_not_active"
+    if row.binding_paused_at is not None:
+        return "binding_paused"
+    return "" if row.rail_enabled and rail is not None else "rail_disabled"
+
+
+def _is_notice_missing(row: Any, *, at: datetime) -> bool:
+    """A mandatory notice that could not be sent blocks the scheduled charge (rule 26)."""
+    if not row.mandatory_notice_days or row.next_run_at is None or row.next_run_at > at:
+        return False
+    rule = Rule.objects.get(pk=row.id)
+    return not notices.mandatory_notice_sent(
+        rule=rule, due_at=row.next_run_at, days=row.mandatory_notice_days
+    )
