@@ -96,6 +96,7 @@ def start(
     try:
         return Started(binding=binding, url=gateway.start_binding(request=request))
     except ValueError as error:  # a setting that only this call needs; the row ends by itself
+        log.error("rail %s cannot begin an agreement: %s", rail.code, error)
         raise RailNotOffered(rail.code) from error
 
 

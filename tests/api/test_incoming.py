@@ -26,7 +26,7 @@ from billing import inbox
 from billing.models import InboundNotification
 from tests import world as w
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("portal.api.incoming_urls")]
+pytestmark = pytest.mark.django_db
 
 NOTIFY, GATEWAY = "/hooks/alipay/notify", "/hooks/alipay/gateway"
 EVENTS = "/hooks/carriers/cmcc/events"

@@ -14,7 +14,6 @@ from tests.rails.simulators import start_alipay
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.urls("portal.api.incoming_urls"),
 ]
 
 QUERY, UNSIGN = "alipay.user.agreement.query", "alipay.user.agreement.unsign"
