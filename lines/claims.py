@@ -72,6 +72,15 @@ def _of_parts(smdp_address: str, matching_id: str) -> ActivationCode:
     )
 
 
+def number_and_card(*, msisdn: str, iccid: str) -> tuple[str, str]:
+    """An eSIM's number and ICCID, one of which may be left out. Raises WrongField."""
+    number = parsed("msisdn", identifiers.parse_msisdn, msisdn) if msisdn.strip() else ""
+    card = parsed("iccid", identifiers.parse_iccid, iccid).value if iccid.strip() else ""
+    if not number and not card:
+        raise WrongField("iccid", _("Enter the number, or the ICCID of an eSIM without one."))
+    return number, card
+
+
 def label(text: str) -> str:
     """A line's name: one line of printable text, maybe empty. Raises WrongField."""
     name = "".join(char for char in " ".join(text.split()) if char.isprintable())

@@ -95,19 +95,16 @@ def add_fm(
     """
     number = claims.parsed("msisdn", identifiers.parse_msisdn, msisdn)
     card = claims.parsed("iccid", identifiers.parse_iccid, iccid).value
-    claims.check_place(carrier=carrier, timezone=timezone)
-    line = Line(
+    line = _claim(
         kind=LineKind.FM,
         owner=owner,
         carrier=carrier,
-        currency=carrier.currency,
         msisdn=number,
         iccid=card,
         label=claims.label(label),
         timezone=timezone,
         created_at=at,
     )
-    claims.check_free(line)
     with transaction.atomic():
         _replace_unproven(line)
         line.save()
@@ -138,27 +135,29 @@ def add_esim(
     chip = claims.parsed("eid", identifiers.parse_eid, eid) if eid.strip() else ""
     if not code.matching_id and not chip:
         raise WrongField("eid", _("Without a matching ID the EID is needed. Enter it too."))
-    number = claims.parsed("msisdn", identifiers.parse_msisdn, msisdn) if msisdn.strip() else ""
-    card = claims.parsed("iccid", identifiers.parse_iccid, iccid).value if iccid.strip() else ""
-    if not number and not card:
-        raise WrongField("iccid", _("Enter the number, or the ICCID of an eSIM without one."))
-    claims.check_place(carrier=carrier, timezone=timezone)
-    line = Line(
+    number, card = claims.number_and_card(msisdn=msisdn, iccid=iccid)
+    line = _claim(
         kind=LineKind.ESIM,
         owner=owner,
         carrier=carrier,
-        currency=carrier.currency,
         msisdn=number,
         iccid=card,
         label=claims.label(label),
         timezone=timezone,
         created_at=at,
     )
-    claims.check_free(line)
     with transaction.atomic():
         _replace_unproven(line)
         line.save()
         _save_profile(line, code, eid=chip)
+    return line
+
+
+def _claim(*, carrier: Carrier, timezone: str, **given: Any) -> Line:
+    """An unsaved line that nobody else holds, at a carrier that is served."""
+    claims.check_place(carrier=carrier, timezone=timezone)
+    line = Line(carrier=carrier, timezone=timezone, currency=carrier.currency, **given)
+    claims.check_free(line)
     return line
 
 
