@@ -1,30 +1,42 @@
 """What a subscriber sees of one line: its balance and how old that is, where it leads, its rule."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
-from billing import drafts, forecast, gateways, plans, spending
+from billing import drafts, forecast, gateways, plans, queries, spending
 from billing import wording as reasons
 from billing.calendar import month_key
 from billing.drafts import Draft
 from billing.forecast import Confidence, Forecast, Reading
-from billing.models import Rule, TopUpMode
+from billing.models import Recharge, Rule, TopUpMode
 from billing.previews import UpcomingCharge
-from lines.models import BalanceReading, Line, LineStatus
-from portal import charts, wording
+from lines.models import BalanceReading, Line
+from portal import charts, stories, wording
+from portal.accounts.models import User
 
 _WEEKS = timedelta(weeks=4)
 _AHEAD = timedelta(days=14)
 # Past it a balance is shown as old, not as now.
 _OLD = timedelta(hours=24)
+
+
+_WORDS: dict[queries.Standing, tuple[Promise, str]] = {
+    queries.Standing.NOT_PROVEN: (gettext_lazy("Not verified"), "warn"),
+    queries.Standing.NOT_SET_UP: (gettext_lazy("Not set up"), ""),
+    queries.Standing.OFF: (gettext_lazy("Auto-recharge off"), ""),
+    queries.Standing.PAUSED_BY_SYSTEM: (gettext_lazy("Paused: needs you"), "bad"),
+    queries.Standing.NO_PAYMENT_METHOD: (gettext_lazy("Waiting for a payment method"), "bad"),
+    queries.Standing.ON: (gettext_lazy("Auto-recharge on"), "good"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +61,33 @@ class Card:
     lasts: str  # "about 9 days", or ""
     valid_days: int | None
     is_old: bool
+    under_way: Recharge | None = None
+
+    @property
+    def under_way_words(self) -> str:
+        return stories.title(self.under_way) if self.under_way else ""
+
+    @property
+    def occasions(self) -> list[str]:
+        return occasions(drafts.of(self.rule)) if self.rule else []
 
     @property
     def rule_words(self) -> str:
         return rule_words(drafts.of(self.rule)) if self.rule else ""
 
 
-def for_lines(lines: Iterable[Line], *, at: datetime, size: charts.Size) -> list[Card]:
+def for_owner(owner: User, *, at: datetime) -> list[Card]:
+    """Cards of all the lines a person has not removed, with what is under way on each."""
+    summaries = queries.line_summaries(owner, at)
+    cards = for_lines([summary.line for summary in summaries], at=at, size=charts.MINI)
+    return [
+        replace(card, under_way=summary.open_recharge)
+        for card, summary in zip(cards, summaries, strict=True)
+    ]
+
+
+def for_lines(lines: Sequence[Line], *, at: datetime, size: charts.Size) -> list[Card]:
     """Cards of `lines` (with carrier and rule selected), in their order; two queries in all."""
-    lines = list(lines)
     readings, spent = _readings(lines, at=at), _spent(lines, at=at)
     return [
         _card(line, readings[line.pk], spent_minor=spent[line.pk], at=at, size=size)
@@ -71,42 +101,38 @@ def rule_of(line: Line) -> Rule | None:
 
 
 def standing(line: Line, rule: Rule | None, *, at: datetime) -> Standing:
-    """The one word for a line's auto-recharge, the worst first."""
-    if line.status == LineStatus.UNVERIFIED:
-        return Standing(_("Not verified"), "warn")
-    if line.status != LineStatus.ACTIVE:
-        return Standing(line.get_status_display(), "bad", rule is not None)
-    if rule is None or (not rule.is_on and rule.consent_id is None):
-        return Standing(_("Not set up"))
-    if not rule.is_on:
-        return Standing(_("Auto-recharge off"), "", is_set_up=True)
-    if rule.paused_at is not None:
-        return Standing(_("Paused: needs you"), "bad", is_set_up=True)
-    if rule.paused_until is not None and rule.paused_until > at:
-        until = wording.day(timezone.localtime(rule.paused_until, ZoneInfo(line.timezone)).date())
-        return Standing(_("Paused until %(day)s") % {"day": until}, "warn", is_set_up=True)
-    if rule.binding is None or not rule.binding.is_usable:
-        return Standing(_("Waiting for a payment method"), "bad", is_set_up=True)
-    return Standing(_("Auto-recharge on"), "good", is_set_up=True)
+    """The one word for a line's auto-recharge, and the colour it wears."""
+    found = queries.standing(line, rule, at=at)
+    is_set_up = rule is not None and rule.consent_id is not None
+    if found is queries.Standing.LINE_NOT_ACTIVE:
+        return Standing(line.get_status_display(), "bad", is_set_up)
+    if found is queries.Standing.PAUSED_BY_OWNER and rule and rule.paused_until:
+        until = timezone.localtime(rule.paused_until, ZoneInfo(line.timezone)).date()
+        return Standing(_("Paused until %(day)s") % {"day": wording.day(until)}, "warn", is_set_up)
+    words, tone = _WORDS[found]
+    return Standing(str(words), tone, is_set_up)
+
+
+def occasions(draft: Draft) -> list[str]:
+    """When it recharges: "when below ¥10", "every month on day 1", "3 days before it expires"."""
+    found = []
+    if draft.has_schedule and draft.anchor_date is not None:
+        found.append(_cycle_words(draft.cycle, draft.anchor_date))
+    if draft.threshold_minor is not None:
+        found.append(_low_words(draft, draft.threshold_minor))
+    if draft.expiry_days_before is not None:
+        days = draft.expiry_days_before
+        text = ngettext("%(n)s day before it expires", "%(n)s days before it expires", days)
+        found.append(text % {"n": days})
+    return found
 
 
 def rule_words(draft: Draft) -> str:
-    """When and how much: "¥50 when below ¥10, or every month on day 1"; "" where never."""
-    parts = []
-    if draft.threshold_minor is not None:
-        parts.append(_low_words(draft, draft.threshold_minor))
-    if draft.has_schedule and draft.anchor_date is not None:
-        parts.append(_cycle_words(draft.cycle, draft.anchor_date))
-    if draft.expiry_days_before is not None:
-        days = draft.expiry_days_before
-        parts.append(
-            ngettext("%(n)s day before it expires", "%(n)s days before it expires", days)
-            % {"n": days}
-        )
-    if not parts:
+    """When and how much: "¥50 every month on day 1, or when below ¥10"; "" where never."""
+    when = _(", or ").join(occasions(draft))
+    if not when:
         return ""
     amount = wording.short_money(draft.face_minor, draft.line.currency)
-    when = _(", or ").join(parts)
     return _("%(amount)s %(when)s") % {"amount": amount, "when": when}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -92,9 +93,13 @@ def _unpayable(rule: Rule) -> Need:
 
 def _expiring(binding: Binding, rules: Iterable[Rule]) -> Need:
     count = sum(1 for rule in rules if rule.is_on and rule.binding_id == binding.pk)
+    ends = timezone.localtime(binding.expires_at).date()
     return Need(
         title=_("%(method)s ends on %(day)s")
-        % {"method": consents.tool_name(binding), "day": wording.day(binding.expires_at)},
+        % {
+            "method": consents.tool_name(binding),
+            "day": wording.day(ends),
+        },
         sentence=ngettext(
             "After that %(n)s line is no longer recharged by itself.",
             "After that %(n)s lines are no longer recharged by themselves.",

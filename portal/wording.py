@@ -1,9 +1,9 @@
 """How the portal says figures and times: with their age, in the reader's language and zone."""
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
-from babel.dates import format_skeleton
-from django.utils import formats
+from babel.dates import format_date, format_skeleton
 from django.utils.timezone import get_current_timezone
 from django.utils.translation import get_language, gettext, ngettext
 
@@ -80,7 +80,7 @@ def tile_day(value: date) -> str:
 
 def weekday(value: date) -> str:
     """ "Mon", "周一"."""
-    return formats.date_format(value, "D")
+    return str(format_date(value, "ccc", locale=_locale()))
 
 
 def rail(one: Rail) -> str:
@@ -100,3 +100,8 @@ def _locale() -> str:
 def days(count: int) -> str:
     """ "5 days"."""
     return figures.days_text(count)
+
+
+def listed(words: Iterable[object]) -> str:
+    """ "5, 2" or "5、2"."""
+    return ("、" if _locale() == "zh_Hans" else ", ").join(str(word) for word in words)

@@ -53,7 +53,8 @@ class AccountAdapter(DefaultAccountAdapter):
                 user = _unproven().filter(phone=phone).first() or user
             user.phone = phone
             user.language = get_language() or user.language
-            return super().save_user(request, user, form, commit)
+            saved: User = super().save_user(request, user, form, commit)
+            return saved
 
     def set_phone(self, user: User, phone: str, verified: bool) -> None:
         user.phone, user.phone_verified_at = phone, now() if verified else None
@@ -96,7 +97,8 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_login_by_code_required(self, login: Login) -> bool:
         """Registering by e-mail is finished with a code: that proves the address, and a stranger
         who types a known one sees the same page as everybody."""
-        return bool(login.signup and login.email) or super().is_login_by_code_required(login)
+        address = login.email or (login.user.email if login.user else None)
+        return bool(login.signup and address) or super().is_login_by_code_required(login)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         # allauth's own leaves the phone out: all numbers together would share five tries.
@@ -104,7 +106,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return f"{key}:{credentials.get('phone', '')}"
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
-        response = super().post_login(request, user, **kwargs)
+        response: HttpResponse = super().post_login(request, user, **kwargs)
         languages.remember(response, user.language)
         return response
 

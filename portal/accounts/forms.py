@@ -23,7 +23,7 @@ class SignInForm(allauth_forms.LoginForm):
         self.fields["password"].widget.attrs.pop("placeholder", None)
 
     def clean_login(self) -> str:
-        login = super().clean_login()
+        login: str = super().clean_login()
         if "@" in login:
             return login.lower()
         try:

@@ -1,12 +1,14 @@
 """The account's own form."""
 
+from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
-from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import User
+
+LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
 
 
 class ProfileForm(forms.ModelForm):
@@ -17,23 +19,20 @@ class ProfileForm(forms.ModelForm):
         fields = ["name", "language", "timezone"]
         labels = {"name": _("Name"), "language": _("Language"), "timezone": _("Time zone")}
 
-    language = forms.ChoiceField(label=_("Language"))
+    # Each in itself, for whoever cannot read this page.
+    language = forms.ChoiceField(label=_("Language"), choices=LANGUAGES)
     timezone = forms.CharField(
         label=_("Time zone"),
         max_length=64,
         help_text=_("For the times on these pages. Charges follow each line's own zone."),
     )
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = {"zh-hans": "简体中文", "en": "English"}  # each in itself, for who cannot read this
-        self.fields["language"].choices = [
-            (code, names[code]) for code, _name in settings.LANGUAGES
-        ]
         self.fields["name"].widget.attrs["autocomplete"] = "name"
 
     def clean_timezone(self) -> str:
-        zone = self.cleaned_data["timezone"].strip()
+        zone: str = self.cleaned_data["timezone"].strip()
         if zone not in available_timezones():
             raise forms.ValidationError(_("Write a zone such as Asia/Shanghai or Europe/Berlin."))
         return zone

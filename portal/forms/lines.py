@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from billing.models import Binding
@@ -173,12 +174,16 @@ def amount_field(line: Line) -> forms.Field:
     )
 
 
-def binding_field(bindings: list[Binding], **kwargs: Any) -> forms.TypedChoiceField:
-    """A choice among the person's own payment methods, by their references."""
+def binding_field(
+    bindings: list[Binding], *, nothing: str | Promise = "", **kwargs: Any
+) -> forms.TypedChoiceField:
+    """A choice among the person's own payment methods, by their references; or `nothing`."""
     by_ref = {binding.ref: binding for binding in bindings}
+    choices = [("", nothing)] if nothing else []
+    choices += [(ref, _binding_words(binding)) for ref, binding in by_ref.items()]
     kwargs.setdefault("label", _("Payment method"))
     return forms.TypedChoiceField(
-        choices=[(ref, _binding_words(binding)) for ref, binding in by_ref.items()],
+        choices=choices,
         coerce=by_ref.get,
         empty_value=None,
         widget=kwargs.pop("widget", forms.RadioSelect),

@@ -26,23 +26,40 @@ _LOW = "10"  # offered as the low balance
 
 # What was typed into one step, by field: texts, ticks and lists of texts.
 Typed = dict[str, Any]
+AllTyped = dict[str, Typed]  # by step
 
 
-class ToolForm(forms.Form):
-    """Step 1: what pays, and what pays when that is declined."""
+class StepForm(forms.Form):
+    """One step for one line. `bindings`: the payment methods that can be charged now."""
 
     def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.build(line, bindings)
+
+    def build(self, line: Line, bindings: list[Binding]) -> None:
+        """Add the fields, which depend on what the carrier sells and on what can be charged."""
+        raise NotImplementedError
+
+    @staticmethod
+    def from_rule(rule: Rule) -> Typed:
+        """What would have been typed into this step for `rule`."""
+        raise NotImplementedError
+
+
+class ToolForm(StepForm):
+    """Step 1: what pays, and what pays when that is declined."""
+
+    def build(self, line: Line, bindings: list[Binding]) -> None:
         self.fields["binding"] = binding_field(bindings)
         if len(bindings) > 1:
             self.fields["fallback"] = binding_field(
                 bindings,
+                nothing=_("Nothing"),
                 label=_("If it is declined, charge instead"),
                 required=False,
                 widget=forms.Select,
                 help_text=_("Only after a definite no, and inside the same limits."),
             )
-            self.fields["fallback"].choices = [("", _("Nothing")), *self.fields["fallback"].choices]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -59,11 +76,10 @@ class ToolForm(forms.Form):
         }
 
 
-class AmountForm(forms.Form):
+class AmountForm(StepForm):
     """Step 2: how much, and on which days if any."""
 
-    def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def build(self, line: Line, bindings: list[Binding]) -> None:
         self.fields["face"] = amount_field(line)
         self.fields["cycle"] = forms.ChoiceField(
             label=_("On a schedule"),
@@ -102,11 +118,10 @@ class AmountForm(forms.Form):
         }
 
 
-class LowForm(forms.Form):
+class LowForm(StepForm):
     """Step 3: when the balance runs low, and before the validity ends."""
 
-    def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def build(self, line: Line, bindings: list[Binding]) -> None:
         self.fields["threshold"] = MoneyField(
             label=_("Recharge when the balance falls below"),
             currency=line.currency,
@@ -149,11 +164,10 @@ class LowForm(forms.Form):
         }
 
 
-class LimitsForm(forms.Form):
+class LimitsForm(StepForm):
     """Step 4: the most it may take, and what is told."""
 
-    def __init__(self, *args: Any, line: Line, bindings: list[Binding], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def build(self, line: Line, bindings: list[Binding]) -> None:
         self.fields["max_per_charge"] = MoneyField(
             label=_("At most for one charge"),
             currency=line.currency,
@@ -206,7 +220,7 @@ class LimitsForm(forms.Form):
         }
 
 
-FORMS: dict[str, type[forms.Form]] = {
+FORMS: dict[str, type[StepForm]] = {
     "tool": ToolForm,
     "amount": AmountForm,
     "low": LowForm,

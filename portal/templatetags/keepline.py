@@ -1,5 +1,6 @@
 """What templates need to speak like `portal.wording`, and to show a field with its error."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -91,6 +92,11 @@ def weekday(value: date) -> str:
 @register.filter
 def month(value: date) -> str:
     return wording.month(value)
+
+
+@register.filter
+def listed(words: Iterable[object]) -> str:
+    return wording.listed(words)
 
 
 @register.filter

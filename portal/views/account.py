@@ -1,5 +1,7 @@
 """The person's own account: who they are, how they sign in, what they read."""
 
+from typing import Any, cast
+
 from allauth.account.views import SignupView
 from allauth.mfa.utils import is_mfa_enabled
 from allauth.usersessions.models import UserSession
@@ -12,16 +14,18 @@ from django.utils.translation import gettext as _
 
 from lines.identifiers import mask_msisdn
 from portal import languages
+from portal.accounts.models import User
 from portal.forms.account import ProfileForm
+from portal.views import owned
 
 
 class Register(SignupView):
     """allauth's sign-up, by phone number or, with ?by=email, by e-mail address."""
 
-    def get_form_kwargs(self) -> dict:
+    def get_form_kwargs(self) -> Any:
         return super().get_form_kwargs() | {"by": self._by()}
 
-    def get_context_data(self, **kwargs: object) -> dict:
+    def get_context_data(self, **kwargs: object) -> Any:
         return super().get_context_data(**kwargs) | {"by": self._by()}
 
     def _by(self) -> str:
@@ -30,19 +34,20 @@ class Register(SignupView):
 
 @login_required
 def show(request: HttpRequest) -> HttpResponse:
-    form = ProfileForm(request.POST or None, instance=request.user)
+    user = cast(User, request.user)
+    form = ProfileForm(owned.posted(request), instance=user)
     if request.method == "POST" and form.is_valid():
         form.save()
-        with translation.override(request.user.language):
+        with translation.override(user.language):
             messages.success(request, _("Saved."))
         response = redirect("portal:account")
-        languages.remember(response, request.user.language)
+        languages.remember(response, user.language)
         return response
     context = {
         "form": form,
-        "phone": mask_msisdn(request.user.phone or ""),
-        "has_second_factor": is_mfa_enabled(request.user),
-        "session_count": UserSession.objects.filter(user=request.user).count(),
+        "phone": mask_msisdn(user.phone or ""),
+        "has_second_factor": is_mfa_enabled(user),
+        "session_count": UserSession.objects.filter(user=user).count(),
         "section": "",
     }
     return render(request, "portal/account.html", context)

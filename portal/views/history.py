@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from billing import queries, recharges
 from billing.models import Recharge
-from billing.states import CANCELABLE_STATES, UNPAID_END_STATES
+from billing.states import CANCELABLE_STATES
 from lines.models import Line, LineStatus
 from portal import cards, charts, exports, stories
 from portal.views import owned
@@ -52,18 +52,26 @@ def _recharges(request: HttpRequest, line: Line | None) -> QuerySet[Recharge]:
 
 def _spending(request: HttpRequest, line: Line | None, at: datetime) -> dict[str, Any]:
     """The months' chart and its sums; amounts of one currency only ever meet their own."""
-    of = {"line": line} if line else {"actor": request.user}
-    months = queries.spending_by_month(**of, at=at, months=12)
-    currency = line.currency if line else "CNY"
-    paid = _recharges(request, line).exclude(state__in=UNPAID_END_STATES)
-    saved = sum(paid.filter(currency=currency).values_list("discount_minor", flat=True))
+    currency = _currency(request, line)
+    actor = None if line else request.user
+    months = queries.spending_by_month(actor=actor, line=line, at=at, months=12, currency=currency)
+    paid = queries.recharges(request.user).filter(
+        charged_at__isnull=False, currency=currency, cap_month__gte=months[0][0]
+    )
+    saved = (paid.filter(line=line) if line else paid).aggregate(minor=Sum("discount_minor"))
     return {
         "months": months,
         "currency": currency,
         "chart": charts.months(months, currency=currency),
         "total_minor": sum(minor for _month, minor in months),
-        "saved_minor": saved,
+        "saved_minor": saved["minor"] or 0,
     }
+
+
+def _currency(request: HttpRequest, line: Line | None) -> str:
+    """A line's own, or that of the person's first line: sums of two currencies are never one."""
+    first = line or queries.lines(request.user).order_by("pk").first()
+    return first.currency if first else "CNY"
 
 
 @login_required

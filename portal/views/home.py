@@ -9,39 +9,34 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from billing import queries
-from billing.states import OPEN_STATES
-from lines.models import LineStatus
-from portal import cards, charts, needs
+from portal import cards, needs
 
 
 def home(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "portal/welcome.html")
     at = timezone.now()
-    lines = list(
-        queries.lines(request.user)
-        .exclude(status=LineStatus.REMOVED)
-        .select_related("carrier", "rule", "rule__binding", "rule__binding__rail")
-        .order_by("pk")
-    )
-    rules = [rule for line in lines if (rule := cards.rule_of(line))]
+    shown = cards.for_owner(request.user, at=at)
+    rules = [card.rule for card in shown if card.rule]
     waiting = needs.of(
-        lines=lines,
+        lines=[card.line for card in shown],
         rules=rules,
-        bindings=queries.bindings(request.user).select_related("rail"),
-        recharges=queries.recharges(request.user)
-        .filter(state__in=OPEN_STATES)
-        .select_related("line"),
+        bindings=queries.bindings(request.user),
+        recharges=[card.under_way for card in shown if card.under_way],
         language=get_language() or "en",
         at=at,
     )
-    coming = [rule for rule in rules if rule.is_on and not rule.paused_at and rule.next_run_at]
+    coming = [
+        (rule.next_run_at, rule.pk, rule)
+        for rule in rules
+        if rule.is_on and not rule.paused_at and rule.next_run_at
+    ]
     context = {
         "section": "lines",
-        "cards": cards.for_lines(lines, at=at, size=charts.MINI),
+        "cards": shown,
         "needs": waiting,
         "greeting": _greeting(at),
-        "next": min(coming, key=lambda rule: rule.next_run_at, default=None),
+        "next": min(coming)[-1] if coming else None,
     }
     return render(request, "portal/home.html", context)
 

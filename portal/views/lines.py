@@ -37,7 +37,7 @@ def add(request: HttpRequest) -> HttpResponse:
 def add_kind(request: HttpRequest, kind: str) -> HttpResponse:
     if kind not in _FORMS:
         raise Http404
-    form = _FORMS[LineKind(kind)](request.POST or None)
+    form = _FORMS[LineKind(kind)](owned.posted(request))
     if request.method == "POST" and form.is_valid():
         line = _add(request, kind, form)
         if line is not None:
@@ -95,7 +95,7 @@ def prove(request: HttpRequest, public_id: str) -> HttpResponse:
     line = owned.line(request, public_id)
     if line.status != LineStatus.UNVERIFIED:
         return redirect("portal:line", public_id)
-    form = forms.ProofForm(request.POST or None)
+    form = forms.ProofForm(owned.posted(request))
     if request.method == "POST" and form.is_valid() and _is_proven(line, form):
         messages.success(request, _("The line is verified."))
         return redirect("portal:line", public_id)
@@ -198,7 +198,7 @@ def install(request: HttpRequest, public_id: str) -> HttpResponse:
 @login_required
 def rename(request: HttpRequest, public_id: str) -> HttpResponse:
     line = owned.line(request, public_id)
-    form = forms.RenameForm(request.POST or None, initial={"label": line.label})
+    form = forms.RenameForm(owned.posted(request), initial={"label": line.label})
     if request.method == "POST" and form.is_valid():
         try:
             lifecycle.rename(line=line, label=form.cleaned_data["label"], at=timezone.now())
@@ -228,7 +228,7 @@ def recharge(request: HttpRequest, public_id: str) -> HttpResponse:
     line = owned.line(request, public_id)
     bindings = usable_bindings(request)
     form = forms.ByHandForm(
-        request.POST or None,
+        owned.posted(request),
         line=line,
         bindings=bindings,
         initial={"once": new_reference(), "binding": bindings[0].ref if bindings else None},

@@ -1,5 +1,7 @@
 """The inbox: everything told, in the words of today's reader."""
 
+from typing import cast
+
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -8,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from billing import notices, queries
+from portal.accounts.models import User
 
 _PAGE = 20
 _MOST_MARKED = 1_000
@@ -29,5 +32,5 @@ def index(request: HttpRequest) -> HttpResponse:
 def mark_read(request: HttpRequest) -> HttpResponse:
     unread = queries.notices(request.user).filter(read_at__isnull=True)
     ids = list(unread.values_list("pk", flat=True)[:_MOST_MARKED])
-    notices.mark_read(owner_id=request.user.pk, notice_ids=ids, at=timezone.now())
+    notices.mark_read(owner_id=cast(User, request.user).pk, notice_ids=ids, at=timezone.now())
     return redirect("portal:notices")

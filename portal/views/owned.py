@@ -1,6 +1,6 @@
 """What the signed-in person owns, by its public name. A stranger's is a 404, as if it were not."""
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.shortcuts import get_object_or_404
 
 from billing import queries
@@ -31,3 +31,8 @@ def recharge(request: HttpRequest, ref: str) -> Recharge:
         "line", "line__carrier", "binding", "binding__rail"
     )
     return get_object_or_404(owned, ref=ref)
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """What a form is bound to: what was sent, however little, and nothing on a mere look."""
+    return request.POST if request.method == "POST" else None

@@ -162,7 +162,7 @@ def remove(request: HttpRequest, ref: str) -> HttpResponse:
         for other in queries.bindings(request.user).select_related("rail").exclude(pk=binding.pk)
         if other.is_usable
     ]
-    form = RemoveForm(request.POST or None, rules=rules, others=others)
+    form = RemoveForm(owned.posted(request), rules=rules, others=others)
     if request.method == "POST" and form.is_valid():
         try:
             bindings.end(

@@ -28,7 +28,7 @@ def hub(request: HttpRequest) -> HttpResponse:
         {
             "line": line,
             "rule": rule,
-            "words": cards.rule_words(drafts.of(rule)),
+            "occasions": cards.occasions(drafts.of(rule)),
             "standing": cards.standing(line, rule, at=at),
             "pause": cards.pause_words(rule, request.LANGUAGE_CODE) if rule.paused_at else "",
             "upcoming": cards.upcoming(rule, at=at, count=_COMING),
@@ -71,7 +71,7 @@ def pause(request: HttpRequest, public_id: str) -> HttpResponse:
     rule = owned.rule(request, public_id)
     zone = ZoneInfo(rule.line.timezone)
     today = timezone.now().astimezone(zone).date()
-    form = PauseForm(request.POST or None, today=today, initial={"until": today + timedelta(7)})
+    form = PauseForm(owned.posted(request), today=today, initial={"until": today + timedelta(7)})
     if request.method == "POST" and form.is_valid():
         until = datetime.combine(form.cleaned_data["until"], time(0), tzinfo=zone)
         try:

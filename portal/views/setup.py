@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 from allauth.account.adapter import get_adapter
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -21,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from billing import consents, drafts, gateways, plans
 from billing.drafts import Draft
+from billing.gateways.base import Capabilities
 from billing.models import Binding, TopUpMode
 from billing.problems import InvalidDraft
 from lines.models import Line, LineStatus
@@ -80,7 +80,7 @@ def step(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
     bindings = usable_bindings(request)
     typed = _typed(request, line, bindings)
     form = forms.FORMS[name](
-        request.POST or None, line=line, bindings=bindings, initial=typed[name]
+        owned.posted(request), line=line, bindings=bindings, initial=typed[name]
     )
     if request.method == "POST":
         typed = typed | {name: forms.raw(form)}
@@ -103,7 +103,11 @@ def step(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
 
 
 def _fits(
-    form: Form, name: str, line: Line, bindings: list[Binding], typed: dict[str, forms.Typed]
+    form: forms.StepForm,
+    name: str,
+    line: Line,
+    bindings: list[Binding],
+    typed: forms.AllTyped,
 ) -> bool:
     """Whether this step holds together with the others; what does not is said at its field.
 
@@ -119,8 +123,14 @@ def _fits(
     return form.is_valid()
 
 
+def _capabilities(draft: Draft) -> Capabilities:
+    if draft.binding is None:
+        raise Binding.DoesNotExist("a plan that is read has a payment method")
+    return gateways.capabilities(draft.binding.rail_id)
+
+
 def _errors(draft: Draft, at: datetime) -> dict[str, str]:
-    capabilities = gateways.capabilities(draft.binding.rail_id) if draft.binding else None
+    capabilities = _capabilities(draft) if draft.binding else None
     try:
         plans.check(draft=draft, capabilities=capabilities, at=at)
     except InvalidDraft as refusal:
@@ -171,7 +181,7 @@ def _problem(field: str, sentence: str) -> Problem:
 
 def _shown(request: HttpRequest, draft: Draft, at: datetime) -> dict[str, object]:
     language = request.LANGUAGE_CODE
-    capabilities = gateways.capabilities(draft.binding.rail_id)
+    capabilities = _capabilities(draft)
     preview = plans.preview(draft=draft, capabilities=capabilities, at=at)
     consent = plans.consent_text(draft=draft, preview=preview, language=language)
     dates = [f"{charge.due_at.isoformat()} {charge.price_minor}" for charge in preview.charges]
@@ -184,14 +194,14 @@ def _shown(request: HttpRequest, draft: Draft, at: datetime) -> dict[str, object
             draft=draft, preview=preview, capabilities=capabilities, language=language, at=at
         ),
         "tool": consents.tool_name(draft.binding),
-        "words": cards.rule_words(draft),
+        "occasions": cards.occasions(draft),
         "seen": hashlib.sha256(seen.encode()).hexdigest(),
     }
 
 
 def _is_confirmed(request: HttpRequest, draft: Draft, at: datetime) -> bool:
     """Turn it on, as read. False: somebody or something else was faster, so read again."""
-    capabilities = gateways.capabilities(draft.binding.rail_id)
+    capabilities = _capabilities(draft)
     rule = cards.rule_of(draft.line)
     try:
         if rule is None or not rule.is_on:
@@ -225,16 +235,17 @@ def done(request: HttpRequest, public_id: str) -> HttpResponse:
         "line": rule.line,
         "consent": rule.consent,
         "standing": cards.standing(rule.line, rule, at=at),
-        "words": cards.rule_words(drafts.of(rule)),
+        "occasions": cards.occasions(drafts.of(rule)),
         "section": "rules",
     }
     return render(request, "portal/setup/done.html", context)
 
 
-def _typed(request: HttpRequest, line: Line, bindings: list[Binding]) -> dict[str, forms.Typed]:
+def _typed(request: HttpRequest, line: Line, bindings: list[Binding]) -> forms.AllTyped:
     """What was typed so far; else the rule as it stands; else what is usual."""
     if _is_typed(request, line):
-        return request.session[_KEY][line.public_id]
+        kept: forms.AllTyped = request.session[_KEY][line.public_id]
+        return kept
     rule = cards.rule_of(line)
     today = timezone.now().astimezone(ZoneInfo(line.timezone)).date()
     starting = forms.starting_values(line, bindings, today)
@@ -250,7 +261,7 @@ def _is_typed(request: HttpRequest, line: Line) -> bool:
     return line.public_id in request.session.get(_KEY, {})
 
 
-def _keep(request: HttpRequest, line: Line, typed: dict[str, forms.Typed]) -> None:
+def _keep(request: HttpRequest, line: Line, typed: forms.AllTyped) -> None:
     kept = dict(request.session.get(_KEY, {}))
     kept.pop(line.public_id, None)
     latest = list(kept.items())[-(_MOST_KEPT - 1) :]
@@ -264,13 +275,13 @@ def _forget(request: HttpRequest, line: Line) -> None:
     request.session.pop("setting_up", None)
 
 
-def _bound(line: Line, bindings: list[Binding], typed: dict[str, forms.Typed]) -> dict[str, Form]:
+def _bound(line: Line, bindings: list[Binding], typed: forms.AllTyped) -> dict[str, forms.StepForm]:
     return {
         name: form(typed[name], line=line, bindings=bindings) for name, form in forms.FORMS.items()
     }
 
 
-def _draft(line: Line, bound: dict[str, Form]) -> Draft | None:
+def _draft(line: Line, bound: dict[str, forms.StepForm]) -> Draft | None:
     """All steps as one plan; None while one of them does not read."""
     if not all(form.is_valid() for form in bound.values()):
         return None

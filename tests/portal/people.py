@@ -23,6 +23,7 @@ from billing.states import RechargeState as S
 from billing.states import Trigger
 from lines.models import BalanceReading, Carrier, EsimProfile, Line, LineKind, LineStatus
 from portal.accounts.models import User
+from tests.fakes import FakeGateway
 
 PASSWORD = "correct horse battery"
 # Each move a recharge makes on the way to its last state.
@@ -45,13 +46,10 @@ _REASONS = {
 }
 
 
-class QuietGateway:
-    """A rail that is there and says nothing: the portal's pages need its capabilities only."""
-
-    def __init__(self, rail: str = "alipay", **capabilities: Any) -> None:
-        self.capabilities = Capabilities(
-            rail=rail, currencies=frozenset({"CNY"}), **capabilities
-        )
+def gateway(**capabilities: Any) -> FakeGateway:
+    """Alipay, there and willing."""
+    currencies = frozenset({"CNY"})
+    return FakeGateway(Capabilities(rail="alipay", currencies=currencies, **capabilities))
 
 
 def carrier(code: str = "cmcc", **more: Any) -> Carrier:
@@ -218,9 +216,7 @@ def recharge(
 
 
 def _move(made: Recharge, source: str, target: str, because: str, at: datetime) -> None:
-    RechargeMove.objects.create(
-        recharge=made, source=source, target=target, because=because, at=at
-    )
+    RechargeMove.objects.create(recharge=made, source=source, target=target, because=because, at=at)
     if source:
         Recharge.objects.filter(pk=made.pk).update(state=target, reason=because)
         made.refresh_from_db()
@@ -259,11 +255,11 @@ def alice_at_home(*, at: datetime | None = None, language: str = "en") -> User:
     plan = rule(mum, pays, at=at)
     for months in range(1, 12):
         recharge(mum, pays, at=at - timedelta(days=31 * months), discount_minor=75)
-    low = {"balance_minor": 840, "threshold_minor": 1000, "face_minor": 5000}
+    low: dict[str, Any] = {"balance_minor": 840, "threshold_minor": 1000, "face_minor": 5000}
     latest = recharge(mum, pays, at=at - timedelta(hours=3), discount_minor=75, rule=plan)
     decision(plan, "charge", at=at - timedelta(hours=3), made=latest, **low)
     until = (at - timedelta(hours=2)).isoformat()
-    close = {"balance_minor": 980, "threshold_minor": 1000, "until": until}
+    close: dict[str, Any] = {"balance_minor": 980, "threshold_minor": 1000, "until": until}
     decision(plan, "cooling_down", at=at - timedelta(hours=2, minutes=30), **close)
     decision(plan, "skipped_by_owner", at=at - timedelta(days=41))
     failed = at - timedelta(days=22)

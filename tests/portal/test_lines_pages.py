@@ -1,0 +1,223 @@
+"""Putting a line in, proving it, recharging it by hand: what is refused, where, what is kept."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from django.urls import reverse
+
+from billing.models import Recharge
+from lines import carriers
+from lines.models import Line
+from tests.portal import people
+
+CARD = {
+    "label": "Mum",
+    "carrier": "cmcc",
+    "msisdn": "138 0000 0021",
+    "iccid": "8944538532008160222",
+}
+ESIM = {
+    "label": "Trip",
+    "carrier": "cmcc",
+    "activation_code": "LPA:1$smdp.example.com$QR-G-5C-1LS-1W1Z9P7",
+    "msisdn": "13800000022",
+}
+ADD_CARD, ADD_ESIM = "/lines/add/fm/", "/lines/add/esim/"
+
+
+class Phone:
+    """A carrier that takes every text, and remembers it."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def send_code(self, *, address, text: str) -> bool:
+        self.texts.append(text)
+        return True
+
+    @property
+    def code(self) -> str:
+        return str(re.findall(r"\b\d{6}\b", self.texts[-1])[-1])
+
+
+@pytest.fixture
+def phone(monkeypatch) -> Phone:
+    phone = Phone()
+    monkeypatch.setattr(carriers, "adapter_for", lambda _carrier: phone)
+    return phone
+
+
+@pytest.fixture
+def charlie(db):
+    people.carrier()
+    return people.person("Charlie")
+
+
+@pytest.fixture
+def client(charlie, as_user):
+    return as_user(charlie)
+
+
+class TestAddingACard:
+    def test_goes_on_to_the_code_and_then_to_the_line(self, client, phone):
+        page = client.post(ADD_CARD, CARD)
+        line = Line.objects.get()
+        assert page.headers["Location"] == reverse("portal:prove", args=[line.public_id])
+        assert line.status == "unverified"
+        done = client.post(page.headers["Location"], {"code": phone.code})
+        line.refresh_from_db()
+        assert done.headers["Location"] == reverse("portal:line", args=[line.public_id])
+        assert line.status == "active"
+
+    @pytest.mark.parametrize(
+        ("change", "field", "sentence"),
+        [
+            ({"iccid": "8944538532008160223"}, "iccid", "check digit"),
+            ({"iccid": ""}, "iccid", "Enter the ICCID"),
+            ({"msisdn": "12"}, "msisdn", "No such number"),
+            ({"msisdn": "010-12345678"}, "msisdn", "not a mobile number"),
+            ({"carrier": "nobody"}, "carrier", "choice"),
+            ({"carrier": ""}, "carrier", "Choose the carrier"),
+        ],
+    )
+    def test_wrongly_is_said_at_the_field_and_nothing_typed_is_lost(
+        self, client, phone, change, field, sentence
+    ):
+        text = client.post(ADD_CARD, CARD | change).content.decode()
+        assert f'id="id_{field}_error"' in text
+        assert f'href="#id_{field}"' in text
+        assert sentence in text
+        assert 'value="Mum"' in text
+        assert not Line.objects.exists()
+        assert phone.texts == []
+
+    def test_that_somebody_else_has_proven_is_refused(self, client, phone, bob):
+        people.line(bob, 21, at=datetime.now(UTC))
+        text = client.post(ADD_CARD, CARD).content.decode()
+        assert "already in use here" in text
+        assert Line.objects.count() == 1
+
+    def test_twice_makes_one_line(self, client, phone):
+        client.post(ADD_CARD, CARD)
+        client.post(ADD_CARD, CARD)
+        assert Line.objects.exclude(status="removed").count() == 1
+
+
+class TestAddingAnEsim:
+    def test_by_a_pasted_code_keeps_its_secret_out_of_every_list(self, client, phone):
+        page = client.post(ADD_ESIM, ESIM)
+        client.post(page.headers["Location"], {"code": phone.code})
+        line = Line.objects.get()
+        for path in ("/", reverse("portal:line", args=[line.public_id])):
+            assert "1W1Z9P7" not in client.get(path).content.decode()
+        shown = client.get(reverse("portal:install", args=[line.public_id]))
+        assert "QR-G-5C-1LS-1W1Z9P7" in shown.content.decode()
+        assert "<svg" in shown.content.decode()
+        assert "no-store" in shown.headers["Cache-Control"]
+
+    @pytest.mark.parametrize(
+        ("change", "field", "sentence"),
+        [
+            ({"activation_code": "LPA:2$x"}, "activation_code", "looks like LPA:1$"),
+            ({"activation_code": ""}, "activation_code", "Paste the activation code"),
+            ({"eid": "89049032123451234512345678901234"}, "eid", "check digits"),
+            ({"msisdn": ""}, "msisdn", "mobile number or the ICCID"),
+        ],
+    )
+    def test_wrongly_is_said_at_the_field(self, client, phone, change, field, sentence):
+        text = client.post(ADD_ESIM, ESIM | change).content.decode()
+        assert f'id="id_{field}_error"' in text
+        assert sentence in text
+        assert 'value="Trip"' in text
+        assert not Line.objects.exists()
+
+
+class TestProving:
+    def test_with_a_wrong_code_says_how_many_tries_are_left(self, client, phone):
+        page = client.post(ADD_CARD, CARD)
+        wrong = "000000" if phone.code != "000000" else "111111"
+        text = client.post(page.headers["Location"], {"code": wrong}).content.decode()
+        assert "Tries left: 4" in text
+        assert Line.objects.get().status == "unverified"
+
+    def test_asks_for_no_more_codes_than_are_good(self, client, phone):
+        page = client.post(ADD_CARD, CARD)
+        again = page.headers["Location"] + "send/"
+        for _press in range(5):
+            text = client.post(again, follow=True).content.decode()
+        assert "Enough codes were sent" in text
+        assert len(phone.texts) == 3
+
+    def test_says_so_when_the_carrier_cannot_be_reached(self, client, monkeypatch):
+        def nowhere(_carrier):
+            raise carriers.CarrierNotConfigured("no token")
+
+        monkeypatch.setattr(carriers, "adapter_for", nowhere)
+        text = client.post(ADD_CARD, CARD, follow=True).content.decode()
+        assert "cannot be reached now" in text
+
+
+class TestByHand:
+    def test_is_charged_once_however_often_it_is_pressed(self, alice, as_user):
+        client, line = as_user(alice), alice.lines.get(kind="fm")
+        target = reverse("portal:by-hand", args=[line.public_id])
+        [once] = re.findall(r'name="once" value="(\w+)"', client.get(target).content.decode())
+        form = {"face": "2000", "binding": alice.bindings.get().ref, "once": once}
+        before = Recharge.objects.count()
+        first, second = client.post(target, form), client.post(target, form)
+        assert first.headers["Location"] == second.headers["Location"]
+        assert Recharge.objects.count() == before + 1
+        made = Recharge.objects.order_by("-pk")[0]
+        assert (made.trigger, made.price_minor, made.owner) == ("manual", 2000, alice)
+
+    def test_while_one_is_under_way_is_refused(self, alice, as_user):
+        line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
+        people.recharge(line, pays, at=datetime.now(UTC), state="due")
+        form = {"face": "2000", "binding": pays.ref, "once": "another"}
+        target = reverse("portal:by-hand", args=[line.public_id])
+        before = Recharge.objects.count()
+        text = as_user(alice).post(target, form).content.decode()
+        assert "is under way" in text
+        assert Recharge.objects.count() == before
+
+    def test_over_the_months_limit_is_refused_at_the_amount(self, alice, as_user):
+        line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
+        form = {"face": "20000", "binding": pays.ref, "once": "another"}
+        target = reverse("portal:by-hand", args=[line.public_id])
+        text = as_user(alice).post(target, form).content.decode()
+        assert 'id="id_face_error"' in text
+        assert "over the limit" in text
+
+
+class TestALinesPage:
+    def test_tells_why_it_was_and_was_not_charged(self, alice, as_user):
+        line = alice.lines.get(kind="fm")
+        text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert "¥50 credited" in text
+        assert "No recharge: cooling down" in text
+        assert "¥9.80 is below ¥10.00" in text
+        assert "nothing charged" in text
+
+    def test_draws_the_balance_with_words_beside_it(self, alice, as_user):
+        line = alice.lines.get(kind="fm")
+        text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert re.search(r'role="img" aria-label="Balance from ¥[\d.]+ to ¥18.60\.', text)
+
+    def test_is_renamed_and_refuses_no_name(self, alice, as_user):
+        client, line = as_user(alice), alice.lines.get(kind="fm")
+        target = reverse("portal:rename", args=[line.public_id])
+        assert "Give the line a name" in client.post(target, {"label": " "}).content.decode()
+        client.post(target, {"label": "<b>Mum</b>"})
+        text = client.get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert "&lt;b&gt;Mum&lt;/b&gt;" in text
+        assert "<b>Mum" not in text
+
+    def test_removed_stops_its_rule_and_leaves_its_history(self, alice, as_user):
+        client, line = as_user(alice), alice.lines.get(kind="fm")
+        target = reverse("portal:remove", args=[line.public_id])
+        assert "Its auto-recharge" in client.get(target).content.decode()
+        client.post(target)
+        line.refresh_from_db()
+        assert (line.status, line.rule.is_on) == ("removed", False)
+        assert "¥50 credited" in client.get("/history/").content.decode()

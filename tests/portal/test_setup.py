@@ -1,0 +1,265 @@
+"""Setting up auto-recharge in steps: nothing typed is lost, and only the last page turns it on."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.urls import reverse
+
+from billing.models import Consent, Rule
+from tests.portal import people
+
+AMOUNT = {"face": "5000", "cycle": "none", "anchor_date": "", "charge_time": "09:00"}
+LOW = {"threshold": "10", "topup_mode": "by", "target": "", "expiry_days_before": ""}
+LIMITS = {
+    "max_per_charge": "50",
+    "max_per_day": "1",
+    "max_per_month": "150",
+    "remind_low_balance": "on",
+    "remind_days": ["5", "2"],
+    "remind_result": "on",
+}
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def dora(db, now):
+    """Dora has a verified line and a payment method, and no plan yet."""
+    dora = people.person("Dora")
+    people.binding(dora, at=now)
+    people.line(dora, at=now)
+    return dora
+
+
+@pytest.fixture
+def line(dora):
+    return dora.lines.get()
+
+
+@pytest.fixture
+def client(dora, as_user):
+    return as_user(dora)
+
+
+def at(name: str, line) -> str:
+    return reverse(f"portal:setup-{name}", args=[line.public_id])
+
+
+def walk(client, line, **changes):
+    """Every step but the last, with what is usual or what `changes` says."""
+    tool = {"binding": line.owner.bindings.first().ref}
+    steps = {"tool": tool, "amount": AMOUNT, "low": LOW, "limits": LIMITS}
+    for name, form in steps.items():
+        response = client.post(at(name, line), form | changes.get(name, {}))
+    return response
+
+
+def seen(page) -> str:
+    [mark] = re.findall(r'name="seen" value="(\w+)"', page.content.decode())
+    return str(mark)
+
+
+def agree(client, line):
+    mark = seen(client.get(at("review", line)))
+    return client.post(at("review", line), {"seen": mark})
+
+
+class TestTheWholeWay:
+    def test_turns_the_rule_on_with_the_words_agreed_to(self, client, line):
+        walk(client, line)
+        words = client.get(at("review", line)).content.decode()
+        done = agree(client, line)
+        assert done.headers["Location"] == at("done", line)
+        rule = Rule.objects.get()
+        assert (rule.is_on, rule.face_minor, rule.threshold_minor) == (True, 5000, 1000)
+        assert rule.max_per_month_minor == 15_000
+        consent = Consent.objects.get()
+        assert consent.text in words
+        assert consent.ip == "127.0.0.1"
+        assert "Set: auto-recharge is on" in client.get(at("done", line)).content.decode()
+
+    def test_goes_from_step_to_step(self, client, line):
+        tool = {"binding": line.owner.bindings.get().ref}
+        ways = [("tool", tool, "amount"), ("amount", AMOUNT, "low"), ("low", LOW, "limits")]
+        for name, form, following in ways:
+            assert client.post(at(name, line), form).headers["Location"] == at(following, line)
+        last = client.post(at("limits", line), LIMITS)
+        assert last.headers["Location"] == at("review", line)
+
+    def test_charges_nothing_and_turns_nothing_on_before_the_end(self, client, line):
+        walk(client, line)
+        client.get(at("review", line))
+        assert not Rule.objects.exists()
+        assert not Consent.objects.exists()
+
+    def test_shows_twelve_dates_with_the_short_months_marked(self, client, line, now):
+        start = (now + timedelta(days=20)).date().replace(day=1) + timedelta(days=61)
+        first = start.replace(day=31 if start.month in (1, 3, 5, 7, 8, 10, 12) else 30)
+        walk(client, line, amount={"cycle": "monthly", "anchor_date": first.isoformat()})
+        text = client.get(at("review", line)).content.decode()
+        assert text.count('<li class="tile') == 12
+        assert 'class="tile adjusted"' in text
+        assert "¥150.00 at most" in text
+
+    def test_pressed_twice_agrees_once(self, client, line):
+        walk(client, line)
+        mark = seen(client.get(at("review", line)))
+        for _press in range(2):
+            done = client.post(at("review", line), {"seen": mark})
+        assert done.headers["Location"] == at("done", line)
+        assert Consent.objects.count() == 1
+
+    def test_says_before_that_a_low_line_is_charged_at_once(self, client, line):
+        line.balance_minor = 500
+        line.save()
+        walk(client, line)
+        text = client.get(at("review", line)).content.decode()
+        assert "¥50.00 is charged as soon as you confirm" in text
+
+
+class TestWhatIsTyped:
+    def test_wrongly_is_kept_and_said_at_its_field(self, client, line):
+        form = LOW | {"threshold": "ten yuan", "expiry_days_before": "3"}
+        text = client.post(at("low", line), form).content.decode()
+        assert 'value="ten yuan"' in text
+        assert '<option value="3" selected>' in text
+        assert "Write the amount in figures" in text
+        assert 'href="#id_threshold"' in text
+        assert 'aria-describedby="id_threshold_helptext id_threshold_error"' in text
+
+    def test_in_one_step_is_there_when_coming_back(self, client, line):
+        walk(client, line, limits={"max_per_month": "300"})
+        assert 'value="300"' in client.get(at("limits", line)).content.decode()
+        assert 'value="10"' in client.get(at("low", line)).content.decode()
+
+    @pytest.mark.parametrize(
+        ("step", "change", "sentence"),
+        [
+            ("amount", {"face": "7777"}, "The carrier does not sell that."),
+            ("amount", {"cycle": "monthly", "anchor_date": ""}, "Choose the day of the first"),
+            ("amount", {"cycle": "monthly", "anchor_date": "2020-01-31"}, "today or a later"),
+            ("low", {"topup_mode": "to", "target": "10"}, "Enter a balance above"),
+            ("low", {"topup_mode": "to", "target": ""}, "Enter the balance to top up to."),
+            ("low", {"threshold": "-5"}, "cannot be negative"),
+            ("limits", {"max_per_month": "30"}, "month"),
+            ("limits", {"max_per_charge": "20"}, "charge"),
+            ("limits", {"max_per_day": "x"}, "Write a whole number"),
+            ("limits", {"max_per_month": "9" * 40}, "30"),
+        ],
+    )
+    def test_that_cannot_be_is_refused_in_its_own_step(self, client, line, step, change, sentence):
+        walk(client, line)
+        usual = {"amount": AMOUNT, "low": LOW, "limits": LIMITS}[step]
+        response = client.post(at(step, line), usual | change)
+        text = response.content.decode()
+        assert response.status_code == 200
+        assert 'class="error"' in text
+        assert sentence in text
+        assert not Rule.objects.exists()
+
+    def test_on_a_day_the_rail_cannot_do_is_offered_others(self, client, line, rail, now):
+        rail.capabilities = people.gateway(last_day_of_month=28).capabilities
+        day = (now + timedelta(days=70)).replace(day=29).date().isoformat()
+        tool = {"binding": line.owner.bindings.get().ref}
+        client.post(at("tool", line), tool)
+        form = AMOUNT | {"cycle": "monthly", "anchor_date": day}
+        text = client.post(at("amount", line), form).content.decode()
+        assert "28" in text
+        assert "not possible with Alipay" in text
+        assert f'value="{day}"' in text
+
+    def test_half_way_does_not_reach_the_review(self, client, line):
+        client.post(at("low", line), LOW | {"threshold": "x"})
+        response = client.get(at("review", line))
+        assert response.headers["Location"] == at("low", line)
+
+
+class TestAgreeing:
+    def test_to_a_page_that_is_no_longer_true_asks_again(self, client, line):
+        walk(client, line)
+        mark = seen(client.get(at("review", line)))
+        client.post(at("limits", line), LIMITS | {"max_per_month": "300"})
+        response = client.post(at("review", line), {"seen": mark}, follow=True)
+        assert "Something changed meanwhile" in response.content.decode()
+        assert not Rule.objects.filter(is_on=True).exists()
+
+    def test_without_having_seen_the_page_changes_nothing(self, client, line):
+        walk(client, line)
+        client.post(at("review", line), {})
+        assert not Rule.objects.exists()
+
+    def test_needs_a_payment_method(self, client, line):
+        line.owner.bindings.update(state="revoked", is_default=False)
+        assert "First bind a payment method" in client.get(at("tool", line)).content.decode()
+        assert client.get(at("review", line)).status_code == 302
+
+    def test_is_not_possible_for_a_line_that_is_not_verified(self, client, line):
+        line.status = "unverified"
+        line.save()
+        response = client.post(at("tool", line), {"binding": "x"}, follow=True)
+        assert "Verify this line first" in response.content.decode()
+
+
+class TestARunningPlan:
+    def test_goes_on_as_agreed_until_the_change_is_confirmed(self, client, line):
+        walk(client, line)
+        agree(client, line)
+        walk(client, line, amount={"face": "3000"})
+        assert Rule.objects.get().face_minor == 5000
+        agree(client, line)
+        rule = Rule.objects.get()
+        assert (rule.face_minor, rule.is_on) == (3000, True)
+        assert Consent.objects.count() == 2
+
+    def test_is_offered_as_it_stands_when_it_is_changed(self, client, line):
+        walk(client, line, low={"threshold": "12.50"})
+        agree(client, line)
+        assert 'value="12.50"' in client.get(at("low", line)).content.decode()
+
+    def test_is_skipped_paused_resumed_and_stopped(self, client, line, now):
+        day = (now + timedelta(days=10)).date().isoformat()
+        walk(client, line, amount={"cycle": "monthly", "anchor_date": day})
+        agree(client, line)
+        act = lambda name, **form: client.post(  # noqa: E731
+            reverse(f"portal:{name}", args=[line.public_id]), form, follow=True
+        ).content.decode()
+        assert "is skipped" in act("skip", seen="0")
+        assert Rule.objects.get().skip_index == 0
+        act("unskip")
+        assert Rule.objects.get().skip_index is None
+        until = (now + timedelta(days=5)).date()
+        assert "Paused until" in act("pause", until=until.isoformat())
+        assert "Paused until" in client.get("/").content.decode()
+        act("resume")
+        assert Rule.objects.get().paused_until is None
+        assert "Auto-recharge is off" in act("stop")
+        assert not Rule.objects.get().is_on
+
+    def test_skips_the_charge_that_was_seen_and_no_other(self, client, line, now):
+        day = (now + timedelta(days=10)).date().isoformat()
+        walk(client, line, amount={"cycle": "monthly", "anchor_date": day})
+        agree(client, line)
+        target = reverse("portal:skip", args=[line.public_id])
+        text = client.post(target, {"seen": "7"}, follow=True).content.decode()
+        assert "another one by now" in text
+        assert Rule.objects.get().skip_index is None
+
+    @pytest.mark.parametrize("until", ["", "yesterday", "2020-01-01", "2199-01-01"])
+    def test_is_not_paused_until_a_day_that_makes_no_sense(self, client, line, until):
+        walk(client, line)
+        agree(client, line)
+        target = reverse("portal:pause", args=[line.public_id])
+        text = client.post(target, {"until": until}).content.decode()
+        assert 'class="error"' in text
+        assert Rule.objects.get().paused_until is None
+
+    def test_names_what_stops_before_it_is_stopped(self, client, line):
+        walk(client, line)
+        agree(client, line)
+        text = client.get(reverse("portal:stop", args=[line.public_id])).content.decode()
+        assert "¥50 when below ¥10" in text
+        assert Rule.objects.get().is_on
