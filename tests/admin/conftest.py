@@ -13,12 +13,15 @@ from django.utils import timezone
 
 from billing import recharges, refunds
 from billing.models import (
+    Decision,
     DeclineCode,
     InboundNotification,
     Promotion,
+    PromotionUse,
     Recharge,
     SpendingCap,
 )
+from lines import operations
 from lines.models import BalanceReading, CarrierCall, EsimProfile, LineKind
 from portal.accounts.models import User
 from portal.models import Heartbeat
@@ -85,13 +88,31 @@ def hold(world: World, recharge: Recharge) -> Recharge:
     """As if three workers had died over it before anything was sent."""
     with transaction.atomic():
         recharges.move_one(
-            recharges.Move(
-                recharge.pk, "due", "review", "crashed", None, attention="crashed"
-            ),
+            recharges.Move(recharge.pk, "due", "review", "crashed", None, attention="crashed"),
             at=world.at,
         )
     recharge.refresh_from_db()
     return recharge
+
+
+def promotion() -> Promotion:
+    """One that runs, with something promised."""
+    at = timezone.now()
+    window = {"starts_at": at - timedelta(days=1), "ends_at": at + timedelta(days=9)}
+    found, _made = Promotion.objects.get_or_create(
+        code="autumn",
+        defaults={
+            "name": "秋季立减",
+            "name_en": "Autumn",
+            "kind": "discount",
+            "basis_points": 150,
+            "budget_minor": 100_000,
+            "reserved_minor": 500,
+            "consumed_minor": 2000,
+            **window,
+        },
+    )
+    return found
 
 
 def resident(number: int, world: World) -> Any:
@@ -127,6 +148,26 @@ def resident(number: int, world: World) -> Any:
         body_masked="{}",
         received_at=world.at,
     )
+    Decision.objects.create(
+        rule=rule,
+        trigger="low_balance",
+        period_key="e1",
+        code="cooling_down",
+        is_charge=False,
+        facts={"balance_minor": 980, "threshold_minor": 1000},
+        at=world.at,
+    )
+    PromotionUse.objects.create(
+        promotion=promotion(), recharge=recharge, line=line, amount_minor=75
+    )
+    operations.record(
+        token=f"{number}".ljust(43, "x"),
+        verb="query-again",
+        target=f"recharge:{recharge.ref}",
+        actor=owner,
+        reason="asked by phone",
+        at=world.at,
+    )
     SpendingCap.objects.create(owner=owner, max_per_month_minor=50_000)
     refunds.request(
         recharge=Recharge.objects.get(pk=recharge.pk),
@@ -143,19 +184,6 @@ def house(world: World) -> World:
     """Some of everything that operators look at."""
     for number in (1, 2):
         resident(number, world)
-    at = timezone.now()
-    Promotion.objects.create(
-        code="autumn",
-        name="秋季立减",
-        name_en="Autumn",
-        kind="discount",
-        basis_points=150,
-        starts_at=at - timedelta(days=1),
-        ends_at=at + timedelta(days=9),
-        budget_minor=100_000,
-        reserved_minor=500,
-        consumed_minor=2000,
-    )
     DeclineCode.objects.get_or_create(
         rail="alipay", code="HOUSE.CODE", defaults={"decline_class": "soft"}
     )

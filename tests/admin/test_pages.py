@@ -1,0 +1,217 @@
+"""What every page keeps to: nothing is edited, numbers are masked, no row costs a query."""
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from billing.models import (
+    Binding,
+    Consent,
+    Decision,
+    InboundNotification,
+    Notice,
+    NoticeDelivery,
+    PaymentAttempt,
+    PromotionUse,
+    RailCall,
+    Recharge,
+    RechargeMove,
+    Refund,
+    Rule,
+    Transfer,
+)
+from lines.models import BalanceReading, CarrierCall, Delivery, Line, Operation
+from portal.accounts.models import User
+from tests.admin import pages
+from tests.admin.conftest import SECRET_CODE, give, resident, sign_in
+
+RECORDS = [
+    BalanceReading,
+    Binding,
+    CarrierCall,
+    Consent,
+    Decision,
+    Delivery,
+    InboundNotification,
+    Line,
+    Notice,
+    NoticeDelivery,
+    Operation,
+    PaymentAttempt,
+    PromotionUse,
+    RailCall,
+    Recharge,
+    RechargeMove,
+    Refund,
+    Rule,
+    Transfer,
+]
+
+
+def address_of(model, page: str, *args) -> str:
+    meta = model._meta
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=args)
+
+
+class TestRecords:
+    @pytest.mark.parametrize("model", RECORDS, ids=lambda model: model.__name__)
+    def test_nobody_adds_changes_or_deletes_one(self, rf, model):
+        request = rf.get("/admin/")
+        request.user = User(is_superuser=True, is_staff=True, is_active=True)
+        model_admin = admin.site.get_model_admin(model)
+
+        assert model_admin.has_add_permission(request) is False
+        assert model_admin.has_change_permission(request, model()) is False
+        assert model_admin.has_delete_permission(request, model()) is False
+
+    @pytest.mark.parametrize("model", RECORDS, ids=lambda model: model.__name__)
+    def test_an_administrators_post_changes_nothing(self, house, root, model):
+        row = model.objects.order_by("pk").last()
+        before = model.objects.filter(pk=row.pk).values().get()
+        nasty = dict.fromkeys(before, "1") | {"state": "completed", "is_on": "on", "_save": "1"}
+
+        statuses = [
+            root.post(address_of(model, "change", row.pk), nasty).status_code,
+            root.post(address_of(model, "add"), nasty).status_code,
+            root.post(address_of(model, "delete", row.pk), {"post": "yes"}).status_code,
+            root.post(
+                address_of(model, "changelist"),
+                {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"},
+            ).status_code,
+        ]
+
+        assert statuses[1:3] == [403, 403]
+        assert model.objects.filter(pk=row.pk).values().get() == before
+
+    def test_nothing_at_all_is_deleted_here(self, house, root):
+        counts = {model: model.objects.count() for model, _address in pages.lists()}
+
+        for _model, address in pages.of_objects():
+            if address.endswith("/delete/"):
+                assert root.post(address, {"post": "yes"}).status_code == 403
+
+        assert {model: model.objects.count() for model in counts if model in RECORDS} == {
+            model: count for model, count in counts.items() if model in RECORDS
+        }
+
+
+class TestNumbers:
+    SECRETS = (
+        "8613700000001",  # the line's number, whatever stands before it
+        "13700000001",
+        "8613900000001",  # the owner's own number
+        "8944538532008000001",  # the card
+        SECRET_CODE,
+    )
+
+    @pytest.fixture
+    def reader(self, house, operator):
+        """May see everything there is to see, but no number in full."""
+        views = [
+            f"{model._meta.app_label}.view_{model._meta.model_name}"
+            for model, _address in pages.lists()
+        ]
+        return sign_in(give(operator, *views))
+
+    def test_stand_in_full_on_no_page(self, reader):
+        shown = [
+            (address, secret)
+            for address in self.readable()
+            for secret in self.SECRETS
+            if secret in reader.get(address).content.decode()
+        ]
+
+        assert shown == []
+
+    def test_are_shown_masked(self, reader):
+        line = Line.objects.get(msisdn="+8613700000001")
+
+        page = reader.get(address_of(Line, "change", line.pk)).content.decode()
+
+        assert "137 **** 0001" in page
+        assert "8944 **** 0001" in page
+
+    def test_are_shown_in_full_on_the_lines_page_to_who_may_see_them(self, house, root):
+        line = Line.objects.get(msisdn="+8613700000001")
+
+        page = root.get(address_of(Line, "change", line.pk)).content.decode()
+        lists = root.get(address_of(Line, "changelist")).content.decode()
+
+        assert "+8613700000001" in page
+        assert "8944538532008000001" not in page
+        assert SECRET_CODE not in page
+        assert "8613700000001" not in lists
+
+    def test_are_never_searched_for_in_full(self, reader):
+        """What is searched for stands in the page's address, and so in logs."""
+        response = reader.get(address_of(Line, "changelist"), {"q": "13700000001"})
+
+        assert list(response.context["cl"].result_list) == []
+
+    def readable(self):
+        yield from (address for _model, address in pages.lists())
+        for model in (Line, Rule, Recharge, Binding, Refund, Notice, Delivery, Consent, User):
+            for row in model.objects.order_by("pk")[:4]:
+                yield address_of(model, "change", row.pk)
+        yield "/admin/"
+
+
+class TestLists:
+    def test_cost_the_same_however_many_rows_they_show(self, house, root):
+        root.get("/admin/")  # the first page of a session writes it
+        before = self.queries(root)
+        for number in (3, 4, 5):
+            resident(number, house)
+
+        after = self.queries(root)
+
+        assert after == before
+
+    def test_cost_few_queries(self, house, root):
+        assert max(self.queries(root).values()) <= 12
+
+    def test_count_no_table(self, house, root):
+        counting = [
+            query
+            for model in (*RECORDS, User)
+            for query in self.sql(root, address_of(model, "changelist"))
+            if "COUNT(" in query
+        ]
+
+        assert counting == []
+
+    def queries(self, client) -> dict[str, int]:
+        return {model.__name__: len(self.sql(client, address)) for model, address in pages.lists()}
+
+    def sql(self, client, address: str) -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(address).status_code == 200
+        return [query["sql"] for query in queries.captured_queries]
+
+
+class TestFiltersAndSearches:
+    def test_every_filter_of_every_list_answers(self, house, root):
+        broken = []
+        for model, address in pages.lists():
+            changelist = root.get(address).context["cl"]
+            for spec in changelist.filter_specs:
+                for choice in list(spec.choices(changelist))[:4]:
+                    query = choice.get("query_string", "")
+                    if root.get(address + query).status_code != 200:
+                        broken.append((model, query))
+
+        assert broken == []
+
+    @pytest.mark.parametrize(
+        "term", ["01JD0000000000000000000000", "0001", "alice@example.com", "'", "%", "\x00", "啊"]
+    )
+    def test_every_list_can_be_searched_for_anything(self, house, root, term):
+        broken = [
+            (address, status)
+            for _model, address in pages.lists()
+            if (status := root.get(address, {"q": term}).status_code) != 200
+        ]
+
+        assert broken == []

@@ -1,0 +1,272 @@
+"""The page of one recharge: its whole story, its money, and only what may be done now."""
+
+import html
+import re
+
+import pytest
+from django.urls import reverse
+
+from billing import operations, recharges, refunds
+from billing.gateways.base import Refused, Unknown
+from billing.models import (
+    DeclineCode,
+    InboundNotification,
+    Notice,
+    RailCall,
+    Recharge,
+    Transfer,
+)
+from lines import operations as record
+from lines.models import Delivery
+from tests import world as w
+from tests.admin.conftest import hold, open_one
+from tests.world import MINUTE
+
+
+def page_of(recharge) -> str:
+    return reverse("admin:billing_recharge_change", args=[recharge.pk])
+
+
+def texts(response) -> str:
+    """The page without its markup, blanks joined."""
+    page = re.sub(r"<(script|style).*?</\1>", "", response.content.decode(), flags=re.DOTALL)
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
+
+
+def labels(response) -> list[str]:
+    """The operations offered, by their buttons."""
+    return [str(button.act.label) for button in response.context["buttons"]]
+
+
+@pytest.fixture
+def rule(world):
+    return w.rule(max_per_month_minor=100_000, max_per_day_count=9)
+
+
+@pytest.fixture
+def done(world, rule):
+    recharge = open_one(world, rule, "done")
+    world.run()
+    recharge.refresh_from_db()
+    return recharge
+
+
+class TestTheStory:
+    def test_tells_every_source_once_and_in_order(self, root, world, done):
+        attempt = done.attempts.get()
+        InboundNotification.objects.create(
+            source="rail:alipay",
+            dedupe_id="n1",
+            kind="charge",
+            our_ref=attempt.reference,
+            amount_minor=5000,
+            claims="TRADE_SUCCESS",
+            body_masked="notify_id=1",
+            received_at=world.at,
+        )
+
+        events = root.get(page_of(done)).context["events"]
+
+        kinds = [event.kind for event, _url in events]
+        assert kinds == [
+            "move",  # opened
+            "move",  # charging
+            "attempt",
+            "call",
+            "notification",
+            "move",  # crediting
+            "money",
+            "delivery",
+            "move",  # completed
+            "money",
+            "notice",
+        ]
+        assert [event.at for event, _url in events] == sorted(event.at for event, _url in events)
+
+    def test_shows_everything_that_is_stored_about_it(self, root, done):
+        page = texts(root.get(page_of(done)))
+
+        moves = list(done.moves.values_list("because", flat=True))
+        references = [
+            done.attempts.get().reference,
+            Delivery.objects.get(order_ref=done.ref).reference,
+            *Transfer.objects.values_list("reference", flat=True),
+            *RailCall.objects.values_list("reference", flat=True),
+            *Notice.objects.values_list("kind", flat=True),
+        ]
+        assert moves == ["opened", "sent", "paid", "credited"]
+        assert [one for one in (*moves, *references) if one not in page] == []
+
+    def test_a_decline_is_told_with_the_rails_code(self, root, world, rule):
+        DeclineCode.objects.update_or_create(
+            rail="alipay", code="POOR", defaults={"decline_class": "soft"}
+        )
+        world.gateway.script = [Refused("POOR")]
+        recharge = open_one(world, rule, "poor")
+        world.run()
+
+        page = texts(root.get(page_of(recharge)))
+
+        assert "charging → not charged" in page
+        assert "rail's code POOR" in page
+
+    def test_raw_evidence_is_in_a_details_element_and_never_markup(self, root, world, done):
+        RailCall.objects.create(
+            rail="alipay",
+            kind="query",
+            reference=done.attempts.get().reference,
+            request='{"a": 1}',
+            response="<script>alert(1)</script>",
+            is_verified=False,
+            error="bad signature",
+            at=world.at,
+        )
+
+        content = root.get(page_of(done)).content.decode()
+
+        assert "<script>alert(1)</script>" not in content
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in content
+        assert re.search(r'<details class="k-doubt">\s*<summary>Evidence: query</summary>', content)
+
+    def test_evidence_that_is_hostile_does_not_break_the_page(self, root, world, done):
+        RailCall.objects.create(
+            rail="alipay",
+            kind="query",
+            reference=done.attempts.get().reference,
+            request="[" * 100_000,
+            response="9" * 5000,
+            is_verified=False,
+            at=world.at,
+        )
+
+        assert root.get(page_of(done)).status_code == 200
+
+    def test_operators_are_named_with_their_reasons(self, root, world, rule, operator):
+        recharge = hold(world, open_one(world, rule, "held"))
+        world.later(MINUTE)
+        record.record(
+            token="t" * 43,
+            verb="approve-review",
+            target=f"recharge:{recharge.ref}",
+            actor=operator,
+            reason="checked with the owner",
+            at=world.at,
+        )
+        operations.approve_review(
+            recharge=recharge, actor=operator, reason="checked with the owner", at=world.at
+        )
+
+        events = [event for event, _url in root.get(page_of(recharge)).context["events"]]
+
+        told = [(event.kind, event.title, event.who) for event in events[-2:]]
+        assert told == [
+            ("operation", "Approve", "oliver"),
+            ("move", "held for review → due", "oliver"),
+        ]
+        assert events[-1].sentence.endswith("“checked with the owner”")
+
+    def test_the_money_is_on_top(self, root, done):
+        figures = dict(root.get(page_of(done)).context["figures"])
+
+        assert {str(name): amount for name, amount in figures.items()} == {
+            "face value": "¥50.00",
+            "price": "¥50.00",
+            "owed to the line": "¥50.00",
+            "credited, by the carrier's figure": "¥50.00",
+        }
+
+    def test_numbers_are_masked_and_secrets_absent(self, root, done):
+        content = root.get(page_of(done)).content.decode()
+
+        assert done.line.msisdn.lstrip("+") not in content
+        assert done.line.masked in content
+        assert done.binding.provider_ref not in content
+
+    def test_costs_a_bounded_number_of_queries(
+        self, root, world, done, django_assert_max_num_queries
+    ):
+        with django_assert_max_num_queries(32):
+            root.get(page_of(done))
+
+
+class TestWhatMayBeDoneNow:
+    """Only the legal operations, by the state."""
+
+    def test_a_due_one_can_be_canceled(self, root, world, rule):
+        assert labels(root.get(page_of(open_one(world, rule, "due")))) == ["Cancel"]
+
+    def test_a_held_one_can_be_approved_or_rejected(self, root, world, rule):
+        recharge = hold(world, open_one(world, rule, "held"))
+
+        assert labels(root.get(page_of(recharge))) == ["Approve", "Reject"]
+
+    def test_one_of_unknown_outcome_can_only_be_asked_about(self, root, world, rule):
+        world.gateway.script = [Unknown("timeout")]
+        recharge = open_one(world, rule, "unknown")
+        world.run()
+
+        assert labels(root.get(page_of(recharge))) == ["Ask again"]
+
+    def test_a_completed_one_can_be_refunded(self, root, done):
+        assert labels(root.get(page_of(done))) == ["Ask again", "Ask for a refund"]
+
+    def test_while_a_refund_waits_it_can_be_approved_or_rejected(self, root, world, done, operator):
+        refunds.request(
+            recharge=done, amount_minor=1000, reason="a", requested_by=operator, at=world.at
+        )
+
+        assert labels(root.get(page_of(done))) == ["Approve the refund", "Reject the refund"]
+
+    def test_a_canceled_one_offers_nothing(self, root, world, rule, operator):
+        recharge = open_one(world, rule, "canceled")
+        recharges.cancel(
+            recharge=recharge, actor=operator, because="canceled_by_owner", at=world.at
+        )
+
+        assert labels(root.get(page_of(recharge))) == []
+
+
+class TestTheList:
+    @pytest.fixture
+    def many(self, root, world, rule):
+        for number in range(3):
+            open_one(world, w.rule(), f"key-{number}")
+        return list(Recharge.objects.order_by("pk"))
+
+    def found(self, root, query: str) -> list[str]:
+        response = root.get(reverse("admin:billing_recharge_changelist"), {"q": query})
+        return [one.ref for one in response.context["cl"].result_list]
+
+    def test_finds_by_reference_of_the_recharge_its_payment_and_its_order(self, root, done, many):
+        attempt = done.attempts.get()
+        order = Delivery.objects.get(order_ref=done.ref)
+
+        for term in (done.ref, done.ref.lower(), attempt.reference, order.reference):
+            assert self.found(root, term) == [done.ref]
+
+    def test_finds_by_the_rails_own_number(self, root, done, many):
+        assert self.found(root, done.attempts.get().provider_ref) == [done.ref]
+
+    def test_finds_by_the_last_four_figures_of_the_number(self, root, done, many):
+        assert self.found(root, done.line.msisdn[-4:]) == [done.ref]
+
+    def test_finds_by_the_owners_address_and_the_lines_public_id(self, root, done, many):
+        assert done.ref in self.found(root, "ALICE@example.com")
+        assert self.found(root, done.line.public_id) == [done.ref]
+
+    def test_finds_nothing_by_a_part_of_anything(self, root, done, many):
+        for term in (done.ref[:10], done.line.msisdn[-5:], "alice", "%", "'; --"):
+            assert self.found(root, term) == []
+
+    def test_narrows_down_to_what_needs_a_person_and_to_a_time(self, root, world, many):
+        held = hold(world, many[0])
+        address = reverse("admin:billing_recharge_changelist")
+
+        def shown(**query):
+            return [one.ref for one in root.get(address, query).context["cl"].result_list]
+
+        assert shown(needs="yes") == [held.ref]
+        assert len(shown(when="2026-11-22")) == 3
+        assert shown(when="2026-11-21") == []
+        assert len(shown(when="2026-11")) == 3
+        assert len(shown(when="nonsense")) == 3

@@ -1,0 +1,300 @@
+"""What operators may mend: checked at the field, written alone, kept in the log."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.urls import reverse
+from django.utils import timezone
+
+from billing.models import DeclineCode, Promotion, Rail, SpendingCap
+from lines.models import Carrier
+from portal.accounts.models import User
+from tests import world as w
+from tests.admin.conftest import give, sign_in
+from tests.world import DAY
+
+
+def change(client, row, **fields):
+    """Send the object's form as its page shows it, with `fields` changed."""
+    meta = row._meta
+    address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
+    form = client.get(address).context["adminform"].form
+    sent = {}
+    for name, field in form.fields.items():
+        value = form.get_initial_for_field(field, name)
+        if hasattr(value, "strftime"):
+            local = timezone.localtime(value)
+            sent |= {f"{name}_0": f"{local:%Y-%m-%d}", f"{name}_1": f"{local:%H:%M:%S}"}
+        elif value is True:
+            sent[name] = "on"
+        elif value is not None and value is not False:
+            sent[name] = field.prepare_value(value)
+    sent = {key: value for key, value in (sent | fields).items() if value is not None}
+    return client.post(address, sent)
+
+
+def errors(response) -> dict[str, list[str]]:
+    return {
+        name: [str(error) for error in found]
+        for name, found in response.context["adminform"].form.errors.items()
+    }
+
+
+class TestADeclineCode:
+    @pytest.fixture
+    def code(self, db):
+        return DeclineCode.objects.create(rail="alipay", code="NEW.CODE", decline_class="unknown")
+
+    def test_gets_another_class_and_the_log_keeps_both(self, root, code):
+        response = change(root, code, decline_class="soft", note="as the rail's support says")
+
+        assert response.status_code == 302
+        code.refresh_from_db()
+        assert (code.decline_class, code.note) == ("soft", "as the rail's support says")
+        assert LogEntry.objects.get().change_message == (
+            "decline_class: unknown → soft; note:  → as the rail's support says"
+        )
+
+    def test_never_changes_its_rail_or_code(self, root, code):
+        change(root, code, rail="wechat", code="OTHER", decline_class="hard")
+
+        code.refresh_from_db()
+        assert (code.rail, code.code, code.decline_class) == ("alipay", "NEW.CODE", "hard")
+
+    def test_with_an_unknown_class_is_refused(self, root, code):
+        response = change(root, code, decline_class="whatever")
+
+        assert errors(response).keys() == {"decline_class"}
+        code.refresh_from_db()
+        assert code.decline_class == "unknown"
+
+    def test_is_not_for_whoever_may_only_look(self, operator, code):
+        client = sign_in(give(operator, "billing.view_declinecode"))
+
+        client.post(
+            reverse("admin:billing_declinecode_change", args=[code.pk]), {"decline_class": "hard"}
+        )
+
+        code.refresh_from_db()
+        assert code.decline_class == "unknown"
+
+
+class TestARail:
+    def test_keeps_its_name_duty_and_ladder(self, root):
+        rail = w.rail()
+
+        change(root, rail, name="支付宝代扣", mandatory_notice_days="5", retry_ladder_s="60,3600")
+
+        rail = Rail.objects.get()
+        assert (rail.name, rail.mandatory_notice_days) == ("支付宝代扣", 5)
+        assert rail.retry_ladder_s == [60, 3600]
+
+    @pytest.mark.parametrize("ladder", ["3600,60", "60,60", "0", "1,2,3,4", "soon"])
+    def test_refuses_a_ladder_that_does_not_climb(self, root, ladder):
+        rail = w.rail()
+        before = rail.retry_ladder_s
+
+        response = change(root, rail, retry_ladder_s=ladder)
+
+        assert errors(response).keys() == {"retry_ladder_s"}
+        assert Rail.objects.get().retry_ladder_s == before
+
+    def test_the_switch_thrown_meanwhile_stays_thrown(self, root, world, monkeypatch):
+        """Only what was changed is written: a form opened before must not undo the switch."""
+        rail = w.rail()
+        address = reverse("admin:billing_rail_change", args=[rail.pk])
+        plain = Rail.save
+
+        def throw_first(self, *args, **kwargs):
+            Rail.objects.update(deferred_since=world.at)
+            return plain(self, *args, **kwargs)
+
+        monkeypatch.setattr(Rail, "save", throw_first)
+        root.post(
+            address,
+            {
+                "name": "新名字",
+                "name_en": rail.name_en,
+                "is_enabled": "on",
+                "mandatory_notice_days": "0",
+                "retry_ladder_s": ",".join(map(str, rail.retry_ladder_s)),
+            },
+        )
+
+        rail = Rail.objects.get()
+        assert (rail.name, rail.deferred_since) == ("新名字", world.at)
+
+    def test_nobody_adds_one(self, root):
+        assert root.get(reverse("admin:billing_rail_add")).status_code == 403
+
+
+class TestACarrier:
+    def test_sells_its_amounts_ascending_each_once(self, root):
+        change(root, w.carrier(), denominations_minor="5000,1000,5000")
+
+        assert Carrier.objects.get().denominations_minor == [1000, 5000]
+
+    @pytest.mark.parametrize(
+        ("fields", "wrong"),
+        [
+            ({"denominations_minor": "0,1000"}, "denominations_minor"),
+            ({"min_amount_minor": "500", "max_amount_minor": "100"}, "max_amount_minor"),
+            ({"base_url": "not an address"}, "base_url"),
+        ],
+    )
+    def test_refuses_what_cannot_be_sold_or_reached(self, root, fields, wrong):
+        carrier = w.carrier()
+
+        response = change(root, carrier, **fields)
+
+        assert wrong in errors(response)
+        assert Carrier.objects.get().denominations_minor == carrier.denominations_minor
+
+    def test_never_changes_its_code(self, root):
+        change(root, w.carrier(), code="other", name="移动")
+
+        assert (Carrier.objects.get().code, Carrier.objects.get().name) == ("cmcc", "移动")
+
+
+class TestAPromotion:
+    @pytest.fixture
+    def promotion(self, db):
+        at = timezone.now().replace(microsecond=0)
+        return Promotion.objects.create(
+            code="autumn",
+            name="秋季立减",
+            name_en="Autumn",
+            kind="discount",
+            basis_points=150,
+            starts_at=at - DAY,
+            ends_at=at + 9 * DAY,
+            budget_minor=100_000,
+            reserved_minor=500,
+            consumed_minor=2000,
+        )
+
+    def test_budget_is_not_lowered_below_what_is_promised(self, root, promotion):
+        response = change(root, promotion, budget_minor="2499")
+
+        assert errors(response) == {
+            "budget_minor": ["¥25.00 is reserved or consumed already: no less than 2500."]
+        }
+        promotion.refresh_from_db()
+        assert promotion.budget_minor == 100_000
+
+    def test_budget_may_be_lowered_to_just_that(self, root, promotion):
+        change(root, promotion, budget_minor="2500")
+
+        promotion.refresh_from_db()
+        assert promotion.budget_minor == 2500
+
+    def test_what_was_reserved_meanwhile_is_kept(self, root, promotion, monkeypatch):
+        plain = Promotion.save
+
+        def reserve_first(self, *args, **kwargs):
+            Promotion.objects.update(reserved_minor=900)
+            return plain(self, *args, **kwargs)
+
+        monkeypatch.setattr(Promotion, "save", reserve_first)
+        change(root, promotion, name="秋季")
+
+        promotion.refresh_from_db()
+        assert (promotion.name, promotion.reserved_minor) == ("秋季", 900)
+
+    @pytest.mark.parametrize(
+        ("fields", "wrong"),
+        [
+            ({"fixed_minor": "500"}, "fixed_minor"),
+            ({"basis_points": None}, "fixed_minor"),
+            ({"basis_points": "10001"}, "basis_points"),
+            ({"basis_points": None, "fixed_minor": "0"}, "fixed_minor"),
+            ({"ends_at_0": "2020-01-01"}, "ends_at"),
+            ({"rails": ["paypal"]}, "rails"),
+            ({"triggers": ["whim"]}, "triggers"),
+        ],
+    )
+    def test_refuses_what_makes_no_sense(self, root, promotion, fields, wrong):
+        response = change(root, promotion, **fields)
+
+        assert wrong in errors(response)
+        promotion.refresh_from_db()
+        assert (promotion.basis_points, promotion.fixed_minor) == (150, None)
+
+    def test_reaches_whom_it_is_ticked_for(self, root, promotion):
+        w.rail()
+        w.carrier()
+
+        change(root, promotion, rails=["alipay"], carriers=["cmcc"], triggers=["low_balance"])
+
+        promotion.refresh_from_db()
+        assert (promotion.rails, promotion.carriers) == (["alipay"], ["cmcc"])
+        assert promotion.triggers == ["low_balance"]
+
+
+class TestASpendingCap:
+    def test_is_changed_and_kept_in_the_log(self, root):
+        cap = SpendingCap.objects.create(owner=w.person(), max_per_month_minor=50_000)
+
+        change(root, cap, max_per_month_minor="60000")
+
+        cap.refresh_from_db()
+        assert cap.max_per_month_minor == 60_000
+        assert LogEntry.objects.get().change_message == "max_per_month_minor: 50000 → 60000"
+
+
+class TestAUser:
+    def test_is_made_an_operator_by_an_administrator_without_a_password(self, root):
+        group = Group.objects.create(name="Support")
+
+        root.post(
+            reverse("admin:accounts_user_add"),
+            {
+                "email": "New@Example.com",
+                "name": "New",
+                "language": "en",
+                "is_staff": "on",
+                "groups": [group.pk],
+            },
+        )
+
+        user = User.objects.get(email="new@example.com")
+        assert (user.is_staff, user.has_usable_password()) == (True, False)
+        assert list(user.groups.all()) == [group]
+
+    def test_gives_nobody_roles_who_is_no_administrator(self, operator):
+        client = sign_in(give(operator, "accounts.view_user", "accounts.change_user"))
+        alice = w.person("alice")
+
+        change(client, alice, name="Alice A.", is_staff="on", is_superuser="on")
+
+        alice.refresh_from_db()
+        assert (alice.name, alice.is_staff, alice.is_superuser) == ("Alice A.", False, False)
+
+    def test_of_the_staff_is_changed_by_administrators_only(self, operator, colleague):
+        client = sign_in(give(operator, "accounts.view_user", "accounts.change_user"))
+
+        client.post(
+            reverse("admin:accounts_user_change", args=[colleague.pk]),
+            {"name": "Hacked", "language": "en", "timezone": "UTC"},
+        )
+
+        colleague.refresh_from_db()
+        assert (colleague.name, colleague.is_active) == ("cora", True)
+
+    def test_keeps_the_address_that_they_sign_in_with(self, root):
+        alice = w.person("alice")
+
+        change(root, alice, email="thief@example.com", phone="+8613900000009")
+
+        alice.refresh_from_db()
+        assert (alice.email, alice.phone) == ("alice@example.com", None)
+
+    def test_that_is_switched_off_is_out_at_once(self, root, colleague):
+        client = sign_in(colleague)
+        assert client.get("/admin/").status_code == 200
+
+        change(root, colleague, is_active=None)
+
+        assert client.get("/admin/").status_code == 302
+        colleague.refresh_from_db()
+        assert colleague.is_active is False
