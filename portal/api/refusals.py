@@ -56,6 +56,12 @@ class VersionMissing(APIException):
     default_detail = _("Send If-Match with the ETag of the rule you have seen.")
 
 
+class VersionMalformed(APIException):
+    status_code = 400
+    default_code = "version_malformed"
+    default_detail = _('If-Match takes the rule\'s ETag as it is, such as "3" with its quotes.')
+
+
 class VersionStale(APIException):
     status_code = 412
     default_code = "version_stale"

@@ -43,13 +43,20 @@ class TestKey:
             LineProof.objects.count(),
         )
 
-    @pytest.mark.parametrize("key", ["x" * 256, "with space", "naïve", "tab\there"])
+    @pytest.mark.parametrize("key", ["", "x" * 256, "with space", "naïve", "tab\there"])
     def test_of_another_shape_is_refused(
         self, key: str, as_alice: Caller, alice: Belongings
     ) -> None:
-        answer = as_alice.post("recharges", by_hand(alice), key=key)
-        assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_malformed")
+        for path, body in (
+            ("recharges", by_hand(alice)),
+            (f"lines/{alice.line.public_id}/rule/stop", None),
+        ):
+            answer = as_alice.post(path, body, key=None, Idempotency_Key=key)
+            assert answer.status_code == 400
+            assert answer.json()["code"] == "idempotency_key_malformed"
         assert recharges_of(alice) == 0
+        alice.rule.refresh_from_db()
+        assert alice.rule.is_on
 
     def test_of_one_caller_means_nothing_to_another(
         self, alice: Belongings, bob: Belongings

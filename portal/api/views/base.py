@@ -18,6 +18,8 @@ from portal.api.problems import id_of
 class View(GenericViewSet[Any]):
     """Rows come from `billing.queries` for the caller, so that a stranger's are not there."""
 
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
+
     def perform_authentication(self, request: Request) -> None:
         super().perform_authentication(request)
         # A program seldom says which language; its owner has.

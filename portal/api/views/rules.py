@@ -20,7 +20,7 @@ from lines.models import Line, LineStatus
 from portal.api import throttles
 from portal.api.idempotency import idempotent
 from portal.api.openapi import if_match, may_answer
-from portal.api.refusals import VersionMissing, VersionStale, WordsStale
+from portal.api.refusals import VersionMalformed, VersionMissing, VersionStale, WordsStale
 from portal.api.serializers.rules import (
     ConfirmIn,
     PauseIn,
@@ -213,13 +213,13 @@ def _check_seen(request: Request, rule: Rule, *, required: bool) -> None:
 
 
 def _seen_version(request: Request) -> int | None:
-    """The version in If-Match. What is no version of ours matches none: VersionStale."""
+    """The version in If-Match, None without one. Raises VersionMalformed."""
     header = request.headers.get("If-Match")
     if header is None:
         return None
     found = _ETAG.fullmatch(header.strip())
     if found is None:
-        raise VersionStale
+        raise VersionMalformed
     return int(found.group(1))
 
 
