@@ -43,7 +43,7 @@ class Simulators:
     """Where the two other books are, and their control."""
 
     alipay: str
-    carrier: str
+    carriers: dict[str, str]  # by code
 
     def order(self, method: str, url: str, body: Any = None) -> Any:
         answer = requests.request(method, url, json=body, timeout=_TIMEOUT_S)
@@ -65,16 +65,21 @@ class Past:
         if get_user_model().objects.exists():
             self.say("  there already; nothing changed")
             return
+        carriers = self.furnish()
+        for person in PEOPLE:
+            self._live(person, carriers)
+            self.say(f"  {person.name}: {len(person.cards)} line(s)")
+        OrmQ.objects.all().delete()  # nudges of months ago
+
+    def furnish(self) -> dict[str, Carrier]:
+        """What is there before any subscriber: carriers, an offer, operators, payers' money."""
         carriers = self._carriers()
         self._promotion()
         for payer in {person.payer for person in PEOPLE}:
             self._let_pay(payer)
         for name, email, is_staff in OPERATORS:
             _person(name, email, language="zh-hans", is_staff=is_staff)
-        for person in PEOPLE:
-            self._live(person, carriers)
-            self.say(f"  {person.name}: {len(person.cards)} line(s)")
-        OrmQ.objects.all().delete()  # nudges of months ago
+        return carriers
 
     def _carriers(self) -> dict[str, Carrier]:
         made = {}
@@ -86,7 +91,7 @@ class Past:
                 currency="CNY",
                 denominations_minor=sold,
                 max_balance_minor=100_000,
-                base_url=self.simulators.carrier,
+                base_url=self.simulators.carriers[code],
             )
         return made
 
@@ -150,7 +155,7 @@ class Past:
     def _add(self, owner: Any, card: Card, carrier: Carrier, *, at: datetime) -> Line:
         self.simulators.order(
             "POST",
-            f"{self.simulators.carrier}/_control/lines",
+            f"{self.simulators.carriers[card.carrier]}/_control/lines",
             {
                 "number": card.number,
                 "iccid": card.iccid,
@@ -264,7 +269,8 @@ class Past:
         Line.objects.filter(verified_at__isnull=False).update(poll_at=self.now)
 
     def _set(self, card: Card) -> None:
-        url = f"{self.simulators.carrier}/_control/lines/{card.number}"
+        carrier = self.simulators.carriers[card.carrier]
+        url = f"{carrier}/_control/lines/{card.number}"
         changes: dict[str, Any] = {
             "balance_minor": card.now_minor,
             "usage_minor_per_day": card.usage_minor if card.fate != "unverified" else 0,

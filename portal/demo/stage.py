@@ -37,8 +37,12 @@ class Stage:
         return f"http://127.0.0.1:{self.port + 101}"
 
     @property
-    def carrier_url(self) -> str:
-        return f"http://127.0.0.1:{self.port + 102}"
+    def carrier_urls(self) -> dict[str, str]:
+        """Each carrier has a system, and so books, of its own."""
+        ports = range(self.port + 102, self.port + 102 + len(CARRIERS))
+        return {
+            code: f"http://127.0.0.1:{port}" for code, port in zip(CARRIERS, ports, strict=True)
+        }
 
     def _secret(self, name: str) -> str:
         path = self.folder / name
@@ -61,6 +65,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The demo's settings. Like any installation's, but for the simulators' addresses."""
         tokens = ",".join(f"{code}={self._secret('carrier-token')}" for code in CARRIERS)
+        simulators = {"alipay": self.alipay_url, **self.carrier_urls}
         return {
             "PORT": str(self.port),
             "KEEPLINE_PUBLIC_URL": self.web_url,
@@ -72,7 +77,8 @@ class Stage:
             "ALIPAY_PUBLIC_KEY_FILE": str(self.folder / "alipay.pub.pem"),
             "CARRIER_TOKENS": tokens,
             "CARRIER_HUB_SECRET": self._secret("hub-secret"),
-            "KEEPLINE_SIMULATORS": f"alipay={self.alipay_url},carrier={self.carrier_url}",
+            "KEEPLINE_SIMULATORS": ",".join(f"{k}={url}" for k, url in simulators.items()),
+            "SMS_CARRIER": CARRIERS[0],
         }
 
     def _make_keys(self, name: str) -> None:
@@ -111,17 +117,21 @@ class Stage:
             ],
             ready=answers(f"{self.alipay_url}/_control/health"),
         )
+        for code, url in self.carrier_urls.items():
+            self._start_carrier(run, code, url)
+
+    def _start_carrier(self, run: Processes, code: str, url: str) -> None:
         run.start(
-            "carrier",
+            code,
             [
                 *_python("lines.carriers.tmf654.simulator"),
-                *("--port", str(self.port + 102)),
-                *("--journal", str(self.folder / "carrier.jsonl")),
+                *("--port", url.rsplit(":", 1)[1]),
+                *("--journal", str(self.folder / f"{code}.jsonl")),
                 *("--token", self._secret("carrier-token")),
                 *("--hub-secret", self._secret("hub-secret")),
                 *("--usage-speed", str(USAGE_SPEED), "--seed", "20261122"),
             ],
-            ready=answers(f"{self.carrier_url}/_control/health"),
+            ready=answers(f"{url}/_control/health"),
         )
 
     def start_web(self, run: Processes) -> None:
@@ -133,7 +143,7 @@ class Stage:
                 *("--workers", "2", "--threads", "4", "--access-logfile", "-"),
             ],
             env=self._child_environment(),
-            ready=answers(f"{self.web_url}/"),
+            ready=answers(f"{self.web_url}/account/login/"),
             timeout_s=60,
         )
 
@@ -142,7 +152,7 @@ class Stage:
             "workers",
             [sys.executable, "manage.py", "run_workers"],
             env=self._child_environment(),
-            ready=logs("run_workers"),
+            ready=logs('up cluster="money"'),
             timeout_s=60,
         )
 
@@ -154,7 +164,11 @@ class Stage:
         return {**os.environ, **self._child_environment()}
 
     def _child_environment(self) -> dict[str, str]:
-        return {**self.environment(), "KEEPLINE_VAR_DIR": str(self.var_dir)}
+        return {
+            **self.environment(),
+            "KEEPLINE_VAR_DIR": str(self.var_dir),
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+        }
 
 
 def _python(module: str) -> list[str]:

@@ -20,7 +20,8 @@ WELCOME = """
                                   second person: finance@example.com / {password}
     API         {web}/api/v1/schema/   ·   {web}/api/v1/docs/
     Alipay      {alipay}/app      the payer's side: agreements, deductions, unsigning
-    carrier     {carrier}/        lines and balances; texts: {carrier}/sms
+    carriers    {carriers}
+                lines and balances, and at …/sms the texts they sent (codes to sign in, to prove)
 
   Balances are used up while you watch: a day's usage in two minutes. Logs: {logs}
   The books:    .venv/bin/python manage.py verify --against-simulators
@@ -84,7 +85,7 @@ class Command(BaseCommand):
             WELCOME.format(
                 web=stage.web_url,
                 alipay=stage.alipay_url,
-                carrier=stage.carrier_url,
+                carriers="  ".join(f"{url}/" for url in stage.carrier_urls.values()),
                 password="keepline-demo",  # noqa: S106 - of the demo's people, on this machine
                 logs=settings.VAR_DIR / "log",
             )

@@ -16,26 +16,34 @@ class Command(BaseCommand):
     help = "Play the demo's past through the real executor, or set its present."
 
     def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--bare", action="store_true", help="carriers and operators alone")
         parser.add_argument("--present", action="store_true", help="set the balances of now")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.IS_LOCAL or not settings.SIMULATORS:
             raise CommandError("Sample data go into a demo only: start one with `make demo`.")
         past = Past(
-            simulators=Simulators(**settings.SIMULATORS),
+            simulators=Simulators(settings.SIMULATORS["alipay"], _carriers()),
             outside=tasks.outside(),
             now=timezone.now(),
             say=self.stdout.write,
         )
-        if options["present"]:
+        if options["bare"]:
+            past.furnish()
+            self._subscribe()
+        elif options["present"]:
             self._subscribe()
             past.present()
         else:
             past.seed()
 
     def _subscribe(self) -> None:
-        """Ask the carrier to tell us of balances and top-ups; asking again changes nothing."""
-        carrier = Carrier.objects.get(code="cmcc")
-        url = f"{settings.PUBLIC_URL}/hooks/carriers/{carrier.code}/events"
-        adapter: Any = carriers.adapter_for(carrier)
-        adapter.register_hub(callback_url=url)
+        """Ask each carrier to tell us of balances and top-ups; asking again changes nothing."""
+        for carrier in Carrier.objects.filter(code__in=_carriers()):
+            url = f"{settings.PUBLIC_URL}/hooks/carriers/{carrier.code}/events"
+            adapter: Any = carriers.adapter_for(carrier)
+            adapter.register_hub(callback_url=url)
+
+
+def _carriers() -> dict[str, str]:
+    return {code: url for code, url in settings.SIMULATORS.items() if code != "alipay"}
