@@ -10,7 +10,10 @@ from unfold.decorators import display
 
 from lines.admin.base import RecordAdmin, period, plain
 from lines.admin.searching import SearchMixin, people
+from portal.api import admin as api_admin
 from portal.models import Heartbeat
+
+__all__ = ["HeartbeatAdmin", "LogEntryAdmin", "api_admin"]
 
 
 @admin.register(Heartbeat)

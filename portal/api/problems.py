@@ -27,7 +27,6 @@ TITLES: dict[int, Promise] = {
     428: _("Version missing"),
     429: _("Too many requests"),
     500: _("Something went wrong"),
-    502: _("No answer from the payment company or carrier"),
     503: _("Not available now"),
 }
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.utils.translation import gettext_lazy as _
 from environs import FileAwareEnv
 
 
@@ -37,7 +36,7 @@ def rest_framework(env: FileAwareEnv) -> dict[str, Any]:
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Keepline API",
     "VERSION": "1.0.0",
-    "DESCRIPTION": _(
+    "DESCRIPTION": (
         "Lines, rules, payment methods and recharges of the caller, and balances reported by "
         "carriers. Amounts are integers in minor units (fen, cents) of `currency`; times are ISO "
         "8601 with an offset. A stranger's object is a 404. Every error is an "

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: it validates, it names every address, and the server keeps to it."""
+"""The OpenAPI document is true: it names every address, and the server keeps to it."""
 
 import json
 import re
