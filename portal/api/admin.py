@@ -49,4 +49,4 @@ class ApiClientAdmin(ActsMixin, RecordAdmin):
 
     @display(description=_("state"))
     def standing(self, client: ApiClient) -> Any:
-        return label(_("revoked"), "bad") if client.revoked_at else label(_("in use"), "good")
+        return label(_("withdrawn"), "bad") if client.revoked_at else label(_("in use"), "good")
