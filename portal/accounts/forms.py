@@ -53,7 +53,9 @@ class SignUpForm(allauth_forms.SignupForm):
         for field in self.fields.values():
             field.required = True
             field.widget.attrs.pop("placeholder", None)
-        if by == "email":
+        if by == "phone":
+            self.fields["phone"].label = _("Mobile number")
+        else:
             self.fields["email"].label = _("E-mail address")
             self.fields["password1"].help_text = PASSWORD_HELP
 

@@ -230,7 +230,7 @@ FORMS: dict[str, type[StepForm]] = {
 
 def starting_values(line: Line, bindings: list[Binding], today: date) -> dict[str, Typed]:
     """What a new plan offers, by step: a middling amount, low balance only, three a month."""
-    sold, currency = line.carrier.denominations_minor, line.currency
+    sold = line.carrier.denominations_minor
     face = sold[len(sold) // 2 - (len(sold) > 1)] if sold else line.carrier.min_amount_minor
     return {
         "tool": {"binding": bindings[0].ref if bindings else "", "fallback": ""},
@@ -246,15 +246,20 @@ def starting_values(line: Line, bindings: list[Binding], today: date) -> dict[st
             "target": "",
             "expiry_days_before": "",
         },
-        "limits": {
-            "max_per_charge": typed(face, currency),
-            "max_per_day": "1",
-            "max_per_month": typed(face * _CHARGES_A_MONTH, currency),
-            "remind_low_balance": True,
-            "remind_days": ["5", "2"],
-            "remind_result": True,
-            "by_email": bool(line.owner.email),
-        },
+        "limits": usual_limits(line, face),
+    }
+
+
+def usual_limits(line: Line, face_minor: int) -> Typed:
+    """What is offered for a plan of that amount, until somebody types something else."""
+    return {
+        "max_per_charge": typed(face_minor, line.currency),
+        "max_per_day": "1",
+        "max_per_month": typed(face_minor * _CHARGES_A_MONTH, line.currency),
+        "remind_low_balance": True,
+        "remind_days": ["5", "2"],
+        "remind_result": True,
+        "by_email": bool(line.owner.email),
     }
 
 

@@ -83,6 +83,8 @@ def step(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
         owned.posted(request), line=line, bindings=bindings, initial=typed[name]
     )
     if request.method == "POST":
+        if name == "amount" and form.is_valid():
+            typed = _follow(line, bindings, typed, face_minor=form.cleaned_data["face"])
         typed = typed | {name: forms.raw(form)}
         _keep(request, line, typed)
         if form.is_valid() and _fits(form, name, line, bindings, typed):
@@ -100,6 +102,18 @@ def step(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
         "section": "rules",
     }
     return render(request, f"portal/setup/{name}.html", context)
+
+
+def _follow(
+    line: Line, bindings: list[Binding], typed: forms.AllTyped, *, face_minor: int
+) -> forms.AllTyped:
+    """Limits that nobody has touched follow the amount: offered ones must not refuse it."""
+    before = forms.FORMS["amount"](typed["amount"], line=line, bindings=bindings)
+    if not before.is_valid():
+        return typed
+    if typed["limits"] != forms.usual_limits(line, before.cleaned_data["face"]):
+        return typed
+    return typed | {"limits": forms.usual_limits(line, face_minor)}
 
 
 def _fits(

@@ -54,6 +54,7 @@ class TestTheBalance:
         heights = [float(y) for _x, y in points]
         jumps = [1 for before, after in pairwise(heights) if before - after > 40]
         assert len(jumps) == 10
+        assert heights.count(min(heights)) == 11  # each rises to its full height, the start too
         assert len(points) < 200
 
     def test_shows_the_threshold_and_where_it_leads(self):

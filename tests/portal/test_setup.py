@@ -172,6 +172,15 @@ class TestWhatIsTyped:
         assert "not possible with Alipay" in text
         assert f'value="{day}"' in text
 
+    def test_lets_the_limits_offered_follow_the_amount_until_they_are_touched(self, client, line):
+        client.post(at("tool", line), {"binding": line.owner.bindings.get().ref})
+        client.post(at("amount", line), AMOUNT | {"face": "20000"})
+        text = client.get(at("limits", line)).content.decode()
+        assert ('value="200"' in text, 'value="600"' in text) == (True, True)
+        client.post(at("limits", line), LIMITS | {"max_per_charge": "250", "max_per_month": "900"})
+        client.post(at("amount", line), AMOUNT | {"face": "5000"})
+        assert 'value="250"' in client.get(at("limits", line)).content.decode()
+
     def test_half_way_does_not_reach_the_review(self, client, line):
         client.post(at("low", line), LOW | {"threshold": "x"})
         response = client.get(at("review", line))
