@@ -50,6 +50,9 @@ class Delivery(models.Model):
             ),
         ]
 
+        # A carrier's message may know an order by the carrier's own number alone.
+        indexes = [models.Index(name="delivery_by_carrier_ref", fields=["carrier_ref"])]
+
     def __str__(self) -> str:
         return self.reference
 
