@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from portal.process_group import ProcessGroup
 from portal.processes import Processes, answers, logs
 
 APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
@@ -134,8 +135,8 @@ class Stage:
             ready=answers(f"{url}/_control/health"),
         )
 
-    def start_web(self, run: Processes) -> None:
-        run.start(
+    def start_web(self, run: Processes) -> ProcessGroup:
+        return run.start(
             "web",
             [
                 *_python("gunicorn"),
@@ -147,8 +148,8 @@ class Stage:
             timeout_s=60,
         )
 
-    def start_workers(self, run: Processes) -> None:
-        run.start(
+    def start_workers(self, run: Processes) -> ProcessGroup:
+        return run.start(
             "workers",
             [sys.executable, "manage.py", "run_workers"],
             env=self._child_environment(),
