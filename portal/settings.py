@@ -259,6 +259,23 @@ EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Keepline <no-reply@keepline.localhost>")
 
+# --- logs -------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("KEEPLINE_LOG_LEVEL", "INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "masked": {
+            "()": "portal.logs.MaskingFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        },
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "masked"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    # Its debug lines hold whole addresses, and a carrier's hold the number.
+    "loggers": {"urllib3": {"level": "WARNING"}},
+}
+
 # --- queue, rails, carriers -------------------------------------------------------------------
 Q_CLUSTER, Q_CLUSTER_NAMES = clusters(env)
 # The guard of each cluster writes its state twice a second, and nobody reads it.

@@ -1,0 +1,24 @@
+"""The last net under the logs: long runs of figures are masked, whoever wrote them.
+
+Code does not log numbers, ICCIDs or agreements in the first place; but a database's error quotes
+the row, and a library's debug line the address. docs/operations.md says where logs go.
+"""
+
+import logging
+import re
+
+# A phone number, a card, an eSIM, an agreement: eleven figures or more. References have letters,
+# and instants have marks between their figures.
+_LONG_NUMBER = re.compile(r"(?<![\w.])\+?\d{7,28}(\d{4})(?!\w)")
+
+
+class MaskingFormatter(logging.Formatter):
+    """A formatter whose finished text, traceback included, shows four figures at the most."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
+
+
+def mask(text: str) -> str:
+    """`text` with every long number cut to "…" and its last four figures."""
+    return _LONG_NUMBER.sub(r"…\1", text)

@@ -1,0 +1,42 @@
+"""What the last net under the logs lets through."""
+
+import logging
+
+import pytest
+
+from portal.logs import MaskingFormatter, mask
+
+
+class TestMask:
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("Key (msisdn)=(+8613800000021) exists", "Key (msisdn)=(…0021) exists"),
+            ("GET /bucket?resource=8613800000021&x=1", "GET /bucket?resource=…0021&x=1"),
+            ("card 8944538532008160222", "card …0222"),
+            ("eid 89049032123451234512345678901235.", "eid …1235."),
+        ],
+    )
+    def test_cuts_long_numbers_to_four_figures(self, text, shown):
+        assert mask(text) == shown
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "recharge 01M82J837ATG8RKCCV01C7P33K is quarantined",
+            "2026-11-22T04:00:00.123456+00:00 swept",
+            "CNY 5000 of 1234567890",
+        ],
+    )
+    def test_leaves_references_instants_and_amounts(self, text):
+        assert mask(text) == text
+
+    def test_covers_the_traceback(self):
+        try:
+            raise ValueError("+8613800000021")
+        except ValueError as error:
+            info = (ValueError, error, error.__traceback__)
+        record = logging.LogRecord("x", logging.ERROR, "f", 1, "broken", (), info)
+        shown = MaskingFormatter("%(message)s").format(record)
+        assert "13800000021" not in shown
+        assert "…0021" in shown
