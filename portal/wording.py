@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 from babel.dates import format_date, format_skeleton
 from django.utils.timezone import get_current_timezone
-from django.utils.translation import get_language, gettext, ngettext
+from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
 
 from billing import money
 from billing.models import Rail
@@ -100,6 +100,35 @@ def _locale() -> str:
 def days(count: int) -> str:
     """ "5 days"."""
     return figures.days_text(count)
+
+
+# The first that a browser's own words hold: many name others they descend from.
+_BROWSERS = {
+    "MicroMessenger": gettext_lazy("WeChat"),
+    "AlipayClient": gettext_lazy("Alipay"),
+    "Edg": "Edge",
+    "OPR": "Opera",
+    "Firefox": "Firefox",
+    "Chrome": "Chrome",
+    "Safari": "Safari",
+}
+_SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS": "Mac",
+    "Linux": "Linux",
+}
+
+
+def device(user_agent: str) -> str:
+    """ "Chrome · Android", or the beginning of what it calls itself."""
+    names = [
+        next((str(name) for mark, name in known.items() if mark in user_agent), "")
+        for known in (_BROWSERS, _SYSTEMS)
+    ]
+    return " · ".join(filter(None, names)) or user_agent[:40]
 
 
 def listed(words: Iterable[object]) -> str:

@@ -95,6 +95,11 @@ def month(value: date) -> str:
 
 
 @register.filter
+def device(user_agent: str) -> str:
+    return wording.device(user_agent)
+
+
+@register.filter
 def listed(words: Iterable[object]) -> str:
     return wording.listed(words)
 

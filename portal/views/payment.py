@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from billing import bindings, gateways, queries
+from billing import wording as reasons
 from billing.models import Binding, BindingState, Rail, Rule
 from portal.forms.payment import RemoveForm
 from portal.views import owned
@@ -98,6 +99,11 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
         "is_waiting": binding.state == BindingState.PENDING and at < waits_until,
         "waits_until": waits_until,
         "rules": _rules_by(request, binding),
+        "pause": reasons.reason(
+            code=binding.pause_reason,
+            facts={"rail": binding.rail_id},
+            language=request.LANGUAGE_CODE,
+        ),
         "next_url": _line_to_set_up(request),
         "section": "payment",
     }

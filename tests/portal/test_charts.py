@@ -133,6 +133,19 @@ class TestWording:
     def test_of_a_moment_goes_by_the_readers_clock(self, back, words):
         assert wording.moment(NOON - back, NOON) == words
 
+    @pytest.mark.parametrize(
+        ("agent", "words"),
+        [
+            ("Mozilla/5.0 (Linux; Android 14) Chrome/120 MicroMessenger/8.0", "WeChat · Android"),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 17) Safari/604.1", "Safari · iPhone"),
+            ("Mozilla/5.0 (Windows NT 10.0) Chrome/120 Safari/537 Edg/120", "Edge · Windows"),
+            ("curl/8.0", "curl/8.0"),
+            ("", ""),
+        ],
+    )
+    def test_of_a_device_names_what_its_owner_knows(self, agent, words):
+        assert wording.device(agent) == words
+
     def test_of_days_is_in_the_readers_language(self):
         assert wording.day(date(2026, 12, 1)) == "Dec 1"
         with translation.override("zh-hans"):

@@ -146,6 +146,15 @@ class TestRemoving:
         client.post(target, {"what_of_rules": f"move_to:{other.ref}"})
         assert Rule.objects.get().binding == other
 
+    def test_says_that_it_is_being_ended_while_the_rail_is_silent(self, alice, as_user, rail):
+        binding = alice.bindings.get()
+        binding.paused_at, binding.pause_reason = datetime.now(UTC), "ending"
+        binding.save()
+        text = as_user(alice).get(page_of(binding)).content.decode()
+        assert "being ended" in text
+        assert "Use it again" not in text
+        assert 'class="button danger"' not in text
+
     def test_never_moves_them_to_a_strangers(self, alice, bob, as_user, rail):
         theirs = people.binding(bob, at=datetime.now(UTC))
         client, binding = as_user(alice), alice.bindings.get()
@@ -158,9 +167,12 @@ class TestRemoving:
 class TestThePausedOne:
     def test_is_said_to_be_paused_and_is_used_again_by_its_owner(self, alice, as_user, rail):
         client, binding = as_user(alice), alice.bindings.get()
-        binding.paused_at, binding.failures_in_a_row = datetime.now(UTC), 3
+        binding.paused_at, binding.pause_reason = datetime.now(UTC), "breaker"
         binding.save()
-        assert "Paused after declined payments" in client.get(page_of(binding)).content.decode()
+        text = client.get(page_of(binding)).content.decode()
+        assert "paused: needs you" in text
+        assert "Other reason" not in text
+        assert "is bound" not in text
         client.post(reverse("portal:binding-resume", args=[binding.ref]))
         binding.refresh_from_db()
         assert binding.paused_at is None
