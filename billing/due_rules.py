@@ -8,8 +8,8 @@ from billing import notices, rowsets
 from billing.calendar import Cycle, Hours, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import Rule
-from billing.rules import Caps, Facts, Spent, Standing
 from billing.states import OPEN_STATES
+from billing.verdicts import Caps, Facts, Spent, Standing
 from lines.models import LineStatus
 
 DUE = """

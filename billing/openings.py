@@ -27,9 +27,9 @@ from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule
 from billing.promotions import Quote
 from billing.rowsets import Column
-from billing.rules import Opening
 from billing.states import RechargeState
 from billing.verdict_notices import Decided
+from billing.verdicts import Opening
 from lines.references import new_reference
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from billing.drafts import Draft
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule, SpendingCap, TopUpMode
 from billing.promotions import Quote
-from billing.rules import Caps, Facts, Opening, Spent, Standing
 from billing.states import OPEN_STATES, RechargeState, Trigger
+from billing.verdicts import Caps, Facts, Opening, Spent, Standing
 
 COUNT = 12
 _LONGEST_MONTH = 31

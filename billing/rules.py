@@ -6,121 +6,20 @@ each step: ../shared/design/rules.md, by number in the comments.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from billing import calendar
-from billing.calendar import Occurrence, Schedule
+from billing.calendar import Occurrence
 from billing.states import Trigger
+from billing.verdicts import Facts, Opening, Reason, Standing, Verdict
 
 # An open recharge wakes its rule when it closes; this is for the wake that was lost.
 RECHECK = timedelta(hours=1)
 # How far a carrier's clock may run ahead of ours before its readings are refused.
 CLOCK_SKEW = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What counts against the caps already: in flight and unknown included. Minor units."""
-
-    day_count: int = 0
-    line_month_minor: int = 0
-    binding_month_minor: int = 0
-    owner_month_minor: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """The most that may be taken; None: no such cap."""
-
-    charge_minor: int
-    day_count: int
-    line_month_minor: int
-    binding_month_minor: int | None = None
-    owner_month_minor: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The parts of a rule that a decision changes."""
-
-    next_index: int
-    next_run_at: datetime | None
-    skip_index: int | None
-    is_armed: bool
-    episode: int
-    expiry_fired_for: date | None
-    wake_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that a decision depends on. Instants are aware; amounts are minor units."""
-
-    at: datetime
-    timezone: str
-    standing: Standing
-    schedule: Schedule | None
-    grace: timedelta
-    face_minor: int
-    caps: Caps
-    spent: Spent
-    sells: tuple[int, ...]  # denominations, ascending; empty: any amount within the bounds
-    min_amount_minor: int
-    max_amount_minor: int
-    max_balance_minor: int | None = None
-    threshold_minor: int | None = None
-    target_minor: int | None = None
-    is_to_target: bool = False
-    balance_minor: int | None = None
-    reserved_minor: int = 0
-    observed_at: datetime | None = None
-    max_reading_age: timedelta = timedelta(days=1)
-    in_flight_minor: int = 0  # credit on its way or landed since the reading, unknown included
-    valid_until: datetime | None = None
-    expiry_days_before: int | None = None
-    cooldown_until: datetime | None = None
-    has_open_recharge: bool = False
-    paused_until: datetime | None = None
-    pause_reason: str = ""  # the system's pause; empty: none
-    line_problem: str = ""  # "line_not_active" or "sim_changed"
-    binding_problem: str = ""  # "binding_missing", "binding_not_active", "binding_paused", …
-    is_notice_missing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One entry of "why, why not": once per occurrence and code."""
-
-    trigger: str
-    period_key: str
-    code: str
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A recharge to open."""
-
-    trigger: str
-    period_key: str
-    face_minor: int
-    due_at: datetime
-    expires_at: datetime
-    falls_short: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What follows from the facts."""
-
-    opening: Opening | None
-    reasons: tuple[Reason, ...]
-    standing: Standing
-    pause: str = ""  # stop the rule and ask its owner
-    wants_reading: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from billing import notices
 from billing.calendar import month_key
 from billing.models import NoticeKind
 from billing.promotions import Quote
-from billing.rules import Verdict
+from billing.verdicts import Verdict
 
 NEAR_CAP_PERCENT = 80
 _SILENT = frozenset({"charge", "merged", "cooling_down", "open_recharge", "reading_stale"})

@@ -91,9 +91,7 @@ class TestASubscriber:
             if "/auto/review/" in page.url:
                 break
             if page.locator("[name=face]").count():
-                page.locator("[name=face][value='50']").or_(
-                    page.locator("[name=face]")
-                ).first.check()
+                page.locator("[name=face]").nth(3).check()  # 50.00
                 page.locator("[name=cycle][value=monthly]").check()
                 page.locator("[name=anchor_date]").fill("2027-01-31")
             if page.locator("[name=threshold]").count():
