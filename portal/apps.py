@@ -1,6 +1,7 @@
 """The edge as a Django app. Importing `checks` registers the refusals of wrong settings."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 from portal import checks
 
@@ -9,3 +10,8 @@ __all__ = ["PortalConfig", "checks"]
 
 class PortalConfig(AppConfig):
     name = "portal"
+
+    def ready(self) -> None:
+        from portal import housekeeping  # noqa: PLC0415 - models exist only now
+
+        post_migrate.connect(housekeeping.ensure, sender=self)

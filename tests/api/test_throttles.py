@@ -29,17 +29,13 @@ def _one_window(monkeypatch: Any) -> None:
 
 @pytest.mark.usefixtures("limits")
 class TestCaller:
-    def test_that_asks_too_often_is_told_to_wait(
-        self, as_alice: Caller, alice: Belongings
-    ) -> None:
+    def test_that_asks_too_often_is_told_to_wait(self, as_alice: Caller, alice: Belongings) -> None:
         assert [as_alice.get("lines").status_code for _ in range(4)] == [200, 200, 200, 429]
         answer = as_alice.get("rules")
         assert answer.json()["code"] == "throttled"
         assert int(answer["Retry-After"]) > 0
 
-    def test_may_write_though_it_has_read_enough(
-        self, as_alice: Caller, alice: Belongings
-    ) -> None:
+    def test_may_write_though_it_has_read_enough(self, as_alice: Caller, alice: Belongings) -> None:
         path = f"lines/{alice.line.public_id}"
         for _ in range(4):
             as_alice.get("lines")
@@ -48,9 +44,7 @@ class TestCaller:
         alice.line.refresh_from_db()
         assert alice.line.label == "1"
 
-    def test_does_not_use_up_anothers_allowance(
-        self, alice: Belongings, bob: Belongings
-    ) -> None:
+    def test_does_not_use_up_anothers_allowance(self, alice: Belongings, bob: Belongings) -> None:
         first, second, session = (
             with_token(alice.owner),
             with_token(bob.owner),
