@@ -148,13 +148,16 @@ class ConsentAdmin(SearchMixin, RecordAdmin):
     list_select_related = ("owner", "line")
     ordering = ("-pk",)
     fields = ("at", "owner_link", "line_link", "binding_link", "text", "text_version", "spoken",
-              "plan", "ip", "browser")  # fmt: skip
+              "on_record", "ip", "browser")  # fmt: skip
 
     owner_link = link("owner", description=_("owner"))
     line_link = link("line", description=_("line"), text="masked")
     binding_link = link("binding", description=_("payment method"))
     spoken = plain("language", _("language"))
     browser = plain("user_agent", _("browser"))
+    on_record = display(description=_("plan on record"))(
+        lambda self, consent: words.figures(consent.plan)
+    )
 
     def found(self, term: str) -> Q:
         return of_owner_or_line(term)
