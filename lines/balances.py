@@ -37,7 +37,7 @@ def apply(
     repeat is as old as the first, so it is kept and not applied.
     """
     with transaction.atomic():
-        line = Line.objects.select_for_update().get(pk=line_id)
+        line = Line.objects.select_for_update(no_key=True).get(pk=line_id)
         is_newer = _is_newer(line, observed_at=observed_at, sequence=sequence)
         BalanceReading.objects.create(
             line=line,
