@@ -123,6 +123,7 @@ class TestRegisteringByEmail:
         page = browser.post("/account/signup/?by=email", self.FORM)
         assert page.headers["Location"] == "/account/login/code/confirm/"
         assert mail.outbox[0].to == ["carol@example.org"]
+        assert str(mail.outbox[0].subject).startswith("Keepline: ")
         assert not re.search(r"\b\d{6}\b", str(mail.outbox[0].body))
         assert User.objects.count() == 1
 
