@@ -15,7 +15,8 @@ def lists() -> Iterator[tuple[Any, str]]:
 
 def of_objects() -> Iterator[tuple[Any, str]]:
     """The pages of one object of each model: (model, address)."""
-    for model, model_admin in admin.site._registry.items():
+    registry: dict[Any, Any] = admin.site._registry
+    for model, model_admin in registry.items():
         found = model.objects.order_by("pk").last()
         if found is None:
             continue

@@ -14,7 +14,7 @@ from tests.admin.conftest import sign_in
 def served(client, address: str) -> bool:
     """Whether the address shows anything of the admin."""
     response = client.get(address)
-    return response.status_code == 200
+    return bool(response.status_code == 200)
 
 
 class TestWithoutASecondFactor:

@@ -1,5 +1,7 @@
 """What every page keeps to: nothing is edited, numbers are masked, no row costs a query."""
 
+from typing import Any
+
 import pytest
 from django.contrib import admin
 from django.db import connection
@@ -27,7 +29,7 @@ from portal.accounts.models import User
 from tests.admin import pages
 from tests.admin.conftest import SECRET_CODE, give, resident, sign_in
 
-RECORDS = [
+RECORDS: list[Any] = [
     BalanceReading,
     Binding,
     CarrierCall,
@@ -66,35 +68,34 @@ class TestRecords:
         assert model_admin.has_change_permission(request, model()) is False
         assert model_admin.has_delete_permission(request, model()) is False
 
-    @pytest.mark.parametrize("model", RECORDS, ids=lambda model: model.__name__)
-    def test_an_administrators_post_changes_nothing(self, house, root, model):
-        row = model.objects.order_by("pk").last()
-        before = model.objects.filter(pk=row.pk).values().get()
-        nasty = dict.fromkeys(before, "1") | {"state": "completed", "is_on": "on", "_save": "1"}
+    def test_an_administrators_post_changes_nothing(self, house, root):
+        answers, changed = {}, []
+        for model in RECORDS:
+            row = model.objects.order_by("pk").last()
+            before = model.objects.filter(pk=row.pk).values().get()
+            wanted = {"state": "completed", "is_on": "on", "_save": "1"}
+            nasty = dict.fromkeys(before, "1") | wanted
+            root.post(address_of(model, "change", row.pk), nasty)
+            picked = {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"}
+            root.post(address_of(model, "changelist"), picked)
+            answers[model] = (
+                root.post(address_of(model, "add"), nasty).status_code,
+                root.post(address_of(model, "delete", row.pk), {"post": "yes"}).status_code,
+            )
+            if model.objects.filter(pk=row.pk).values().get() != before:
+                changed.append(model)
 
-        statuses = [
-            root.post(address_of(model, "change", row.pk), nasty).status_code,
-            root.post(address_of(model, "add"), nasty).status_code,
-            root.post(address_of(model, "delete", row.pk), {"post": "yes"}).status_code,
-            root.post(
-                address_of(model, "changelist"),
-                {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"},
-            ).status_code,
-        ]
-
-        assert statuses[1:3] == [403, 403]
-        assert model.objects.filter(pk=row.pk).values().get() == before
+        assert changed == []
+        assert answers == dict.fromkeys(RECORDS, (403, 403))
 
     def test_nothing_at_all_is_deleted_here(self, house, root):
-        counts = {model: model.objects.count() for model, _address in pages.lists()}
+        counts = {model: model.objects.count() for model in RECORDS}
 
         for _model, address in pages.of_objects():
             if address.endswith("/delete/"):
                 assert root.post(address, {"post": "yes"}).status_code == 403
 
-        assert {model: model.objects.count() for model in counts if model in RECORDS} == {
-            model: count for model, count in counts.items() if model in RECORDS
-        }
+        assert {model: model.objects.count() for model in RECORDS} == counts
 
 
 class TestNumbers:
@@ -116,11 +117,12 @@ class TestNumbers:
         return sign_in(give(operator, *views))
 
     def test_stand_in_full_on_no_page(self, reader):
+        contents = {one: reader.get(one).content.decode() for one in self.readable()}
         shown = [
             (address, secret)
-            for address in self.readable()
+            for address, content in contents.items()
             for secret in self.SECRETS
-            if secret in reader.get(address).content.decode()
+            if secret in content
         ]
 
         assert shown == []
@@ -204,13 +206,12 @@ class TestFiltersAndSearches:
 
         assert broken == []
 
-    @pytest.mark.parametrize(
-        "term", ["01JD0000000000000000000000", "0001", "alice@example.com", "'", "%", "\x00", "啊"]
-    )
-    def test_every_list_can_be_searched_for_anything(self, house, root, term):
+    def test_every_list_can_be_searched_for_anything(self, house, root):
+        terms = ("01JD0000000000000000000000", "0001", "a@example.com", "'", "%", "\x00", "啊")
         broken = [
-            (address, status)
+            (address, term, status)
             for _model, address in pages.lists()
+            for term in terms
             if (status := root.get(address, {"q": term}).status_code) != 200
         ]
 

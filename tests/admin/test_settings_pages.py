@@ -1,5 +1,7 @@
 """What operators may mend: checked at the field, written alone, kept in the log."""
 
+from typing import Any
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
@@ -19,7 +21,7 @@ def change(client, row, **fields):
     meta = row._meta
     address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
     form = client.get(address).context["adminform"].form
-    sent = {}
+    sent: dict[str, Any] = {}
     for name, field in form.fields.items():
         value = form.get_initial_for_field(field, name)
         if hasattr(value, "strftime"):
