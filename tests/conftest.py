@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.utils import translation
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def _flush_past_the_guards() -> Iterator[None]:
     DatabaseOperations.sql_flush = sql_flush  # type: ignore[method-assign]
     yield
     DatabaseOperations.sql_flush = plain  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def in_english() -> Iterator[None]:
+    """Sentences in their own words, for tests of which sentence it is; Chinese is the default."""
+    with translation.override("en"):
+        yield

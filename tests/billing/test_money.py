@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from billing import money
 
+pytestmark = pytest.mark.usefixtures("in_english")
+
+
 AMOUNTS = st.integers(-(10**12), 10**12)
 CURRENCIES = st.sampled_from(["CNY", "JPY", "KWD", "USD", "RSD"])
 

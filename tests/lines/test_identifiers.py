@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from lines import identifiers, references, typed
 from lines.identifiers import ActivationCode, Iccid, InvalidIdentifier
 
+pytestmark = pytest.mark.usefixtures("in_english")
+
+
 GOOD_ICCIDS = ["8944538532008160222", "8997212330099025334"]
 GOOD_EID = "89049032123451234512345678901235"
 MATCHING_ID = "04386-AGYFT-A74Y8-3F815"
