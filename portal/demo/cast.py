@@ -28,6 +28,16 @@ class Card:
     now_minor: int = 4_000  # the balance the visitor finds
     fate: str = ""  # "", "ported", "due_soon", "paused", "unverified"
 
+    @property
+    def daily_minor(self) -> int:
+        """What a day uses up: where only a schedule recharges, a little less than it brings."""
+        if self.threshold_minor is not None or self.cycle == "none":
+            return self.usage_minor
+        return self.face_minor * 95 // 100 // (30 * _CYCLE_MONTHS[self.cycle])
+
+
+_CYCLE_MONTHS = {"monthly": 1, "quarterly": 3, "yearly": 12}
+
 
 @dataclass(frozen=True)
 class Person:

@@ -201,7 +201,7 @@ class Past:
     def _day(
         self, line: Line, card: Card, balance: int, today: datetime, *, until: datetime
     ) -> int:
-        used = card.usage_minor * (80 + (today.day * 37) % 41) // 100  # livelier than a ruler
+        used = card.daily_minor * (80 + (today.day * 37) % 41) // 100  # livelier than a ruler
         balance -= used
         self._read(line, balance, at=today)
         credited = self._work(line, at=today)
@@ -273,7 +273,7 @@ class Past:
         url = f"{carrier}/_control/lines/{card.number}"
         changes: dict[str, Any] = {
             "balance_minor": card.now_minor,
-            "usage_minor_per_day": card.usage_minor if card.fate != "unverified" else 0,
+            "usage_minor_per_day": card.daily_minor if card.fate != "unverified" else 0,
         }
         if card.fate == "ported":
             changes["status"] = "ported_out"
