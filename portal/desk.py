@@ -206,7 +206,8 @@ def _to_approve(at: datetime) -> Section | None:
 
 
 def _refunds_held(at: datetime) -> Section | None:
-    rows = Refund.objects.exclude(attention="")
+    ended = [RefundState.SUCCEEDED, RefundState.REFUSED]
+    rows = Refund.objects.exclude(attention="").exclude(state__in=ended)
 
     def describe(one: Refund) -> Item:
         zone = one.recharge.line.timezone
