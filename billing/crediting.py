@@ -258,11 +258,22 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
         _rejected(row, outcome, at=at)
     elif isinstance(outcome, Reversed):
         _undeliverable(row, "reversed_by_carrier", outcome.carrier_ref, at=at)
-    elif isinstance(outcome, NotFound) and at - _sent_at(row) >= NOT_FOUND_GRACE:
+    elif _is_surely_not_there(row, outcome, at=at):
         recharges.move_one(_move(row, S.CHARGED, "confirmed_not_credited", at), at=at)
         _mark(row, DeliveryState.INTENDED)
     else:
         _not_known(row, at=at)
+
+
+def _is_surely_not_there(row: Any, outcome: CreditOutcome, *, at: datetime) -> bool:
+    """Whether the same order may be sent again, to a carrier for which that is a second order.
+
+    One still `delivering` was left by a worker that may only be stalled and send it yet: its grace
+    begins now, when its lease has run out.
+    """
+    if not isinstance(outcome, NotFound) or row.state == S.DELIVERING.value:
+        return False
+    return at - _sent_at(row) >= NOT_FOUND_GRACE
 
 
 def _sent_at(row: Any) -> datetime:

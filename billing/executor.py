@@ -37,8 +37,11 @@ log = logging.getLogger(__name__)
 S = RechargeState
 BATCH = 200
 THREADS = 16
-# No call is begun after this; with the calls' own deadline it ends well inside the lease.
-BATCH_DEADLINE_S = 30.0
+# Both from the claim on. No charge is begun after the first and nothing at all after the second, so
+# that a rail that answers slowly leaves time to credit what is paid; with the calls' own deadlines
+# the batch ends well inside the lease, and inside the queue's timeout.
+CHARGES_WITHIN_S = 10.0
+BATCH_DEADLINE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +92,31 @@ def run(
 def run_batch(*, at: datetime, outside: Outside, batch: int = BATCH) -> Progress:
     """One batch of each kind of work that is due at `at`."""
     opened = openings.open_due(at=at, limit=batch, capabilities=outside.capabilities)
-    moved = work(claims.claim(at=at, limit=batch), at=at, outside=outside)
-    returned = _refund(refunds.claim(at=at, limit=batch), at=at, outside=outside)
+    began = time.monotonic()
+    moved = work(claims.claim(at=at, limit=batch), at=at, outside=outside, began=began)
+    began = time.monotonic()
+    returned = _refund(refunds.claim(at=at, limit=batch), at=at, outside=outside, began=began)
     return Progress(opened, moved, returned)
 
 
-def work(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
-    """Do the next step of each claimed recharge; how many there were."""
+def work(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -> int:
+    """Do the next step of each claimed recharge; how many there were.
+
+    `began`: `time.monotonic()` before the claim. Whoever stalls after it begins no call.
+    """
     if not rows:
         return 0
+    charge_until, until = began + CHARGES_WITHIN_S, began + BATCH_DEADLINE_S
     context = setbacks.Context(declines.load(), outside.capabilities)
     reachable = _reachable(rows, at=at, outside=outside)
     sorted_rows = _sort(reachable, at=at, outside=outside)
-    asked = _charge(payments.begin(sorted_rows.charge, at=at), at=at, outside=outside)
-    asked += _query(sorted_rows.query, outside=outside)
+    charging = payments.begin(sorted_rows.charge, at=at)
+    asked = _charge(charging, at=at, outside=outside, until=charge_until)
+    asked += _query(sorted_rows.query, at=at, outside=outside, until=charge_until)
     delivering = payments.record(asked, at=at, context=context)
     delivering += crediting.begin(sorted_rows.deliver, at=at) if sorted_rows.deliver else []
-    answers = _credit(delivering, outside=outside)
-    answers += _query_credit(sorted_rows.query_delivery, outside=outside)
+    answers = _credit(delivering, at=at, outside=outside, until=until)
+    answers += _query_credit(sorted_rows.query_delivery, at=at, outside=outside, until=until)
     crediting.record(answers, at=at)
     return len(rows)
 
@@ -189,7 +199,9 @@ def _quarantine(row: Any, *, at: datetime) -> None:
 # --- calls --------------------------------------------------------------------------------------
 
 
-def _charge(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[payments.Asked]:
+def _charge(
+    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+) -> list[payments.Asked]:
     """Charge each; one that was never begun goes back to due, its reference unsent."""
     secrets = payments.agreements(rows)
 
@@ -202,7 +214,7 @@ def _charge(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[paym
         )
 
     asked = []
-    for row, result in zip(rows, _all(call, rows), strict=True):
+    for row, result in zip(rows, _all(call, rows, until=until), strict=True):
         if isinstance(result, NotStarted):
             _step_aside(row, S.DUE, "not_sent", at, at=at)
         elif isinstance(result, Exception):
@@ -213,27 +225,64 @@ def _charge(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[paym
     return asked
 
 
-def _query(rows: Sequence[Any], *, outside: Outside) -> list[payments.Asked]:
-    """Ask the rail; a rail that is switched off is asked when it is back, by the lease."""
+def _query(
+    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+) -> list[payments.Asked]:
+    """Ask the rail. One that is switched off, or was not come to, is asked a minute later."""
     reachable = [row for row in rows if row.rail in outside.gateways]
-    results = _all(lambda row: payments.query(row, gateway=outside.gateways[row.rail]), reachable)
-    return [
-        payments.Asked(row, payments.unusable(result) if isinstance(result, Exception) else result)
-        for row, result in zip(reachable, results, strict=True)
-        if not isinstance(result, NotStarted)
-    ]
+
+    def call(row: Any) -> Any:
+        return payments.query(row, gateway=outside.gateways[row.rail])
+
+    asked = []
+    for row, result in zip(reachable, _all(call, reachable, until=until), strict=True):
+        if isinstance(result, NotStarted):
+            _give_back(row, at=at)
+        elif isinstance(result, Exception):
+            _log_break(result)
+            asked.append(payments.Asked(row, payments.unusable(result)))
+        else:
+            asked.append(payments.Asked(row, result))
+    for row in rows:
+        if row.rail not in outside.gateways:
+            _give_back(row, at=at)
+    return asked
 
 
-def _credit(rows: Sequence[Any], *, outside: Outside) -> list[crediting.Asked]:
-    """Credit each; one that was never begun is asked about when its lease ends, and sent then."""
+def _give_back(row: Any, *, at: datetime) -> None:
+    """Nothing was asked, and nobody died: the claim must not count as a crash."""
+    act_at = at + payments.DEFERRED_RECHECK
+    claims.release(recharge_id=row.id, fence=row.fence, act_at=act_at)
+
+
+def _credit(
+    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+) -> list[crediting.Asked]:
+    """Credit each; one that was never begun goes back to paid, its order unsent."""
     adapters = _adapters(rows, outside=outside)
-    results = _all(lambda row: crediting.credit(row, adapter=adapters[row.carrier_id]), rows)
+
+    def call(row: Any) -> Any:
+        return crediting.credit(row, adapter=adapters[row.carrier_id])
+
+    results = _all(call, rows, until=until)
+    for row, result in zip(rows, results, strict=True):
+        if isinstance(result, NotStarted):
+            _step_aside(row, S.CHARGED, "paid", at, at=at)
     return _answered(rows, results)
 
 
-def _query_credit(rows: Sequence[Any], *, outside: Outside) -> list[crediting.Asked]:
+def _query_credit(
+    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+) -> list[crediting.Asked]:
     adapters = _adapters(rows, outside=outside)
-    results = _all(lambda row: crediting.query(row, adapter=adapters[row.carrier_id]), rows)
+
+    def call(row: Any) -> Any:
+        return crediting.query(row, adapter=adapters[row.carrier_id])
+
+    results = _all(call, rows, until=until)
+    for row, result in zip(rows, results, strict=True):
+        if isinstance(result, NotStarted):
+            _give_back(row, at=at)
     return _answered(rows, results)
 
 
@@ -248,7 +297,7 @@ def _answered(rows: Sequence[Any], results: Sequence[Any]) -> list[crediting.Ask
     return asked
 
 
-def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
+def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -> int:
     adapters = _adapters(rows, outside=outside)
 
     def call(row: Any) -> Any:
@@ -257,7 +306,8 @@ def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside) -> int:
         )
 
     asked = []
-    for row, result in zip(rows, _all(call, rows), strict=True):
+    results = _all(call, rows, until=began + BATCH_DEADLINE_S)
+    for row, result in zip(rows, results, strict=True):
         if isinstance(result, Exception):
             _log_break(result)
             asked.append(refunds.Asked(row, payments.unusable(result)))
@@ -275,8 +325,9 @@ def _adapters(rows: Sequence[Any], *, outside: Outside) -> dict[int, CarrierAdap
     return {pk: adapter for pk, adapter in made.items() if adapter is not None}
 
 
-def _all(call: Callable[[Any], Any], rows: Sequence[Any]) -> list[Any]:
-    return calls.concurrently(call, rows, threads=THREADS, deadline_s=BATCH_DEADLINE_S)
+def _all(call: Callable[[Any], Any], rows: Sequence[Any], *, until: float) -> list[Any]:
+    left_s = until - time.monotonic()
+    return calls.concurrently(call, rows, threads=THREADS, deadline_s=left_s)
 
 
 def _log_break(error: Exception) -> None:

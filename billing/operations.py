@@ -20,11 +20,13 @@ from billing.states import RefundState
 from lines.models import Line
 
 # What a rail or carrier can be asked about: something was sent, and its end may differ from ours.
+# And what is paid and not yet ordered, which has no other way out of quarantine.
 ASKABLE_STATES = (
     S.CHARGING,
     S.PAYMENT_PENDING,
     S.PAYMENT_UNKNOWN,
     S.ACTION_REQUIRED,
+    S.CHARGED,
     S.DELIVERING,
     S.DELIVERY_PENDING,
     S.DELIVERY_UNKNOWN,

@@ -31,6 +31,15 @@ from lines.references import new_reference
 __all__ = ["CapReached"]
 
 BY_HAND_GRACE = timedelta(hours=1)
+_SENDING_NEXT = [
+    state.value
+    for state in (
+        RechargeState.WAITING,
+        RechargeState.DUE,
+        RechargeState.DECLINED,
+        RechargeState.CHARGED,
+    )
+]
 
 
 class IllegalMove(Exception):
@@ -248,6 +257,8 @@ def by_hand(
             Rule.objects.select_for_update(no_key=True).filter(line=line).first()
             if found := existing.first():
                 return found
+            if open_for(line=line):  # seen, not waited for: inserting beside it could deadlock
+                raise OpenRecharge(line.public_id)
             check_caps(line=line, binding=binding, amount_minor=face_minor, at=at)
             recharge = _insert_by_hand(
                 line=line,
@@ -398,9 +409,11 @@ def _wake(recharge_ids: Any, *, at: datetime) -> bool:
     if not ids:
         return True  # no such reference of ours: nothing will ever be to do
     rows = rowsets.run(
-        "UPDATE billing_recharge SET act_at = LEAST(act_at, %s) WHERE id = ANY(%b) "
-        "AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING id",
-        [at, ids],
+        "UPDATE billing_recharge SET "
+        "act_at = CASE WHEN state = ANY(%b) THEN act_at ELSE LEAST(act_at, %s) END "
+        "WHERE id = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp()) "
+        "RETURNING id",
+        [_SENDING_NEXT, at, ids],
     )
     if rows:
         nudges.money()

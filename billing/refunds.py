@@ -39,7 +39,9 @@ from lines.references import new_reference
 log = logging.getLogger(__name__)
 
 S = RechargeState
-LEASE_S = 90
+# Longer than REVERSAL_GRACE: whoever takes a reversal over after a crash sends it again where the
+# carrier does not know it.
+LEASE_S = 150
 REFUNDABLE_STATES = (S.UNDELIVERABLE, S.COMPLETED, S.REVERSED)
 # A rail may need time to have the money it gives back (a merchant's empty balance).
 REFUSED_WAIT = timedelta(hours=1)
@@ -277,7 +279,7 @@ def claim(*, at: datetime, limit: int) -> list[Any]:
 def ask(row: Any, *, gateway: Gateway, adapter: CarrierAdapter) -> Answer | CreditAnswer:
     """The next call of a refund. No transaction is open; repeated under the same reference."""
     if row.state == RefundState.REVERSING.value:
-        if row.queries and not adapter.can_query_by_reference:
+        if row.fence > 1 and not adapter.can_query_by_reference:  # claimed before: perhaps sent
             return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
         return adapter.reverse(
             request=CreditRequest(

@@ -1,0 +1,222 @@
+"""What was found by destruction (tests/chaos), each once more by itself: stalls, crashes, wakes."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from billing import claims, crediting, executor, operations, payments, recharges, refunds
+from billing.gateways.base import Refused
+from billing.models import PaymentAttempt, Recharge, Refund
+from lines.carriers.base import Rejected
+from lines.models import Delivery
+from tests import world as w
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def low(world):
+    """Alice's line, below its threshold, its rule awake."""
+    w.carrier(), w.rail(retry_ladder_s=[3600, 7200, 10800])
+    return w.rule(w.line(balance_minor=980), wake_at=world.at)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """`passes(seconds)`: so much of this process's own time goes by."""
+    ahead = [0.0]
+    plain = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: plain() + ahead[0])
+
+    def pass_(seconds):
+        ahead[0] += seconds
+
+    return pass_
+
+
+def only() -> Recharge:
+    return Recharge.objects.get()
+
+
+def before(monkeypatch, module, name, act):
+    """`act()` just before `module.name` returns, once."""
+    plain = getattr(module, name)
+
+    def acting(*args, **options):
+        result = plain(*args, **options)
+        monkeypatch.setattr(module, name, plain)
+        act()
+        return result
+
+    monkeypatch.setattr(module, name, acting)
+
+
+def dies_at(side, name, *, has_effect):
+    """The worker dies in this call, after its effect or before it. Undone by calling the result."""
+    plain = getattr(side, name)
+
+    def die(**options):
+        if has_effect:
+            plain(**options)
+        raise SystemExit
+
+    setattr(side, name, die)
+    return lambda: setattr(side, name, plain)
+
+
+class TestAWorkerThatStalls:
+    """Stopped as a whole machine is, and waking when its lease may long be another's."""
+
+    def test_between_its_commit_and_the_charge_sends_nothing(self, world, low, monkeypatch, passes):
+        before(monkeypatch, payments, "begin", lambda: passes(60))
+        world.run(batches=1)
+        assert world.gateway.calls == {}
+        assert (only().state, only().reason) == ("due", "not_sent")
+
+        world.run()
+        assert only().state == "completed"
+        assert PaymentAttempt.objects.count() == 1
+        w.assert_balanced()
+
+    def test_between_the_payment_and_the_credit_sends_nothing(
+        self, world, low, monkeypatch, passes
+    ):
+        before(monkeypatch, payments, "record", lambda: passes(60))
+        world.run(batches=1)
+        assert world.carrier.calls == {}
+        assert only().state == "charged"
+        w.assert_balanced()
+
+        world.run()
+        assert only().state == "completed"
+        assert Delivery.objects.count() == 1
+        assert [len(times) for times in world.carrier.credits.values()] == [1]
+        w.assert_balanced()
+
+    def test_leaves_an_order_that_is_not_believed_missing_before_a_grace_from_then_on(
+        self, world, low
+    ):
+        undo = dies_at(world.carrier, "credit", has_effect=False)
+        with pytest.raises(SystemExit):
+            world.run()
+        undo()
+        world.lapse_leases()
+        world.later(timedelta(minutes=30))
+
+        world.run()  # whoever stalled there may send it any moment
+        assert only().state == "delivery_unknown"
+        assert world.carrier.calls["credit"] == []
+
+        world.later(crediting.NOT_FOUND_GRACE)
+        world.run()
+        assert only().state == "completed"
+        assert [len(times) for times in world.carrier.credits.values()] == [1]
+        w.assert_balanced()
+
+
+class TestARailThatAnswersSlowly:
+    def test_leaves_time_to_credit_what_it_was_paid(self, world, low, passes):
+        plain = world.gateway.charge
+
+        def slow(*, request):
+            passes(executor.CHARGES_WITHIN_S + 1)
+            return plain(request=request)
+
+        world.gateway.charge = slow
+        world.run(batches=1)
+        assert only().state == "completed"
+
+    def test_too_slowly_has_what_is_paid_credited_by_the_next_batch(self, world, low, passes):
+        plain = world.gateway.charge
+
+        def slow(*, request):
+            passes(executor.BATCH_DEADLINE_S + 1)
+            return plain(request=request)
+
+        world.gateway.charge = slow
+        world.run(batches=1)
+        assert (only().state, only().lease_until) == ("charged", None)
+        assert world.carrier.calls == {}
+        world.run()
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_keeps_a_batch_inside_its_lease(self):
+        assert executor.BATCH_DEADLINE_S + 40 < claims.LEASE_S  # forty: two calls of a carrier
+
+
+class TestAMessage:
+    def test_about_a_declined_reference_does_not_cut_its_wait_short(self, world, low):
+        world.gateway.script = [Refused("BUYER_BALANCE_NOT_ENOUGH")]
+        world.run()
+        retry_at = only().act_at
+        reference = PaymentAttempt.objects.get().reference
+
+        assert recharges.wake(reference=reference, at=world.at) is True
+        world.run()
+
+        assert (only().state, only().act_at) == ("declined", retry_at)
+        assert len(world.gateway.calls["charge"]) == 1
+
+    def test_about_a_rejected_order_does_not_cut_its_wait_short(self, world, low):
+        world.carrier.script = [Rejected("BUSY")]
+        world.run()
+        retry_at = only().act_at
+        reference = Delivery.objects.get().reference
+
+        assert recharges.wake_delivery(reference=reference, carrier_ref="", at=world.at) is True
+        world.run()
+
+        assert (only().state, only().act_at) == ("charged", retry_at)
+        assert len(world.carrier.calls["credit"]) == 1
+
+
+class TestAReversalWhoseWorkerDied:
+    @pytest.fixture
+    def refund(self, world, low):
+        world.run()
+        refund = refunds.request(
+            recharge=only(),
+            amount_minor=5000,
+            reason="asked",
+            requested_by=w.person("support"),
+            at=world.at,
+        )
+        return refunds.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
+
+    def test_is_never_sent_again_to_a_carrier_that_cannot_be_asked(self, world, refund):
+        world.carrier.can_query_by_reference = False
+        undo = dies_at(world.carrier, "reverse", has_effect=True)
+        with pytest.raises(SystemExit):
+            world.run()
+        undo()
+        for _ in range(14):
+            Refund.objects.update(lease_until=None)
+            world.run()
+            world.later(w.DAY)
+
+        refund.refresh_from_db()
+        assert (refund.state, refund.attention) == ("reversing", "refund_unknown")
+        assert world.carrier.calls["reverse"] == [refund.reversal_ref]
+        assert world.gateway.refunded == {}
+        w.assert_balanced()
+
+    def test_is_taken_over_only_when_a_late_effect_would_have_shown(self):
+        assert refunds.REVERSAL_GRACE.total_seconds() < refunds.LEASE_S
+
+
+class TestQuarantine:
+    def test_of_a_paid_recharge_ends_when_an_operator_says_so(self, world, low):
+        world.carrier.script = [Rejected("BUSY")]
+        world.run()
+        Recharge.objects.update(crash_count=claims.MAX_CRASHES)
+        world.later(timedelta(minutes=1))
+        world.run()
+        assert (only().state, only().attention) == ("charged", "crashed")
+
+        operations.query_again(recharge=only(), at=world.at)
+        world.run()
+        assert (only().state, only().attention) == ("completed", "")
+        assert [len(times) for times in world.carrier.credits.values()] == [1]
+        w.assert_balanced()
