@@ -75,11 +75,12 @@ def read(*, recharge_ids: list[int]) -> list[Any]:
     return rowsets.read(_WORK, [recharge_ids]) if recharge_ids else []
 
 
-def release(*, recharge_id: int, fence: int) -> None:
-    """Give a lease back without an outcome; the row is due again at once."""
+def release(*, recharge_id: int, fence: int, act_at: datetime) -> None:
+    """Give a lease back, nothing having been tried: it was no crash, and is due at `act_at`."""
     rowsets.run(
-        "UPDATE billing_recharge SET lease_until = NULL WHERE id = %s AND fence = %s",
-        [recharge_id, fence],
+        "UPDATE billing_recharge SET lease_until = NULL, act_at = %s, "
+        "crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s",
+        [act_at, recharge_id, fence],
     )
 
 

@@ -135,7 +135,7 @@ def _one_by_one(*, at: datetime, limit: int, capabilities: dict[str, Capabilitie
 def _count_crash(rule_id: int, *, at: datetime) -> None:
     """Back off a minute a time; after the third, stop the rule for a person to look at."""
     with transaction.atomic():
-        rule = Rule.objects.select_for_update(no_key=True).get(pk=rule_id)
+        rule = Rule.objects.select_for_update(no_key=True).select_related("line").get(pk=rule_id)
         rule.crash_count += 1
         rule.wake_at = at + timedelta(minutes=rule.crash_count)
         if rule.crash_count >= MAX_CRASHES:

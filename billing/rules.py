@@ -139,6 +139,9 @@ def _weigh(facts: Facts, due: list[_Due], reasons: list[Reason], *, wants_readin
     if facts.pause_reason or (facts.paused_until and facts.paused_until > facts.at):
         code = "paused_by_system" if facts.pause_reason else "paused_by_owner"
         return _refuse(facts, due, reasons, code, low_wakes=facts.paused_until)
+    if facts.binding_problem == "rail_disabled":
+        # An operator's switch or a setting, not the owner's doing: kept while its grace lasts.
+        return _defer(facts, due, reasons, facts.binding_problem, until=facts.at + RECHECK)
     if facts.binding_problem:
         return _refuse(facts, due, reasons, facts.binding_problem, low_wakes=None)
     if facts.cooldown_until and facts.cooldown_until > facts.at:

@@ -12,11 +12,12 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import bindings, calls, evidence, executor, inbox, intake, notices, rowsets
+from billing import bindings, calls, evidence, executor, inbox, intake, notices, nudges, rowsets
 from billing.executor import Outside
 from billing.intake import Reading
+from billing.models import Rule
 from lines import lifecycle
-from lines.carriers.base import Balance, BalanceAnswer, LineAddress
+from lines.carriers.base import Balance, BalanceAnswer, LineAddress, NotFound
 from lines.models import Line, LineStatus
 
 log = logging.getLogger(__name__)
@@ -94,8 +95,24 @@ def _apply(line: Line, answer: Any, *, at: datetime) -> None:
             evidence.record_calls(answer.exchanges, at=at)
             if isinstance(answer.outcome, Balance):
                 _apply_balance(line, answer.outcome, at=at)
+            elif isinstance(answer.outcome, NotFound):
+                _is_not_there(line, at=at)
     except (*rowsets.POISON, intake.FromTheFuture):
         log.exception("balance of line %s cannot be applied", line.public_id)
+
+
+def _is_not_there(line: Line, *, at: datetime) -> None:
+    """Its carrier no longer knows it: gone elsewhere, or ended. Stop, and ask its owner (rule 23).
+
+    Suspended, not ended: should the carrier know it again, it comes back by the next answer.
+    """
+    if line.status in (LineStatus.ACTIVE, LineStatus.EXPIRED):
+        lifecycle.mark(line=line, status=LineStatus.SUSPENDED, at=at)
+    rule = Rule.objects.select_for_update(no_key=True).filter(line=line, is_on=True).first()
+    if rule is not None and rule.paused_at is None:
+        Rule.objects.filter(pk=rule.pk).update(wake_at=at)
+        nudges.money()
+    Line.objects.filter(pk=line.pk).update(poll_at=at + POLL_EVERY)
 
 
 def _apply_balance(line: Line, balance: Balance, *, at: datetime) -> None:

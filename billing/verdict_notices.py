@@ -15,7 +15,9 @@ from billing.promotions import Quote
 from billing.verdicts import Verdict
 
 NEAR_CAP_PERCENT = 80
-_SILENT = frozenset({"charge", "merged", "cooling_down", "open_recharge", "reading_stale"})
+_SILENT = frozenset(
+    {"charge", "merged", "cooling_down", "open_recharge", "rail_disabled", "reading_stale"}
+)
 
 
 @dataclass(slots=True)

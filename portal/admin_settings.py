@@ -118,6 +118,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _list(_("Users"), "group", "accounts.user"),
                 _list(_("Roles"), "badge", "auth.group"),
+                _list(_("API clients"), "key", "portal.apiclient"),
                 _list(_("Operations"), "handyman", "lines.operation"),
                 _list(_("Log"), "history", "admin.logentry"),
                 _list(_("Moves"), "swap_horiz", "billing.rechargemove"),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv
 
 MONEY, SLOW = "money", "slow"
@@ -33,6 +34,8 @@ def cluster_settings(q_cluster: Mapping[str, Any], name: str) -> dict[str, Any]:
 def clusters(env: FileAwareEnv) -> tuple[dict[str, Any], tuple[str, str]]:
     """Q_CLUSTER, with a second cluster for slow work (notices), so that it cannot delay money."""
     workers = env.int("KEEPLINE_WORKERS", 2)
+    if workers < 1:
+        raise ImproperlyConfigured("KEEPLINE_WORKERS must be at least 1.")
     timeout_s = env.int("KEEPLINE_TASK_TIMEOUT_S", 60)
     shared: dict[str, Any] = {
         "orm": "default",

@@ -2,7 +2,7 @@
 
 Any variable NAME may also be given as NAME_FILE, the path of a file that holds it. Without
 DATABASE_URL the installation is *local*: an embedded PostgreSQL and generated keys below
-`KEEPLINE_VAR_DIR`, and what `make demo` wrote to `local.env` there. docs/operations.md lists all.
+`KEEPLINE_VAR_DIR`, and what `make demo` wrote to `local.env` there. the README lists all.
 """
 
 import secrets
@@ -32,7 +32,7 @@ if IS_LOCAL:
 
 def _key(name: str, make) -> str:
     """A secret from the environment; a local installation makes and keeps its own."""
-    value = env.str(name, "")
+    value = env.str(name, "").strip()  # a file ends with a line's end
     if value:
         return value
     if not IS_LOCAL:

@@ -128,8 +128,9 @@ class Stage:
                 *_python("lines.carriers.tmf654.simulator"),
                 *("--port", url.rsplit(":", 1)[1]),
                 *("--journal", str(self.folder / f"{code}.jsonl")),
-                *("--token", self._secret("carrier-token")),
-                *("--hub-secret", self._secret("hub-secret")),
+                # One word each: a secret may begin with a dash.
+                f"--token={self._secret('carrier-token')}",
+                f"--hub-secret={self._secret('hub-secret')}",
                 *("--usage-speed", str(USAGE_SPEED), "--seed", "20261122"),
             ],
             ready=answers(f"{url}/_control/health"),

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import recharges, verification
+from billing import executor, recharges, verification
 from billing.gateways.base import (
     ActionRequired,
     Capabilities,
@@ -541,4 +541,35 @@ class TestMoneyThatWentBackByItself:
         world.run()
         assert (only().state, only().attention) == ("payment_unknown", "payment_unknown")
         assert len(world.gateway.calls["charge"]) == 1
+        w.assert_balanced()
+
+
+class TestARailThatIsAway:
+    def test_is_no_crash_however_long_it_lasts(self, world, low):
+        world.gateway.script = [LOST_AFTER]
+        world.run()
+        gateway = world.gateway
+        for _ in range(6):
+            world.later(timedelta(minutes=2))
+            world.gateway = None
+            outside = world.outside
+            outside.gateways.clear()
+            executor.run_batch(at=world.at, outside=outside)
+        assert (only().state, only().attention, only().crash_count) == ("payment_unknown", "", 0)
+        world.gateway = gateway
+        world.later(timedelta(minutes=2))
+        world.run()
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_keeps_a_scheduled_charge_due_within_its_grace(self, world, low):
+        w.rail(is_enabled=False)
+        world.run()
+        assert not Recharge.objects.exists()
+        low.refresh_from_db()
+        assert (low.is_armed, low.wake_at) == (True, world.at + w.HOUR)
+        w.rail(is_enabled=True)
+        world.later(w.HOUR)
+        world.run()
+        assert only().state == "completed"
         w.assert_balanced()

@@ -248,13 +248,19 @@ class TestWhatStops:
         assert (verdict.opening, verdict.pause) == (None, problem)
         assert verdict.standing.wake_at is None
 
-    @pytest.mark.parametrize("problem", ["binding_missing", "binding_paused", "rail_disabled"])
+    @pytest.mark.parametrize("problem", ["binding_missing", "binding_paused", "binding_not_active"])
     def test_a_tool_that_cannot_charge_spends_the_schedule_and_keeps_the_latch(self, problem):
         both = replace(SCHEDULED, threshold_minor=1000, binding_problem=problem)
         verdict = decide(both)
         assert verdict.opening is None
         assert [reason.code for reason in verdict.reasons] == [problem, problem]
         assert (verdict.standing.next_index, verdict.standing.is_armed) == (1, True)
+
+    def test_a_rail_switched_off_by_an_operator_keeps_the_schedule_due(self):
+        verdict = decide(replace(SCHEDULED, binding_problem="rail_disabled"))
+        assert verdict.opening is None
+        assert (verdict.standing.next_index, verdict.standing.next_run_at) == (0, NOON)
+        assert verdict.standing.wake_at == NOON + HOUR
 
     def test_a_pause_of_the_owner_lets_occurrences_pass(self):
         verdict = decide(replace(SCHEDULED, paused_until=NOON + DAY))

@@ -60,8 +60,8 @@ class Command(BaseCommand):
             self._step(stage, "Sample data (six months, through the real executor)", "seed_demo")
             self.stdout.write("Web and workers …")
             stage.start_web(run)
-            stage.start_workers(run)
             self._step(stage, "The present", "seed_demo", "--present")
+            stage.start_workers(run)
             self._welcome(stage)
             try:
                 run.wait()
