@@ -267,6 +267,7 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
         evidence.record_rail_calls([(one.row.rail, one.answer) for one in paid], at=at)
         moved = recharges.move([_paid_move(one.row, at=at) for one in paid], at=at)
         mine = [one for one in paid if one.row.id in moved]
+        _have_asked_again([one for one in paid if one.row.id not in moved], at=at)
         _settle_attempts(mine, at=at)
         ledger.post([entry for one in mine for entry in _entries(one.row, at=at)])
         going = [_with_delivery(one.row) for one in mine if not one.row.carrier_deferred_since]
@@ -276,6 +277,12 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
             binding_ids=[one.row.binding_id for one in mine],
         )
     return going
+
+
+def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
+    """Money moved, and another worker has decided already, perhaps without knowing of it."""
+    for one in lost:
+        recharges.wake(reference=one.row.payment_ref, at=at)
 
 
 def _paid_move(row: Any, *, at: datetime) -> Move:

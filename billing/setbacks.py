@@ -120,10 +120,14 @@ def _not_known(row: Any, because: str, *, at: datetime, soon: bool = False) -> N
 
 
 def _not_found(row: Any, outcome: NotFound, at: datetime, context: Context) -> None:
-    """Never happened, once the grace is over: the *same* reference may go again (rule 15)."""
+    """Never happened, once the grace is over: the *same* reference may go again (rule 15).
+
+    One still `charging` was left by a worker that may only be stalled and send it yet: its grace
+    begins now, when its lease has run out.
+    """
     del outcome
     rail = context.capabilities[row.rail]
-    sent_at = row.attempt_created_at
+    sent_at = at if row.state == S.CHARGING.value else row.attempt_created_at
     if row.unknown_since is not None:
         sent_at = max(sent_at, row.unknown_since)
     if at - sent_at < rail.not_found_grace:

@@ -5,9 +5,19 @@ from datetime import timedelta
 
 import pytest
 
-from billing import claims, crediting, executor, operations, payments, recharges, refunds
-from billing.gateways.base import Refused
-from billing.models import PaymentAttempt, Recharge, Refund
+from billing import (
+    claims,
+    crediting,
+    executor,
+    openings,
+    operations,
+    payments,
+    recharges,
+    refunds,
+    setbacks,
+)
+from billing.gateways.base import Answer, Refused, Succeeded
+from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
 from lines.carriers.base import Rejected
 from lines.models import Delivery
 from tests import world as w
@@ -112,6 +122,27 @@ class TestAWorkerThatStalls:
         world.run()
         assert only().state == "completed"
         assert [len(times) for times in world.carrier.credits.values()] == [1]
+        w.assert_balanced()
+
+    def test_and_charges_when_all_is_over_has_a_person_called(self, world, low):
+        """Found with seed 3: taken for never charged, canceled, and then charged all the same."""
+        openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
+        stalled = payments.begin(claims.claim(at=world.at, limit=10), at=world.at)[0]
+        world.lapse_leases()
+        for _ in range(2):
+            world.later(timedelta(minutes=3))
+            Rule.objects.update(is_on=False)
+            world.run()
+        assert (only().state, only().reason) == ("canceled", "rule_stopped")
+
+        world.gateway.charged[stalled.payment_ref] = 5000
+        paid = payments.Asked(stalled, Answer(Succeeded("T1", 5000, "CNY")))
+        context = setbacks.Context({}, world.outside.capabilities)
+        assert payments.record([paid], at=world.at, context=context) == []
+        world.run()
+
+        assert (only().state, only().attention) == ("canceled", "late_payment")
+        assert not Transfer.objects.exists()
         w.assert_balanced()
 
 
