@@ -91,3 +91,8 @@ def is_live_attempt(row: Any) -> bool:
 
 def is_live_delivery(row: Any) -> bool:
     return row.delivery_id is not None and row.delivery_state not in ("rejected", "reversed")
+
+
+def attention_left(row: Any) -> str:
+    """What needs a person when a row at rest was looked at: no longer that looking crashed."""
+    return "" if row.attention == "crashed" else str(row.attention)

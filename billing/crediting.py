@@ -250,7 +250,11 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
         _after_completion(row, outcome, at=at)
     elif row.state not in DELIVERING_STATES:
         recharges.stay(
-            recharge_id=row.id, fence=row.fence, act_at=None, attention=row.attention, at=at
+            recharge_id=row.id,
+            fence=row.fence,
+            act_at=None,
+            attention=claims.attention_left(row),
+            at=at,
         )
     elif isinstance(outcome, Accepted):
         _accepted(row, outcome, at=at)
@@ -329,7 +333,11 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
     """Completed may later be reversed (rule 22): back into the books, and the money goes back."""
     if not isinstance(outcome, Reversed):
         recharges.stay(
-            recharge_id=row.id, fence=row.fence, act_at=None, attention=row.attention, at=at
+            recharge_id=row.id,
+            fence=row.fence,
+            act_at=None,
+            attention=claims.attention_left(row),
+            at=at,
         )
         return
     recharges.move_one(_move(row, S.REVERSED, "reversed_by_carrier", None), at=at)

@@ -20,19 +20,18 @@ from billing.states import RefundState
 from lines.models import Line
 
 # What a rail or carrier can be asked about: something was sent, and its end may differ from ours.
-# And what is paid and not yet ordered, which has no other way out of quarantine.
 ASKABLE_STATES = (
     S.CHARGING,
     S.PAYMENT_PENDING,
     S.PAYMENT_UNKNOWN,
     S.ACTION_REQUIRED,
-    S.CHARGED,
     S.DELIVERING,
     S.DELIVERY_PENDING,
     S.DELIVERY_UNKNOWN,
     S.COMPLETED,
 )
 REFUND_ASKABLE_STATES = (RefundState.REVERSING, RefundState.INTENDED, RefundState.UNKNOWN)
+CRASHED = "crashed"  # the attention code of quarantined work
 REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
 
 
@@ -133,7 +132,7 @@ def query_again(*, recharge: Recharge, at: datetime) -> None:
 
     Quarantined work gets another chance. Raises NothingToAsk, BeingAsked.
     """
-    if recharge.state not in ASKABLE_STATES and not _is_held_at_rail(recharge):
+    if not is_askable(recharge):
         raise NothingToAsk(recharge.ref)
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     with transaction.atomic():
@@ -144,9 +143,11 @@ def query_again(*, recharge: Recharge, at: datetime) -> None:
         nudges.money()
 
 
-def _is_held_at_rail(recharge: Recharge) -> bool:
-    """Held, but a reference of it is at the rail: asking adds evidence and moves nothing."""
-    return recharge.state == S.REVIEW and recharges.has_live_attempt(recharge_id=recharge.pk)
+def is_askable(recharge: Recharge) -> bool:
+    """Whether anything of it is out there to be asked about, or its quarantine can be ended."""
+    if recharge.state == S.REVIEW:  # asking adds evidence and moves nothing
+        return recharges.has_live_attempt(recharge_id=recharge.pk)
+    return recharge.state in ASKABLE_STATES or recharge.attention == CRASHED
 
 
 def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:

@@ -72,7 +72,8 @@ def payment(*, row: Any, answer: Answer, at: datetime, context: Context) -> None
 def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
     """Asked about one at rest, because someone spoke of it: money after its end alarms."""
     ended_unpaid = row.state in (S.FAILED.value, S.CANCELED.value, S.MISSED.value)
-    attention = "late_payment" if ended_unpaid and isinstance(outcome, Succeeded) else row.attention
+    is_late = ended_unpaid and isinstance(outcome, Succeeded)
+    attention = "late_payment" if is_late else claims.attention_left(row)
     recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
 
 

@@ -51,13 +51,6 @@ class RefundForm(ReasonForm):
             raise forms.ValidationError(str(refusal.sentence)) from refusal
 
 
-def is_askable(recharge: Recharge) -> bool:
-    """Whether anything of it is out there to be asked about."""
-    if recharge.state == S.REVIEW:
-        return recharges.has_live_attempt(recharge_id=recharge.pk)
-    return recharge.state in operations.ASKABLE_STATES
-
-
 def is_cancelable(recharge: Recharge) -> bool:
     """A held one is approved or rejected instead."""
     return (
@@ -122,7 +115,7 @@ ASK = Act(
         " charged or credited by asking."
     ),
     permission="billing.query_recharge",
-    is_legal=is_askable,
+    is_legal=operations.is_askable,
     run=lambda recharge, *, actor, reason, at: operations.query_again(recharge=recharge, at=at),
     refusals={
         operations.NothingToAsk: _("Nothing of it is out there to be asked about."),

@@ -251,3 +251,16 @@ class TestQuarantine:
         assert (only().state, only().attention) == ("completed", "")
         assert [len(times) for times in world.carrier.credits.values()] == [1]
         w.assert_balanced()
+
+    def test_of_one_that_is_at_rest_ends_so_too(self, world, low):
+        world.run()
+        for _ in range(2):  # three workers died over a message about it; then one does not
+            Recharge.objects.update(crash_count=claims.MAX_CRASHES)
+            recharges.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+            world.run()
+        assert (only().state, only().attention) == ("completed", "crashed")
+
+        operations.query_again(recharge=only(), at=world.at)
+        world.run()
+        assert (only().state, only().attention) == ("completed", "")
+        w.assert_balanced()
