@@ -288,7 +288,7 @@ def test_anything_in_any_order_leaves_the_books_balanced() -> None:
     run_state_machine_as_test(
         Anything,
         settings=settings(
-            max_examples=int(os.environ.get("KEEPLINE_EXAMPLES", "40")),
+            max_examples=int(os.environ.get("KEEPLINE_EXAMPLES", "25")),
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
