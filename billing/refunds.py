@@ -262,11 +262,18 @@ WHERE f.id = ANY(%b) ORDER BY f.id"""
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The carrier had reversed the credit by itself: it must not be asked to do so again."""
+
+    answer: CreditAnswer
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """One call that was made: what was claimed, and what came back."""
 
     row: Any
-    answer: Answer | CreditAnswer
+    answer: Answer | CreditAnswer | TakenBack
 
 
 def claim(*, at: datetime, limit: int) -> list[Any]:
@@ -276,20 +283,12 @@ def claim(*, at: datetime, limit: int) -> list[Any]:
         return rowsets.read(_WORK, [ids]) if ids else []
 
 
-def ask(row: Any, *, gateway: Gateway, adapter: CarrierAdapter) -> Answer | CreditAnswer:
+def ask(
+    row: Any, *, gateway: Gateway, adapter: CarrierAdapter
+) -> Answer | CreditAnswer | TakenBack:
     """The next call of a refund. No transaction is open; repeated under the same reference."""
     if row.state == RefundState.REVERSING.value:
-        if row.fence > 1 and not adapter.can_query_by_reference:  # claimed before: perhaps sent
-            return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
-        return adapter.reverse(
-            request=CreditRequest(
-                reference=row.reversal_ref,
-                address=LineAddress(msisdn=row.msisdn, iccid=row.iccid),
-                amount_minor=row.reversal_minor,
-                currency=row.currency,
-            ),
-            carrier_ref=row.carrier_ref or "",
-        )
+        return _take_back(row, adapter=adapter)
     if row.state == RefundState.UNKNOWN.value:
         return gateway.query_refund(refund_ref=row.reference, charge_ref=row.charge_ref)
     return gateway.refund(
@@ -305,6 +304,27 @@ def ask(row: Any, *, gateway: Gateway, adapter: CarrierAdapter) -> Answer | Cred
     )
 
 
+def _take_back(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer | TakenBack:
+    """Look first: a line debited twice for one credit would be its holder's loss."""
+    if row.fence > 1 and not adapter.can_query_by_reference:  # claimed before: perhaps sent
+        return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
+    if adapter.can_query_by_reference:
+        found = adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref or "")
+        if isinstance(found.outcome, CarrierReversed):
+            return TakenBack(found)
+        if isinstance(found.outcome, NoAnswer):
+            return found
+    return adapter.reverse(
+        request=CreditRequest(
+            reference=row.reversal_ref,
+            address=LineAddress(msisdn=row.msisdn, iccid=row.iccid),
+            amount_minor=row.reversal_minor,
+            currency=row.currency,
+        ),
+        carrier_ref=row.carrier_ref or "",
+    )
+
+
 def record(asked: Sequence[Asked], *, at: datetime) -> None:
     """Commit what came back, a row at a time: refunds are rare, and each must stand alone."""
     for one in asked:
@@ -317,11 +337,15 @@ def record(asked: Sequence[Asked], *, at: datetime) -> None:
             log.exception("answer about refund %s cannot be recorded", one.row.id)
 
 
-def _settle(row: Any, answer: Answer | CreditAnswer, *, at: datetime) -> None:
+def _settle(row: Any, answer: Answer | CreditAnswer | TakenBack, *, at: datetime) -> None:
     """Fenced: whoever holds a newer lease decides."""
     refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
     if refund.fence != row.fence or refund.state != row.state:
         raise LostRace(refund.reference)
+    if isinstance(answer, TakenBack):
+        evidence.record_calls(answer.answer.exchanges, at=at)
+        _settle_taken_back(refund, row, at=at)
+        return
     if isinstance(answer, CreditAnswer):
         evidence.record_calls(answer.exchanges, at=at)
         _settle_reversal(refund, row, answer, at=at)
@@ -330,19 +354,32 @@ def _settle(row: Any, answer: Answer | CreditAnswer, *, at: datetime) -> None:
     _OUTCOMES.get(type(answer.outcome), _ask_again)(refund, row, answer.outcome, at)
 
 
+def _settle_taken_back(refund: Refund, row: Any, *, at: datetime) -> None:
+    """The whole credit is gone already. That fits a whole refund; a part is a person's matter."""
+    if row.reversal_minor == row.face_minor + row.bonus_minor:
+        _book_reversal(refund, row, reference=row.delivery_ref, at=at)
+    else:
+        _hold(refund, "credit_differs", at=at)
+
+
+def _book_reversal(refund: Refund, row: Any, *, reference: str, at: datetime) -> None:
+    """The credit is back from the carrier: the money may go back too."""
+    entry = ledger.reversed_(
+        recharge_id=row.recharge_id,
+        reference=reference,
+        carrier_code=row.carrier,
+        credit_minor=row.reversal_minor,
+        currency=row.currency,
+        at=at,
+    )
+    ledger.post([entry])
+    _leave(refund, RefundState.INTENDED, act_at=at, at=at)
+
+
 def _settle_reversal(refund: Refund, row: Any, answer: CreditAnswer, *, at: datetime) -> None:
     """Credit first, money second: nobody keeps both."""
     if isinstance(answer.outcome, CarrierReversed):
-        entry = ledger.reversed_(
-            recharge_id=row.recharge_id,
-            reference=row.reversal_ref,
-            carrier_code=row.carrier,
-            credit_minor=row.reversal_minor,
-            currency=row.currency,
-            at=at,
-        )
-        ledger.post([entry])
-        _leave(refund, RefundState.INTENDED, act_at=at, at=at)
+        _book_reversal(refund, row, reference=row.reversal_ref, at=at)
     elif isinstance(answer.outcome, CarrierRejected):
         _undo(refund, because="refund_refused", actor_id=None, at=at, code=answer.outcome.code)
     else:
@@ -463,8 +500,10 @@ def _undo(
     )
     last = recharge.moves.filter(target=S.REFUNDING).order_by("-pk").first()
     back = last.source if last else S.COMPLETED.value
+    # What the carrier said meanwhile was not heard: a completed one is looked at once more.
+    act_at = at if back == S.COMPLETED.value else None
     recharges.move_one(
-        Move(recharge.pk, S.REFUNDING.value, back, because, None, actor_id=actor_id), at=at
+        Move(recharge.pk, S.REFUNDING.value, back, because, act_at, actor_id=actor_id), at=at
     )
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from billing import refunds, verification
+from billing import recharges, refunds, verification
 from billing.gateways.base import NotFound, Refused, Unknown
 from billing.models import Promotion, PromotionUse, Recharge, Refund, Transfer
-from lines.carriers.base import Rejected
+from lines.carriers.base import Credited, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
 from tests import world as w
@@ -76,7 +76,6 @@ class TestAsking:
         Recharge.objects.update(state="completed")
         other = w.line()
         tool = w.binding(other.owner)
-        from billing import recharges
 
         unpaid = recharges.by_hand(
             line=other,
@@ -143,7 +142,7 @@ class TestAfterDelivery:
     def test_a_carrier_that_will_not_give_the_credit_back_keeps_the_money_too(
         self, world, completed, support, finance
     ):
-        world.carrier.script = [Rejected("SPENT", is_permanent=True)]
+        world.carrier.script = [Credited("C", 5000), Rejected("SPENT", is_permanent=True)]
         refund = self.go(world, completed, support, finance)
         completed.refresh_from_db()
         assert (refund.state, completed.state) == ("refused", "completed")
@@ -226,7 +225,7 @@ class TestTheCarriersAnswer:
         return refunds.approve(refund=refund, approved_by=finance, at=world.at)
 
     def test_lost_is_not_repeated_before_a_late_effect_would_have_shown(self, world, approved):
-        world.carrier.script = [NoAnswer("lost")]
+        world.carrier.script = [Credited("C", 5000), NoAnswer("lost")]
         world.run()
         approved.refresh_from_db()
         assert (approved.state, approved.act_at) == ("reversing", world.at + 2 * w.MINUTE)
@@ -247,4 +246,32 @@ class TestTheCarriersAnswer:
         assert (approved.state, approved.attention) == ("reversing", "refund_unknown")
         assert len(world.carrier.calls["reverse"]) == 1
         assert world.gateway.refunded == {}
+        w.assert_balanced()
+
+    def test_that_it_took_the_credit_back_itself_is_found_before_it_is_asked_to(
+        self, world, approved, completed
+    ):
+        delivery = Delivery.objects.get()
+        world.carrier.reversals[delivery.reference] = 5000
+        world.run()
+        approved.refresh_from_db()
+        completed.refresh_from_db()
+        assert (approved.state, completed.state) == ("succeeded", "refunded")
+        assert world.carrier.calls["reverse"] == []  # the line is not debited a second time
+        assert list(world.gateway.refunded.values()) == [5000]
+        w.assert_balanced()
+
+    def test_that_it_took_the_credit_back_is_heard_after_a_refund_is_rejected(
+        self, world, completed, support, finance
+    ):
+        refund = ask(completed, support)
+        delivery = Delivery.objects.get()
+        world.carrier.reversals[delivery.reference] = 5000
+        recharges.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        world.run()
+        refunds.reject(refund=refund, rejected_by=finance, at=world.at)
+        world.run()
+        completed.refresh_from_db()
+        assert completed.state == "refunded"
+        assert list(world.gateway.refunded.values()) == [5000]
         w.assert_balanced()
