@@ -69,6 +69,10 @@ DATABASES = {
 }
 if "postgresql" not in DATABASES["default"]["ENGINE"]:
     raise ImproperlyConfigured("DATABASE_URL must be postgres://…: Keepline runs on PostgreSQL.")
+# Whoever is stopped or cut off inside a transaction must not hold its locks against all others:
+# found by stopping workers at random (tests/chaos), which held a promotion's row for ever.
+_LIMITS = "-c idle_in_transaction_session_timeout=300s -c client_connection_check_interval=10s"
+DATABASES["default"].setdefault("OPTIONS", {}).setdefault("options", _LIMITS)
 DATABASES["default"]["TEST"] = {"NAME": env.str("KEEPLINE_TEST_DATABASE", "test_keepline")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -26,7 +26,7 @@ from tests.chaos import points, workers
 from tests.chaos.points import Bomb
 from tests.chaos.workers import LEASE_S, SPEED, Stage
 
-WORKERS, PEOPLE = 4, 2
+WORKERS, PEOPLE = 6, 2
 TICK_S = 0.02
 LONGEST_STEP_S = 0.2  # of the virtual clock, in real seconds, however long the machine stood still
 RAIL_FAULTS = (
@@ -122,8 +122,8 @@ class Driver:
         for kind in CARRIER_FAULTS:
             for call in ("POST /topupBalance", "GET /topupBalance", "POST /adjustBalance"):
                 scene.carrier.fault(kind, call, probability=each, delay_s=FAULT_S)
-        scene.carrier.fault("reject", "POST /topupBalance", probability=0.03, code="lineBusy")
-        scene.carrier.fault("reject", "POST /topupBalance", probability=0.02, code="amountNotSold")
+        scene.carrier.fault("reject", "POST /topupBalance", probability=0.04, code="lineBusy")
+        scene.carrier.fault("reject", "POST /topupBalance", probability=0.05, code="amountNotSold")
         for kind in EVENT_FAULTS:
             scene.carrier.fault(kind, "EVENT", probability=0.05, delay_s=FAULT_S)
 
@@ -204,9 +204,12 @@ class Driver:
         self._fill("slow", 1 - present["slow"], lambda: workers.slow(self.stage))
         for _ in range(WORKERS - present["money"]):
             self._hire()
-        for _ in range((PEOPLE if self._is_troubled else 0) - present["people"]):
-            number = self._number
-            self._fill("people", 1, lambda: workers.people(self.stage, number))
+        wanted = PEOPLE if self._is_troubled else 0
+        self._fill(
+            "people",
+            wanted - present["people"],
+            lambda: workers.people(self.stage, self._number),
+        )
 
     def _fill(self, role: str, missing: int, body: Callable[[], None]) -> None:
         for _ in range(missing):
@@ -221,7 +224,7 @@ class Driver:
         aim = self._aim()
         bomb = Bomb(aim, passing=self._chance.choice((1, 1, 2, 3)), tell=self.stage.tell)
         body = lambda: workers.money(self.stage, bomb)  # noqa: E731
-        self._fork("money", body, lives_s=self._chance.uniform(0.3, 3))
+        self._fork("money", body, lives_s=self._chance.uniform(0.3, 2))
 
     def _aim(self) -> str:
         """The point aimed at least so far, or one of them."""
@@ -242,7 +245,7 @@ class Driver:
         now = time.monotonic()
         for child in list(self._children):
             if child.die_at < now and not child.wake_at:
-                self.tally.kills[f"anywhere ({child.role})"] += 1
+                self.tally.kills[child.role] += 1
                 self._end(child)
 
     def _end(self, child: Child) -> None:

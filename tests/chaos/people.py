@@ -20,7 +20,7 @@ from django_q.models import OrmQ
 
 from billing import drafts, gateways, intake, operations, plans, recharges, refunds
 from billing.intake import Reading
-from billing.models import Binding, Recharge, Refund, Rule
+from billing.models import Binding, Promotion, Recharge, Refund, Rule
 from billing.states import OPEN_STATES, RechargeState
 from lines.models import Delivery
 from tests import world as w
@@ -98,16 +98,17 @@ class People:
             (self.pause_and_resume, 1),
             (self.recharge_by_hand, 2),
             (self.cancel, 1),
-            (self.ask_for_refund, 2),
-            (self.decide_refunds, 3),
+            (self.ask_for_refund, 8),
+            (self.decide_refunds, 8),
             (self.ask_again, 4),
             (self.settle_attention, 4),
             (self.mend_methods, 3),
-            (self.reverse, 1),
+            (self.reverse, 3),
             (self.defer_rail, 1),
             (self.repeat_messages, 2),
             (self.forge, 2),
             (self.lose_the_queue, 1),
+            (self.announce, 1),
         ]
 
     # --- subscribers --------------------------------------------------------------------------
@@ -122,7 +123,8 @@ class People:
         rule = self._rule(is_on=True)
         if rule:
             left = self.chance.randrange(0, 900)
-            self.scene.carrier.control("PATCH", f"/lines/{rule.line.msisdn}", {"balance_minor": left})
+            path = f"/lines/{rule.line.msisdn}"
+            self.scene.carrier.control("PATCH", path, {"balance_minor": left})
 
     def report_low(self) -> None:
         """Low balances of several lines; the same one, now and then, several times."""
@@ -244,6 +246,11 @@ class People:
         time.sleep(0.1)
         w.rail(deferred_since=None)
 
+    def announce(self) -> None:
+        """A promotion for two minutes. While it runs, all that is opened waits in one line for its
+        budget: whoever is stopped in there is waited for, so it does not run all the time."""
+        Promotion.objects.update(ends_at=self.clock.now() + timedelta(minutes=2))
+
     # --- carriers, and what comes in ----------------------------------------------------------
 
     def reverse(self) -> None:
@@ -269,7 +276,7 @@ class People:
         lie = {"total_amount": "0.01", "notify_id": f"{self.chance.getrandbits(96):x}"}
         answer = self._post(self.chance.choice(sent)["fields"] | lie)
         if answer.status_code < 300:
-            self.tell("FORGED MESSAGE ACCEPTED")
+            self.tell("forged message accepted")
         elif answer.status_code == 400:
             self.tell("forged message refused")
 
@@ -320,5 +327,3 @@ def mend(*, at: datetime) -> None:
     for rule in Rule.objects.filter(is_on=True, paused_at__isnull=False)[:50]:
         with suppress(*REFUSALS):
             operations.resume_rule(rule=rule, at=at)
-
-

@@ -136,5 +136,3 @@ class Bomb:
 
 def quiet(_name: str) -> None:
     """A strike that never strikes."""
-
-

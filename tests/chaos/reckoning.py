@@ -145,7 +145,7 @@ def unsettled() -> dict[str, int]:
     waiting = _open().filter(Q(attention="") | Q(act_at__isnull=False)).exclude(state="review")
     returning = Refund.objects.filter(state__in=("reversing", "intended", "unknown"), attention="")
     messages = InboundNotification.objects.filter(done_at__isnull=True).count()
-    found = Counter(waiting.distinct().values_list("state", flat=True))
+    found = Counter(state for _, state in waiting.distinct().values_list("pk", "state"))
     found.update(f"refund {state}" for state in returning.values_list("state", flat=True))
     return dict(found) | ({"messages": messages} if messages else {})
 
@@ -168,9 +168,7 @@ def _jump(clock: SharedClock) -> None:
 # --- the books ----------------------------------------------------------------------------------
 
 
-def judge(
-    scene: Scene, settled: Settled, *, forged_accepted: int, broken: dict[str, int]
-) -> Verdict:
+def judge(scene: Scene, settled: Settled, *, broken: dict[str, int]) -> Verdict:
     """Compare three books, and count what must not be."""
     report = scene.report()
     return Verdict(
@@ -184,7 +182,7 @@ def judge(
         lost=_lost(report) + len(settled.forgotten_rules),
         stuck=sum(settled.stuck.values()),
         stuck_in=settled.stuck,
-        forged_accepted=forged_accepted,
+        forged_accepted=_forged_accepted(),
         broken=broken,
         settled_after_s=round(settled.after_s, 1),
         violations=report["violations"],
@@ -208,6 +206,11 @@ def _double_credits(scene: Scene) -> int:
     for reference, times in (credited - taken_back).items():
         by_order[order_of.get(reference, reference)] += times
     return sum(times - 1 for times in by_order.values())
+
+
+def _forged_accepted() -> int:
+    """Messages kept that speak of one fen: nobody sends such, but forgers and our own people."""
+    return InboundNotification.objects.filter(source="rail:alipay", amount_minor=1).count()
 
 
 def _lost(report: dict[str, Any]) -> int:

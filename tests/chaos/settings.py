@@ -17,3 +17,6 @@ ROOT_URLCONF = "portal.api.incoming_urls"
 EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 # Nobody signs in here, and a good hash takes as long as ten recharges.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# As everywhere (portal.settings), shortened as much as all else: workers.SPEED.
+_LIMITS = "-c idle_in_transaction_session_timeout=1500 -c client_connection_check_interval=500"
+DATABASES["default"]["OPTIONS"]["options"] = _LIMITS  # noqa: F405

@@ -94,8 +94,8 @@ def money(stage: Stage, strike: Strike) -> None:
     outside = points.guarded(stage.scene.outside(), strike)
 
     def sweep(at: datetime) -> int:
-        messages = inbox.process(at=at, limit=BATCH)
-        return messages + executor.run_batch(at=at, outside=outside, batch=BATCH).total
+        inbox.process(at=at, limit=BATCH)
+        return executor.run_batch(at=at, outside=outside, batch=BATCH).total
 
     _work(stage, sweep)
 
