@@ -38,7 +38,9 @@ def application(*, books: Books, plan: FaultPlan, token: str, hub_secret: str) -
 
 def serve(app: Flask, *, host: str, port: int, books: Books, ready: Callable[[int], None]) -> None:
     """Serve until the process ends. `ready` is told the port, once it is open."""
-    server = create_server(app, host=host, port=port, threads=32, channel_timeout=300)
+    server = create_server(
+        app, host=host, port=port, threads=32, channel_timeout=300, connection_limit=900
+    )
     server.channel_class = _Channel
     stop = threading.Event()
     threading.Thread(target=_keep_settling, args=(books, stop), daemon=True).start()
