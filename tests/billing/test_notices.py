@@ -187,7 +187,7 @@ class TestWords:
         assert notices.words(notice=notice, language="zh-hans") == notices.Words(
             "已充值 ¥50.00：妈妈的手机 138 **** 0021",
             "已通过支付宝扣款 ¥49.25，¥50.00 已充入 妈妈的手机 138 **** 0021。"
-            "原因是余额 ¥8.40 低于 ¥10.00。优惠为您节省 ¥0.75。优惠额外赠送 ¥1.00。",
+            "原因是余额 ¥8.40 低于 ¥10.00。优惠为你节省 ¥0.75。优惠额外赠送 ¥1.00。",
         )
         assert notices.words(notice=notice, language="en").title == (
             "¥50.00 recharged: 妈妈的手机 138 **** 0021"

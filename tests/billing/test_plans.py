@@ -771,7 +771,7 @@ class TestTheSentencesBesideIt:
             "A month costs ¥150.00 at most, never more.",
         ]
         assert self.said(of, language="zh-hans") == [
-            "余额 ¥8.40 已低于 ¥10.00，您确认后将立即扣款 ¥50.00。",
+            "余额 ¥8.40 已低于 ¥10.00，你确认后将立即扣款 ¥50.00。",
             "一个月最多扣 ¥150.00，不会更多。",
         ]
 

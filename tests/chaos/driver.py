@@ -63,7 +63,7 @@ CARRIER_FAULTS = (
 EVENT_FAULTS = ("event_never", "event_twice", "event_forged", "event_tampered", "event_late")
 FAULT_RATE = 0.2
 PROMPT_S = 0.5
-FAULT_S = 0.8
+FAULT_S = 0.4
 
 
 @dataclass
@@ -224,7 +224,7 @@ class Driver:
         aim = self._aim()
         bomb = Bomb(aim, passing=self._chance.choice((1, 1, 2, 3)), tell=self.stage.tell)
         body = lambda: workers.money(self.stage, bomb)  # noqa: E731
-        self._fork("money", body, lives_s=self._chance.uniform(0.3, 2))
+        self._fork("money", body, lives_s=self._chance.uniform(0.4, 3))
 
     def _aim(self) -> str:
         """The point aimed at least so far, or one of them."""

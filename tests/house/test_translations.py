@@ -40,7 +40,7 @@ CHINESE = {
     "of goods|Order": "订单",
     "Lines": "号码",
     "Help": "帮助",
-    "Hello %(name)s, you save 5%%.": "%(name)s，您好，为您节省 5%%。",
+    "Hello %(name)s, you save 5%%.": "%(name)s，你好，为你节省 5%%。",
     "One line": "%(n)s 个号码",
 }
 
@@ -144,13 +144,13 @@ class TestCheck:
             ),
             (
                 "Hello %(name)s, you save 5%%.",
-                "%(nome)s，您好，为您节省 5%%。",
+                "%(nome)s，你好，为你节省 5%%。",
                 "templates/home.html:5: 'Hello %(name)s, you save 5%%.' has %(name)s, "
                 "its Chinese %(nome)s.",
             ),
             (
                 "Hello %(name)s, you save 5%%.",
-                "%(name)s，您好，为您节省 5%。",
+                "%(name)s，你好，为你节省 5%。",
                 "templates/home.html:5: the Chinese of 'Hello %(name)s, you save 5%%.' has a lone "
                 "%: write %%.",
             ),
