@@ -29,6 +29,7 @@ from billing.gateways.base import (
     BindingStatus,
     Gateway,
     NotFound,
+    SigningNotStarted,
 )
 from billing.models import Binding, BindingState, NoticeKind, Rail, Rule
 from lines.secrets_at_rest import UnreadableSecret
@@ -67,7 +68,15 @@ class Started:
 
 
 def start(
-    *, owner: Any, rail: Rail, return_url: str, notify_url: str, gateway: Gateway, at: datetime
+    *,
+    owner: Any,
+    rail: Rail,
+    return_url: str,
+    notify_url: str,
+    gateway: Gateway,
+    at: datetime,
+    payer_ip: str = "",
+    language: str = "zh-hans",
 ) -> Started:
     """Begin an agreement: the row is committed before the rail's page can know of it.
 
@@ -92,12 +101,18 @@ def start(
         binding_ref=binding.ref,
         return_url=return_url.replace("{ref}", binding.ref),
         notify_url=notify_url,
+        payer_ip=payer_ip,
+        language=language,
     )
     try:
-        return Started(binding=binding, url=gateway.start_binding(request=request))
-    except ValueError as error:  # a setting that only this call needs; the row ends by itself
+        page = gateway.start_binding(request=request)
+    except (ValueError, SigningNotStarted) as error:  # the row ends by itself
         log.error("rail %s cannot begin an agreement: %s", rail.code, error)
         raise RailNotOffered(rail.code) from error
+    if page.provider_ref and page.provider_ref != binding.provider_ref:
+        binding.provider_ref = page.provider_ref
+        binding.save(update_fields=["provider_ref"])
+    return Started(binding=binding, url=page.url)
 
 
 # --- watched ------------------------------------------------------------------------------------

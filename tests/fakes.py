@@ -21,7 +21,9 @@ from billing.gateways.base import (
     NotFound,
     NotNeeded,
     Outcome,
+    Preparation,
     RefundRequest,
+    SigningPage,
     Succeeded,
     Unknown,
 )
@@ -55,8 +57,8 @@ class FakeGateway:
     calls: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     bindings: dict[str, BindingFacts] = field(default_factory=dict)
 
-    def start_binding(self, *, request: BindingRequest) -> str:
-        return f"http://rail.invalid/sign?ref={request.binding_ref}"
+    def start_binding(self, *, request: BindingRequest) -> SigningPage:
+        return SigningPage(f"http://rail.invalid/sign?ref={request.binding_ref}")
 
     def get_binding(self, *, binding_ref: str, provider_ref: str) -> BindingAnswer:
         facts = self.bindings.get(binding_ref, BindingFacts(BindingStatus.PENDING))
@@ -67,8 +69,8 @@ class FakeGateway:
         self.bindings[binding_ref] = facts
         return BindingAnswer(facts)
 
-    def prepare_charge(self, *, request: ChargeRequest, due_at: datetime) -> NotNeeded:
-        return NotNeeded()
+    def prepare_charge(self, *, request: ChargeRequest, due_at: datetime) -> Preparation:
+        return Preparation(NotNeeded())
 
     def charge(self, *, request: ChargeRequest) -> Answer:
         self.calls["charge"].append(request.reference)
@@ -83,7 +85,9 @@ class FakeGateway:
             outcome = Unknown("lost")
         return self._answer("charge", request.reference, outcome)
 
-    def query(self, *, reference: str, provider_ref: str = "") -> Answer:
+    def query(
+        self, *, reference: str, provider_ref: str = "", provider_binding_ref: str = ""
+    ) -> Answer:
         self.calls["query"].append(reference)
         planned = self._next()
         if planned is not None and not isinstance(planned, str):

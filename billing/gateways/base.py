@@ -117,6 +117,21 @@ class BindingRequest:
     notify_url: str  # the rail tells us here
     account_label: str = ""  # what the payer sees, e.g. a masked line
     max_charge_minor: int | None = None
+    payer_ip: str = ""  # of the browser that will be sent there; some rails ask for it
+    language: str = "zh-hans"  # of the page, where the rail has more than one
+
+
+@dataclass(frozen=True, slots=True)
+class SigningPage:
+    """Where to send the browser. `provider_ref`: the rail's own number of the signing, where it
+    gives one before anybody signs; it is kept, and handed to `get_binding`."""
+
+    url: str
+    provider_ref: str = ""
+
+
+class SigningNotStarted(Exception):
+    """The rail gave no signing page: it is away, or it refused. The text names no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +168,7 @@ class ChargeRequest:
     description: str  # shown to the payer; no secrets, no full numbers
     notify_url: str
     first_sent_at: datetime | None = None  # when this reference was first sent, if it was
+    return_url: str = ""  # where a payer who must confirm comes back to
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +198,20 @@ class Noticed:
     max_amount_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What became of announcing a charge, and the evidence for it."""
+
+    outcome: NotNeeded | Noticed | Refused | Unknown
+    exchanges: tuple[Exchange, ...] = ()
+
+
 class StatementKind(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
-    FEE = "fee"
+    FEE = "fee"  # of the rail itself, belonging to no one payment
+    DISPUTE = "dispute"  # money the rail took back for a payer who disputed a charge
+    DISPUTE_WON = "dispute_won"  # and gave us again
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +308,7 @@ class Capabilities:
     notice: timedelta = timedelta(0)  # from announcing to the earliest charge
     window: timedelta | None = None  # from the earliest charge to the latest
     settles_within: timedelta = timedelta(0)  # a normal answer may take this long (`Pending`)
-    min_interval: timedelta = timedelta(0)  # between two charges on one binding
+    min_interval: timedelta = timedelta(0)  # between two charges on one binding, also unsettled
     can_reuse_reference_after_decline: bool = False
     reference_lifetime: timedelta | None = None  # past it, the same reference may charge again
     not_found_grace: timedelta = timedelta(minutes=2)  # before NotFound may be believed
@@ -295,8 +321,11 @@ class Gateway(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def start_binding(self, *, request: BindingRequest) -> str:
-        """The URL to send the browser to. Offline where the rail allows; idempotent."""
+    def start_binding(self, *, request: BindingRequest) -> SigningPage:
+        """The page to send the browser to. Offline where the rail allows; idempotent.
+
+        Raises SigningNotStarted, and ValueError for a setting that only this call needs.
+        """
 
     def get_binding(self, *, binding_ref: str, provider_ref: str) -> BindingAnswer:
         """Ask the rail about a binding by our reference, or by its own where it is known."""
@@ -304,16 +333,20 @@ class Gateway(Protocol):
     def revoke_binding(self, *, binding_ref: str, provider_ref: str) -> BindingAnswer:
         """End it at the rail. A binding that is already gone is REVOKED: success."""
 
-    def prepare_charge(
-        self, *, request: ChargeRequest, due_at: datetime
-    ) -> NotNeeded | Noticed | Refused | Unknown:
-        """Announce a charge where the rail demands it."""
+    def prepare_charge(self, *, request: ChargeRequest, due_at: datetime) -> Preparation:
+        """Announce, where the rail demands it, a charge wanted at `due_at`. May be called twice:
+        what is announced already is not announced again."""
 
     def charge(self, *, request: ChargeRequest) -> Answer:
         """Take the money, at most once per reference."""
 
-    def query(self, *, reference: str, provider_ref: str = "") -> Answer:
-        """What became of a charge. Never changes anything."""
+    def query(
+        self, *, reference: str, provider_ref: str = "", provider_binding_ref: str = ""
+    ) -> Answer:
+        """What became of a charge. Never changes anything.
+
+        `provider_binding_ref` helps rails that find a charge only among those of one payer.
+        """
 
     def cancel(self, *, reference: str) -> Answer:
         """End an unsettled charge: Closed (nothing taken, or given back), NotFound or Unknown."""

@@ -13,6 +13,7 @@ from billing.gateways.base import (
     Exchange,
     NotFound,
     Refused,
+    SigningPage,
     Unknown,
 )
 from billing.models import Binding, BindingState, Notice, NoticeKind, RailCall, Rule
@@ -44,7 +45,7 @@ class FakeGateway:
         self.assert_outside_a_transaction()
         assert Binding.objects.filter(ref=request.binding_ref, state="pending").exists()
         self.started.append(request)
-        return f"https://rail.test/sign?ref={request.binding_ref}"
+        return SigningPage(f"https://rail.test/sign?ref={request.binding_ref}")
 
     def get_binding(self, *, binding_ref, provider_ref):
         self.assert_outside_a_transaction()

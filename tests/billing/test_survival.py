@@ -4,10 +4,12 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from billing import (
     claims,
     crediting,
+    declines,
     executor,
     openings,
     operations,
@@ -16,11 +18,12 @@ from billing import (
     refunds,
     setbacks,
 )
-from billing.gateways.base import Answer, Refused, Succeeded
+from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
-from lines.carriers.base import Rejected
-from lines.models import Delivery
+from lines.carriers.base import CreditAnswer, Credited, Rejected
+from lines.models import Delivery, Line
 from tests import world as w
+from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +146,113 @@ class TestAWorkerThatStalls:
 
         assert (only().state, only().attention) == ("canceled", "late_payment")
         assert not Transfer.objects.exists()
+        w.assert_balanced()
+
+
+class TestAWorkerWhoseLeaseIsAnothers:
+    """The state is still what it saw; only the fence tells that it is not its to change."""
+
+    def claimed(self, world):
+        """The recharge, as one that stalled holds it and as one that took it over does."""
+        stalled = claims.claim(at=world.at, limit=10)[0]
+        world.lapse_leases()
+        return stalled, claims.claim(at=world.at, limit=10)[0]
+
+    def record(self, world, row, outcome):
+        context = setbacks.Context(declines.load(), world.outside.capabilities)
+        asked = payments.Asked(row, Answer(outcome))
+        return payments.record([asked], at=world.at, context=context)
+
+    def test_cannot_decline_what_the_other_is_asking_about(self, world, low):
+        openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
+        stalled = payments.begin(claims.claim(at=world.at, limit=10), at=world.at)[0]
+        world.lapse_leases()
+        other = claims.claim(at=world.at, limit=10)[0]
+
+        self.record(world, stalled, Refused("BUYER_BALANCE_NOT_ENOUGH"))
+        assert (only().state, only().fence) == ("charging", other.fence)
+        assert PaymentAttempt.objects.get().state == "intended"
+
+        assert len(self.record(world, other, Succeeded("T1", 5000, "CNY"))) == 1
+        assert only().state == "delivering"
+        w.assert_balanced()
+
+    def test_cannot_give_the_others_lease_back(self, world, low):
+        world.gateway.script = [Unknown("lost")]
+        world.run()
+        world.later(timedelta(seconds=10))
+        stalled, _other = self.claimed(world)
+
+        self.record(world, stalled, Unknown("lost"))
+        assert claims.claim(at=world.at + w.DAY, limit=10) == []
+
+    def test_cannot_refund_what_the_other_may_find_credited(self, world, low):
+        world.carrier.script = [LOST_AFTER]
+        world.run()
+        world.later(timedelta(seconds=10))
+        stalled, other = self.claimed(world)
+
+        gone = crediting.Asked(stalled, CreditAnswer(Rejected("GONE", is_permanent=True)))
+        crediting.record([gone], at=world.at)
+        assert only().state == "delivery_unknown"
+        assert not Refund.objects.exists()
+
+        there = crediting.Asked(other, CreditAnswer(Credited("C1", 5000)))
+        crediting.record([there], at=world.at)
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_cannot_end_a_refund(self, world, low):
+        world.carrier.script = [Rejected("GONE", is_permanent=True)]
+        world.gateway.script = [Succeeded("T1", 5000, "CNY")]
+        world.run(batches=0)
+        openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
+        executor.work(
+            claims.claim(at=world.at, limit=10),
+            at=world.at,
+            outside=world.outside,
+            began=time.monotonic(),
+        )
+        stalled = refunds.claim(at=world.at, limit=10)[0]
+        Refund.objects.update(lease_until=w.NOON - w.DAY)
+        other = refunds.claim(at=world.at, limit=10)[0]
+
+        paid = Answer(Succeeded("R1", 5000, "CNY"))
+        refunds.record([refunds.Asked(stalled, paid)], at=world.at)
+        assert (Refund.objects.get().state, only().state) == ("intended", "refunding")
+        assert not Transfer.objects.filter(kind="refund").exists()
+
+        refunds.record([refunds.Asked(other, paid)], at=world.at)
+        assert (Refund.objects.get().state, only().state) == ("succeeded", "refunded")
+
+    def test_is_another_only_when_the_databases_clock_says_so(self, world, low, monkeypatch):
+        openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
+        payments.begin(claims.claim(at=world.at, limit=10), at=world.at)
+        plain = timezone.now
+        monkeypatch.setattr(timezone, "now", lambda: plain() + w.HOUR)  # this host's is fast
+        assert claims.claim(at=world.at + w.HOUR, limit=10) == []
+
+
+class TestWhatWasOpened:
+    def test_is_charged_and_credited_as_it_was_whatever_the_rule_says_now(self, world, low):
+        openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
+        Rule.objects.update(face_minor=10_000)
+        world.run()
+        assert list(world.gateway.charged.values()) == [5000]
+        assert list(world.carrier.credits.values()) == [[5000]]
+        w.assert_balanced()
+
+    def test_for_an_occurrence_is_not_opened_again_by_a_rule_that_has_forgotten(self, world, low):
+        """As after a rule was put back by hand, or from a backup: the occurrence is known."""
+        world.run()
+        world.later(2 * w.HOUR)
+        Line.objects.update(balance_minor=500, balance_observed_at=world.at)
+        Rule.objects.update(
+            is_armed=True, episode=1, cooldown_until=None, wake_at=world.at, max_per_day_count=9
+        )
+        world.run()
+        assert only().period_key == "e1"
+        assert list(world.gateway.charged.values()) == [5000]
         w.assert_balanced()
 
 

@@ -12,6 +12,7 @@ from billing.gateways.base import (
     BindingFacts,
     BindingRequest,
     BindingStatus,
+    SigningPage,
     Unknown,
 )
 from billing.models import Binding, Rule
@@ -24,9 +25,9 @@ class SigningGateway(FakeGateway):
 
     says: BindingFacts | Unknown = Unknown("no answer")
 
-    def start_binding(self, *, request: BindingRequest) -> str:
+    def start_binding(self, *, request: BindingRequest) -> SigningPage:
         self.request = request
-        return f"https://rail.example/sign?for={request.binding_ref}"
+        return SigningPage(f"https://rail.example/sign?for={request.binding_ref}")
 
     def get_binding(self, *, binding_ref: str, provider_ref: str) -> BindingAnswer:
         return BindingAnswer(outcome=self.says)

@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from billing import gateways
-from billing.gateways.base import BindingFacts, BindingRequest, BindingStatus
+from billing.gateways.base import BindingFacts, BindingRequest, BindingStatus, SigningPage
 from billing.models import Consent, Rule
 from lines import carriers
 from portal.accounts import texts
@@ -78,11 +78,11 @@ def site(live_server: Any, settings: Any) -> str:
 class SignedAtOnce(FakeGateway):
     """A rail whose page is a press of a button: it sends the payer back, agreed."""
 
-    def start_binding(self, *, request: BindingRequest) -> str:
+    def start_binding(self, *, request: BindingRequest) -> SigningPage:
         self.bindings[request.binding_ref] = BindingFacts(
             BindingStatus.ACTIVE, provider_ref="2027", label="li***@163.com", fingerprint="f"
         )
-        return request.return_url
+        return SigningPage(request.return_url)
 
 
 def context_of(browser: Browser, **more: Any) -> BrowserContext:

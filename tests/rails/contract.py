@@ -112,7 +112,7 @@ class RailContract:
         request = BindingRequest(
             new_ref("B"), "https://keepline.example/back", rail.notify_url, "138****0000", 10_000
         )
-        assert rail.gateway.start_binding(request=request).startswith(("http://", "https://"))
+        assert rail.gateway.start_binding(request=request).url.startswith(("http://", "https://"))
 
     def test_a_binding_nobody_signed_is_not_found(self, rail):
         answer = rail.gateway.get_binding(binding_ref=new_ref("B"), provider_ref="")

@@ -118,7 +118,7 @@ def _page(alipay, gateway, **changes):
         "max_charge_minor": 9900,
     }
     request = BindingRequest(**(values | changes))
-    page = requests.get(gateway.start_binding(request=request), timeout=10)
+    page = requests.get(gateway.start_binding(request=request).url, timeout=10)
     return request, page
 
 
@@ -208,7 +208,7 @@ class TestTheSigningPage:
     def test_auto_agree_signs_without_a_page(self, alipay, gateway):
         alipay.set(auto_agree=True)
         request = BindingRequest(new_ref("B"), "http://127.0.0.1:9/back", "")
-        url = gateway.start_binding(request=request)
+        url = gateway.start_binding(request=request).url
         answer = requests.get(url, allow_redirects=False, timeout=10)
         assert answer.status_code == 303
         facts = gateway.get_binding(binding_ref=request.binding_ref, provider_ref="").outcome

@@ -159,7 +159,7 @@ class TestTheSdkOnTheSimulatorsNotifications:
     def test_what_comes_back_with_the_browser_verifies_too(self, alipay, sdk):
         alipay.set(auto_agree=True)
         request = BindingRequest(new_ref("B"), "http://127.0.0.1:9/back", "")
-        url = gateway_of(alipay).start_binding(request=request)
+        url = gateway_of(alipay).start_binding(request=request).url
         answer = requests.get(url, allow_redirects=False, timeout=10)
         fields = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
         signature = fields.pop("sign")
@@ -175,7 +175,7 @@ class TestTheSdkAgainstTheAdapter:
 
     def test_our_signed_url_verifies_with_its_code(self, alipay, as_alipay):
         request = BindingRequest(new_ref("B"), "http://127.0.0.1:9/b?x=1&y=二", "", "138****0000")
-        url = gateway_of(alipay).start_binding(request=request)
+        url = gateway_of(alipay).start_binding(request=request).url
         params = dict(parse_qsl(urlsplit(url).query))
         signature = params.pop("sign")
         text = "&".join(f"{name}={value}" for name, value in sorted(params.items()))

@@ -45,7 +45,7 @@ class TestOnAPhone:
         gateway = gateway_of(alipay, **CYCLE)
         binding_ref = new_ref("B")
         request = BindingRequest(binding_ref, f"{alipay.url}/app", "", "138****0000", 5000)
-        phone.goto(gateway.start_binding(request=request))
+        phone.goto(gateway.start_binding(request=request).url)
         assert faults_of(phone) == []
 
         phone.get_by_label("陈一").check()

@@ -74,7 +74,7 @@ class TestCyclePay:
         request = charge_of(agreement)
         assert self.refused(gateway, request) == "CYCLE_PAY_DATE_NOT_MATCH"
         today = today_of(own_alipay)
-        window = gateway.prepare_charge(request=request, due_at=noon(today))
+        window = gateway.prepare_charge(request=request, due_at=noon(today)).outcome
         assert window == Noticed(
             earliest_charge_at=datetime.combine(today - timedelta(3), time(), BEIJING),
             latest_charge_at=datetime.combine(today, time(23, 59, 59), BEIJING),
@@ -86,7 +86,7 @@ class TestCyclePay:
         agreement = signed_cycle(own_alipay, first_in_days=2)
         due = noon(today_of(own_alipay) + timedelta(days=5))
         for _ in range(2):
-            window = gateway.prepare_charge(request=charge_of(agreement), due_at=due)
+            window = gateway.prepare_charge(request=charge_of(agreement), due_at=due).outcome
             assert isinstance(window, Noticed)
         assert len(own_alipay.journal("agreement_changed")) == 1
 
@@ -96,7 +96,7 @@ class TestCyclePay:
         agreement = signed_cycle(own_alipay, first_in_days=2)
         window = gateway.prepare_charge(
             request=charge_of(agreement), due_at=noon(today_of(own_alipay))
-        )
+        ).outcome
         assert isinstance(window, Noticed)
         assert window.max_amount_minor == 6000
         assert own_alipay.journal("agreement_changed") == []
@@ -105,12 +105,12 @@ class TestCyclePay:
         agreement = signed_cycle(own_alipay)
         due = noon(today_of(own_alipay) + timedelta(days=5))
         own_alipay.fault(PLAN, "decline", sub_code="AGREEMENT_STATUS_NOT_NORMAL")
-        refused = gateway.prepare_charge(request=charge_of(agreement), due_at=due)
+        refused = gateway.prepare_charge(request=charge_of(agreement), due_at=due).outcome
         assert isinstance(refused, Refused)
         own_alipay.fault(PLAN, "lose_before")
-        unknown = gateway.prepare_charge(request=charge_of(agreement), due_at=due)
+        unknown = gateway.prepare_charge(request=charge_of(agreement), due_at=due).outcome
         assert isinstance(unknown, Unknown)
-        gone = gateway.prepare_charge(request=charge_of("nosuchagreement"), due_at=due)
+        gone = gateway.prepare_charge(request=charge_of("nosuchagreement"), due_at=due).outcome
         assert isinstance(gone, Refused)
         assert gone.code == "AGREEMENT_NOT_EXIST"
 
@@ -143,8 +143,10 @@ class TestCyclePay:
 
     def test_the_other_product_needs_no_preparing(self, own_alipay):
         agreement = own_alipay.agree(new_ref("B"))
-        prepared = gateway_of(own_alipay).prepare_charge(
-            request=charge_of(agreement), due_at=datetime.now(UTC)
+        prepared = (
+            gateway_of(own_alipay)
+            .prepare_charge(request=charge_of(agreement), due_at=datetime.now(UTC))
+            .outcome
         )
         assert prepared == NotNeeded()
 

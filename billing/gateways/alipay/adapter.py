@@ -38,8 +38,10 @@ from billing.gateways.base import (
     NotNeeded,
     Outcome,
     Pending,
+    Preparation,
     RefundRequest,
     Refused,
+    SigningPage,
     StatementNotReady,
     StatementRow,
     Unknown,
@@ -121,18 +123,19 @@ class AlipayGateway:
 
     # --- bindings -----------------------------------------------------------------------------
 
-    def start_binding(self, *, request: BindingRequest) -> str:
+    def start_binding(self, *, request: BindingRequest) -> SigningPage:
         """A signed URL of Alipay's signing page. Offline; the same reference, the same agreement.
 
         Raises ValueError for a reference that is not 1-32 ASCII letters and digits.
         """
         today = instants.beijing_date(self._client.now())
-        return self._client.page_url(
+        url = self._client.page_url(
             method="alipay.user.agreement.page.sign",
             content=agreements.signing_content(request, contract=self._contract, today=today),
             notify_url=request.notify_url,
             return_url=request.return_url,
         )
+        return SigningPage(url)
 
     def get_binding(self, *, binding_ref: str, provider_ref: str) -> BindingAnswer:
         """Ask by the agreement's number, or by ours where that is not known yet."""
@@ -163,9 +166,7 @@ class AlipayGateway:
 
     # --- charges ------------------------------------------------------------------------------
 
-    def prepare_charge(
-        self, *, request: ChargeRequest, due_at: datetime
-    ) -> NotNeeded | Noticed | Refused | Unknown:
+    def prepare_charge(self, *, request: ChargeRequest, due_at: datetime) -> Preparation:
         """Nothing for 商家扣款. For 周期扣款, move the plan to the due day if that lies later.
 
         Alipay takes a 周期扣款 deduction only near the planned date, and plans can only be put
@@ -173,19 +174,21 @@ class AlipayGateway:
         """
         period = self._contract.period if self._contract.is_cycle else None
         if period is None:
-            return NotNeeded()
+            return Preparation(NotNeeded())
         reply = self._agreement("alipay.user.agreement.query", "", request.provider_binding_ref)
         planned = _planned_date(reply)
         if planned is None:
-            refused = trades.refusal(reply)
-            return Unknown("the plan is not told") if reply.code == codes.SUCCESS else refused
+            untold = Unknown("the plan is not told")
+            refused = untold if reply.code == codes.SUCCESS else trades.refusal(reply)
+            return Preparation(refused, (reply.exchange,))
         due = instants.beijing_date(due_at)
-        if due > planned:
-            reply = self._postpone(request, due)
-            if reply.code != codes.SUCCESS:
-                return trades.refusal(reply)
-            planned = due
-        return self._window(request, period, planned, reply)
+        if due <= planned:
+            return Preparation(self._window(request, period, planned, reply), (reply.exchange,))
+        moved = self._postpone(request, due)
+        evidence = (reply.exchange, moved.exchange)
+        if moved.code != codes.SUCCESS:
+            return Preparation(trades.refusal(moved), evidence)
+        return Preparation(self._window(request, period, due, reply), evidence)
 
     def _postpone(self, request: ChargeRequest, to: date) -> Reply:
         return self._client.call(
@@ -239,7 +242,9 @@ class AlipayGateway:
             outcome = Unknown(f"{reply.sub_code}, yet no such trade is found")
         return Answer(outcome, (reply.exchange, *asked.exchanges))
 
-    def query(self, *, reference: str, provider_ref: str = "") -> Answer:
+    def query(
+        self, *, reference: str, provider_ref: str = "", provider_binding_ref: str = ""
+    ) -> Answer:
         """What became of a charge: Succeeded, Pending, Closed, NotFound or Unknown.
 
         Closed with code "REFUNDED": it was paid and all of it given back, so nothing is kept.

@@ -1,0 +1,252 @@
+"""Bugs that other systems had, one of them switched on by KEEPLINE_BUG: a pytest plugin.
+
+    KEEPLINE_BUG=no_fence python -m pytest -p tests.chaos.bugs tests/billing/test_executor.py
+
+A bug that the suite does not notice means that a test is missing (test_negative_controls.py).
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from billing import (
+    claims,
+    crediting,
+    inbox,
+    nudges,
+    payments,
+    recharges,
+    refunds,
+    rowsets,
+    setbacks,
+)
+from billing import rules as rules_
+from billing.gateways.base import NotificationKind, Unknown
+from billing.models import Refund, Rule
+from billing.states import DeclineClass, RechargeState
+from lines.carriers.base import NotFound as NoOrder
+from lines.carriers.base import Unknown as NoAnswer
+from lines.references import new_reference
+from portal.api import incoming
+
+_BILLING = "tests/billing/"
+_EXECUTOR = (f"{_BILLING}test_executor.py", f"{_BILLING}test_survival.py")
+_REFUNDS = (f"{_BILLING}test_refunds.py", f"{_BILLING}test_survival.py")
+_OPENING = (f"{_BILLING}test_intake.py", f"{_BILLING}test_guards.py", *_EXECUTOR)
+_MESSAGES = ("tests/api/test_incoming.py", f"{_BILLING}test_inbox.py")
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`tests` are what must notice it; where `needs_db`, it is in the database itself."""
+
+    switch_on: Callable[[Patch], None]
+    tests: tuple[str, ...]
+    needs_db: bool = False
+
+
+def unstable_reference(patch: Patch) -> None:
+    """A new reference each time the charge is sent."""
+    plain = payments.charge
+    patch.setattr(
+        payments,
+        "charge",
+        lambda row, **more: plain(row._replace(payment_ref=new_reference()), **more),
+    )
+
+
+def no_fence(patch: Patch) -> None:
+    """A worker whose lease is another's writes all the same."""
+    plain = rowsets.update
+
+    def update(table: str, columns: Any, rows: Any, *, where: str, **more: Any) -> Any:
+        for fence in (
+            " AND (v.fence IS NULL OR t.fence = v.fence)",
+            " AND t.fence = v.fence",
+        ):
+            where = where.replace(fence, "")
+        return plain(table, columns, rows, where=where, **more)
+
+    patch.setattr(rowsets, "update", update)
+
+
+def no_fence_on_refunds(patch: Patch) -> None:
+    """As `no_fence`, for the money's way back."""
+    plain = refunds._settle
+
+    def settle(row: Any, answer: Any, *, at: Any) -> None:
+        plain(row._replace(fence=Refund.objects.get(pk=row.id).fence), answer, at=at)
+
+    patch.setattr(refunds, "_settle", settle)
+
+
+def timeout_is_a_decline(patch: Patch) -> None:
+    """No answer is taken for a no."""
+
+    def declined(row: Any, outcome: Unknown, at: Any, context: Any) -> None:
+        setbacks._declined(row, "TIMEOUT", DeclineClass.SOFT, at=at, context=context)
+
+    patch.setitem(setbacks._HANDLERS, Unknown, declined)  # type: ignore[arg-type]
+
+
+def timeout_is_a_rejection(patch: Patch) -> None:
+    """No answer of the carrier is taken for a no: the money goes back."""
+    plain = crediting._settle
+
+    def settle(row: Any, outcome: Any, *, at: Any) -> None:
+        if isinstance(outcome, NoAnswer):
+            crediting._refund(row, "carrier_rejected", at=at)
+        else:
+            plain(row, outcome, at=at)
+
+    patch.setattr(crediting, "_settle", settle)
+
+
+def no_unique_key(_: Patch) -> None:
+    """Nothing in the database keeps an occurrence from having two recharges."""
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX recharge_once_per_occurrence")
+
+
+def unfrozen_amount(patch: Patch) -> None:
+    """What is charged is what the rule says now, not what was opened."""
+    plain = payments.charge
+
+    def charge(row: Any, **more: Any) -> Any:
+        price_minor = Rule.objects.get(pk=row.rule_id).face_minor if row.rule_id else None
+        return plain(row._replace(price_minor=price_minor or row.price_minor), **more)
+
+    patch.setattr(payments, "charge", charge)
+
+
+def acknowledged_before_kept(patch: Patch) -> None:
+    """A message is acknowledged though it could not be kept."""
+
+    class Careless:
+        @staticmethod
+        def accept(**what: Any) -> bool:
+            try:
+                return inbox.accept(**what)
+            except Exception:
+                return False
+
+    patch.setattr(incoming, "inbox", Careless)
+
+
+def message_dropped(patch: Patch) -> None:
+    """A message about a recharge that a worker holds is done with, and nobody asks again."""
+
+    def charge(row: Any, at: Any) -> str:
+        recharges.wake(reference=row.our_ref, at=at)
+        return "woken"
+
+    patch.setitem(inbox._ACTS, ("rail", NotificationKind.CHARGE), charge)
+
+
+def refund_without_a_key(patch: Patch) -> None:
+    """A new reference each time a refund is sent."""
+    plain = refunds.ask
+    patch.setattr(
+        refunds,
+        "ask",
+        lambda row, **more: plain(row._replace(reference=new_reference()), **more),
+    )
+
+
+def lease_by_the_hosts_clock(patch: Patch) -> None:
+    """Whether a lease has run out is decided by whatever clock the worker's host has."""
+    plain = rowsets.run
+
+    def run(sql: str, params: Any) -> Any:
+        now = f"'{timezone.now().isoformat()}'::timestamptz"
+        return plain(sql.replace("clock_timestamp()", now), params)
+
+    patch.setattr(rowsets, "run", run)
+
+
+def latch_never_disarmed(patch: Patch) -> None:
+    """A rule that has fired is as ready as before."""
+    plain = rules_.decide
+
+    def decide(facts: Any) -> Any:
+        verdict = plain(facts)
+        armed = replace(verdict.standing, is_armed=True)
+        return replace(verdict, standing=armed)
+
+    patch.setattr(rules_, "decide", decide)
+
+
+def not_found_believed_at_once(patch: Patch) -> None:
+    """What the rail does not know this second has never happened."""
+
+    def due(row: Any, *, until: Any, at: Any) -> None:
+        move = setbacks._move(row, RechargeState.DUE, "confirmed_not_taken", at)
+        recharges.move_one(move, at=at)
+
+    patch.setattr(setbacks, "_wait_out_grace", due)
+
+
+def order_not_found_believed_at_once(patch: Patch) -> None:
+    """What the carrier does not know this second is sent to it again."""
+
+    def is_surely_not_there(row: Any, outcome: Any, *, at: Any) -> bool:
+        return isinstance(outcome, NoOrder)
+
+    patch.setattr(crediting, "_is_surely_not_there", is_surely_not_there)
+
+
+def reversal_sent_again_at_once(patch: Patch) -> None:
+    """A credit taken back without an answer is taken back again in ten seconds."""
+    patch.setattr(refunds, "REVERSAL_GRACE", timedelta(0))
+
+
+def nudge_forgotten(patch: Patch) -> None:
+    """A low balance waits for the next sweep."""
+    patch.setattr(nudges, "money", lambda: None)
+
+
+def nothing_is_leased(patch: Patch) -> None:
+    """A claim lasts no longer than the statement that makes it."""
+    patch.setattr(claims, "LEASE_S", -1)
+
+
+BUGS: dict[str, Bug] = {
+    "unstable_reference": Bug(unstable_reference, _EXECUTOR),
+    "no_fence": Bug(no_fence, _EXECUTOR),
+    "no_fence_on_refunds": Bug(no_fence_on_refunds, _REFUNDS),
+    "timeout_is_a_decline": Bug(timeout_is_a_decline, _EXECUTOR),
+    "timeout_is_a_rejection": Bug(timeout_is_a_rejection, _EXECUTOR),
+    "no_unique_key": Bug(no_unique_key, _OPENING, needs_db=True),
+    "unfrozen_amount": Bug(unfrozen_amount, _EXECUTOR),
+    "acknowledged_before_kept": Bug(acknowledged_before_kept, _MESSAGES),
+    "message_dropped": Bug(message_dropped, _MESSAGES),
+    "refund_without_a_key": Bug(refund_without_a_key, _REFUNDS),
+    "lease_by_the_hosts_clock": Bug(lease_by_the_hosts_clock, _EXECUTOR),
+    "latch_never_disarmed": Bug(latch_never_disarmed, _OPENING),
+    "not_found_believed_at_once": Bug(not_found_believed_at_once, _EXECUTOR),
+    "order_not_found_believed_at_once": Bug(order_not_found_believed_at_once, _EXECUTOR),
+    "reversal_sent_again_at_once": Bug(reversal_sent_again_at_once, _REFUNDS),
+    "nudge_forgotten": Bug(nudge_forgotten, _OPENING),
+    "nothing_is_leased": Bug(nothing_is_leased, _EXECUTOR),
+}
+
+
+@pytest.fixture(autouse=True)
+def _the_bug(request: pytest.FixtureRequest, monkeypatch: Patch) -> None:
+    name = os.environ.get("KEEPLINE_BUG", "")
+    if not name:
+        return
+    bug = BUGS[name]
+    if bug.needs_db:
+        if "transactional_db" in request.fixturenames:
+            pytest.skip("what is undone with the test's transaction would not be undone here")
+        request.getfixturevalue("db")
+    bug.switch_on(monkeypatch)
