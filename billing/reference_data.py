@@ -6,10 +6,14 @@ a class that an operator has changed stays changed.
 
 from billing import schedules
 from billing.gateways.alipay.codes import DECLINE_CODES as ALIPAY_CODES
+from billing.gateways.wechat.codes import DECLINE_CODES as WECHAT_CODES
 from billing.models import DeclineCode, Rail
 
-RAILS = (("alipay", "支付宝", "Alipay"),)
-CODES = {"alipay": ALIPAY_CODES}
+RAILS = (
+    ("alipay", "支付宝", "Alipay"),
+    ("wechat", "微信支付", "WeChat Pay"),
+)
+CODES = {"alipay": ALIPAY_CODES, "wechat": WECHAT_CODES}
 
 
 def load(**_signal: object) -> None:

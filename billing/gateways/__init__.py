@@ -16,7 +16,10 @@ from django.utils.module_loading import import_string
 from billing.gateways.base import Capabilities, Gateway
 
 # Each has `from_settings(values, *, timeout_s)`, which raises ValueError naming the setting.
-_ADAPTERS = {"alipay": "billing.gateways.alipay.adapter.AlipayGateway"}
+_ADAPTERS = {
+    "alipay": "billing.gateways.alipay.adapter.AlipayGateway",
+    "wechat": "billing.gateways.wechat.adapter.WechatGateway",
+}
 _overridden: dict[str, Gateway] = {}
 
 

@@ -19,7 +19,9 @@ READERS = {"str", "int", "bool", "list", "dict"}
 
 def read_by_settings() -> set[str]:
     """Names of variables that settings read: `env.str("NAME", …)`, `_key("NAME", …)`, rails'."""
-    names = {*configuration.ALIPAY_REQUIRED, *configuration.ALIPAY_OPTIONAL}
+    names = {
+        name for rail in configuration.RAILS.values() for name in (*rail.required, *rail.optional)
+    }
     for name in SETTINGS:
         for node in ast.walk(ast.parse((ROOT / "portal" / name).read_text())):
             if isinstance(node, ast.Call) and _is_reader(node.func):
