@@ -5,6 +5,15 @@ from billing.models.notices import Channel, Notice, NoticeDelivery, NoticeKind
 from billing.models.promotions import Promotion, PromotionUse
 from billing.models.recharges import DeclineCode, PaymentAttempt, Recharge, RechargeMove, Refund
 from billing.models.rules import Consent, Decision, Rule, TopUpMode
+from billing.models.statements import (
+    Difference,
+    DifferenceKind,
+    DifferenceState,
+    SourceKind,
+    Statement,
+    StatementLine,
+    StatementState,
+)
 
 __all__ = [
     "Binding",
@@ -13,6 +22,9 @@ __all__ = [
     "Consent",
     "Decision",
     "DeclineCode",
+    "Difference",
+    "DifferenceKind",
+    "DifferenceState",
     "InboundNotification",
     "Notice",
     "NoticeDelivery",
@@ -26,7 +38,11 @@ __all__ = [
     "RechargeMove",
     "Refund",
     "Rule",
+    "SourceKind",
     "SpendingCap",
+    "Statement",
+    "StatementLine",
+    "StatementState",
     "TopUpMode",
     "Transfer",
     "TransferKind",

@@ -31,6 +31,10 @@ class Rail(models.Model):
         default=default_ladder_s,
         size=3,
     )
+    # What the contract says it keeps of a payment; empty: a statement's fees are not checked.
+    fee_rate_ppm = models.PositiveIntegerField(
+        _("fee, millionths of a payment"), null=True, blank=True
+    )
     sort_order = models.PositiveSmallIntegerField(default=0)
 
     class Meta:

@@ -12,6 +12,8 @@ class TransferKind(models.TextChoices):
     REVERSE = "reverse", _("reversal by the carrier")
     REFUND = "refund", _("refund")
     REFUND_PROMOTION = "refund_promotion", _("promotion returned")
+    FEE = "fee", _("the rail's fee")
+    FEE_RETURNED = "fee_returned", _("fee given back")
 
 
 # These happen at most once in the life of a recharge.
