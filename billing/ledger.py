@@ -8,7 +8,8 @@ Worked example, face 50.00, discount 0.75, bonus 1.00, by Alipay to China Mobile
     bonus      promotion    -> undelivered     1.00
     deliver    undelivered  -> carrier:cmcc   51.00
 
-`undelivered` then holds what is paid and not yet on the line: nothing.
+`undelivered` then holds what is paid and not yet on the line: nothing. What the rail keeps of a
+payment is known from its statement: fees -> rail:alipay 0.30, and the reverse with a refund.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from billing.rowsets import Column
 
 UNDELIVERED = "undelivered"
 PROMOTION = "promotion"
+FEES = "fees"
 
 COLUMNS = (
     Column("recharge_id", "bigint"),
@@ -140,3 +142,43 @@ def refunded(
         Entry(recharge_id, kind.value, reference, UNDELIVERED, account, minor, currency, at)
         for kind, account, minor in parts
     ]
+
+
+# (the statement's kind of row, ours of the effect it belongs to, ours of the fee, from, to)
+_FEE_SIDES = (
+    ("payment", TransferKind.CHARGE, TransferKind.FEE, FEES, None),
+    ("refund", TransferKind.REFUND, TransferKind.FEE_RETURNED, None, FEES),
+)
+_POST_FEES = """
+INSERT INTO billing_transfer
+  (recharge_id, kind, reference, source, destination, amount_minor, currency, at)
+SELECT DISTINCT ON (l.reference) t.recharge_id, %(kind)s, l.reference, %(source)s, %(destination)s,
+  abs(l.fee_minor), l.currency, %(at)s
+FROM billing_statementline l JOIN billing_transfer t
+  ON t.reference = l.reference AND t.kind = %(of)s AND t.currency = l.currency
+  AND %(account)s IN (t.source, t.destination)
+WHERE l.statement_id = %(statement_id)s AND l.kind = %(said)s AND l.fee_minor <> 0
+ORDER BY l.reference, l.line_number, l.id
+ON CONFLICT (reference, kind) DO NOTHING"""
+
+
+def post_fees(*, statement_id: int, rail_code: str, at: datetime) -> None:
+    """What the rail kept of each payment that is in both books, and gave back with each refund.
+
+    Set-wise, in the caller's transaction. Once per reference, so the same statement may come
+    again; the first figure stands, since a transfer is never edited.
+    """
+    for said, of, kind, source, destination in _FEE_SIDES:
+        rowsets.run(
+            _POST_FEES,
+            {
+                "kind": kind.value,
+                "source": source or rail(rail_code),
+                "destination": destination or rail(rail_code),
+                "at": at,
+                "of": of.value,
+                "account": rail(rail_code),
+                "statement_id": statement_id,
+                "said": said,
+            },
+        )

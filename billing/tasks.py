@@ -1,12 +1,13 @@
 """Queue entry points: no arguments, one call. A task delivered twice finds nothing left to do."""
 
 import logging
+import time
 from functools import partial
 
 from django.conf import settings
 from django.utils import timezone
 
-from billing import gateways, sweeps
+from billing import gateways, reconciliation, sweeps
 from billing.executor import Outside
 from lines import carriers
 from lines.carriers.base import CarrierAdapter
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 # Well below the queue's timeout, which kills a task where it stands.
 MONEY_BUDGET_S = 20.0
+# No statement is begun after it. One of 100,000 rows takes half a minute at the worst; one that
+# takes longer than the queue lets a task run is for `manage.py reconcile`.
+STATEMENTS_BUDGET_S = 15.0
 
 
 def outside() -> Outside:
@@ -24,6 +28,7 @@ def outside() -> Outside:
         gateways={rail: gateways.get(rail) for rail in gateways.available()},
         adapter_for=adapter_for,
         notify_url=partial(notify_url, public_url=settings.PUBLIC_URL),
+        return_url=partial(return_url, public_url=settings.PUBLIC_URL),
     )
 
 
@@ -41,6 +46,11 @@ def notify_url(rail: str, *, public_url: str) -> str:
     return f"{public_url}/hooks/{rail}/notify"
 
 
+def return_url(recharge_ref: str, *, public_url: str) -> str:
+    """Where a payer who had to confirm a charge comes back to: that recharge's page."""
+    return f"{public_url}/history/{recharge_ref}/"
+
+
 def tick(**_later: object) -> None:
     """Do what is due with money. `_later` lets a newer release add arguments."""
     sweeps.money(clock=timezone.now, outside=outside(), budget_s=MONEY_BUDGET_S)
@@ -49,3 +59,11 @@ def tick(**_later: object) -> None:
 def slow_tick(**_later: object) -> None:
     """Do what is due with balances, agreements and notices."""
     sweeps.slow(at=timezone.now(), outside=outside())
+
+
+def statements(**_later: object) -> None:
+    """Fetch and compare the statements that are due."""
+    until = time.monotonic() + STATEMENTS_BUDGET_S
+    reconciliation.run_due(
+        clock=timezone.now, outside=outside(), may_go_on=lambda: time.monotonic() < until
+    )

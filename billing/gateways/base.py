@@ -305,14 +305,23 @@ class Capabilities:
     max_charges_per_day: int | None = None
     last_day_of_month: int = 31  # 28: the rail cannot do days 29-31
     hours: ChargeHours | None = None
+    must_prepare: bool = False  # `prepare_charge` comes before each charge
     notice: timedelta = timedelta(0)  # from announcing to the earliest charge
     window: timedelta | None = None  # from the earliest charge to the latest
+    delay: timedelta = timedelta(0)  # from a charge that is accepted until the money moves, always
     settles_within: timedelta = timedelta(0)  # a normal answer may take this long (`Pending`)
     min_interval: timedelta = timedelta(0)  # between two charges on one binding, also unsettled
     can_reuse_reference_after_decline: bool = False
     reference_lifetime: timedelta | None = None  # past it, the same reference may charge again
     not_found_grace: timedelta = timedelta(minutes=2)  # before NotFound may be believed
     statement_currencies: frozenset[str] = field(default_factory=frozenset)
+    statement_timezone: str = "Asia/Shanghai"  # whose days its statements are of
+    statement_ready: time = time(9)  # of the next day, there: not worth asking for before
+
+    @property
+    def lead(self) -> timedelta:
+        """How long before the money is to move this rail must be set to work."""
+        return self.notice + self.delay
 
 
 class Gateway(Protocol):
