@@ -125,7 +125,7 @@ def _act(pk: int, *, at: datetime) -> str:
 
 # `process` goes by their order: not tried yet (""), to be tried again, failed.
 _WAITING, _FAILED = "again later", "failed"
-_WOKEN, _NOT_OURS = "woken", "not ours"
+_WOKEN, _NOT_OURS, _NOTHING = "woken", "not ours", "nothing to do"
 _SLOW_KINDS = {"binding", "balance"}  # these have an agreement or a balance asked for
 
 
@@ -153,12 +153,22 @@ def _binding(row: InboundNotification, at: datetime) -> str:
 
 def _dispute(row: InboundNotification, at: datetime) -> str:
     """The payer wants the money back: nothing more is taken by that method (rule 28)."""
-    attempt = PaymentAttempt.objects.filter(reference=row.our_ref).first()
+    attempts = PaymentAttempt.objects.all()
+    if row.our_ref:
+        attempt = attempts.filter(reference=row.our_ref).first()
+    else:  # some rails name the payment by their own number alone
+        rail = row.source.removeprefix("rail:")
+        theirs = attempts.filter(provider_ref=row.provider_ref, rail=rail)
+        attempt = theirs.exclude(provider_ref="").first()
     if attempt is None:
         return _not_ours(row)
     rules, method = breaker.lock_method(attempt.binding_id)
     breaker.pause(rules=rules, method=method, reason=breaker.HARD, at=at)
     return "paused"
+
+
+def _other(row: InboundNotification, at: datetime) -> str:
+    return _NOTHING
 
 
 def _topup(row: InboundNotification, at: datetime) -> str:
@@ -184,6 +194,7 @@ _ACTS: dict[tuple[str, str], Callable[[InboundNotification, datetime], str]] = {
     ("rail", NotificationKind.REFUND): _refund,
     ("rail", NotificationKind.BINDING): _binding,
     ("rail", NotificationKind.DISPUTE): _dispute,
+    ("rail", NotificationKind.OTHER): _other,
     ("carrier", "topup"): _topup,
     ("carrier", "balance"): _balance,
 }

@@ -6,14 +6,16 @@ a class that an operator has changed stays changed.
 
 from billing import schedules
 from billing.gateways.alipay.codes import DECLINE_CODES as ALIPAY_CODES
+from billing.gateways.stripe.codes import DECLINE_CODES as STRIPE_CODES
 from billing.gateways.wechat.codes import DECLINE_CODES as WECHAT_CODES
 from billing.models import DeclineCode, Rail
 
 RAILS = (
     ("alipay", "支付宝", "Alipay"),
     ("wechat", "微信支付", "WeChat Pay"),
+    ("stripe", "银行卡", "Bank card"),
 )
-CODES = {"alipay": ALIPAY_CODES, "wechat": WECHAT_CODES}
+CODES = {"alipay": ALIPAY_CODES, "wechat": WECHAT_CODES, "stripe": STRIPE_CODES}
 
 
 def load(**_signal: object) -> None:

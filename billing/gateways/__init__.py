@@ -19,6 +19,7 @@ from billing.gateways.base import Capabilities, Gateway
 _ADAPTERS = {
     "alipay": "billing.gateways.alipay.adapter.AlipayGateway",
     "wechat": "billing.gateways.wechat.adapter.WechatGateway",
+    "stripe": "billing.gateways.stripe.adapter.StripeGateway",
 }
 _overridden: dict[str, Gateway] = {}
 

@@ -247,6 +247,7 @@ class NotificationKind(StrEnum):
     BINDING = "binding"
     REFUND = "refund"
     DISPUTE = "dispute"
+    OTHER = "other"  # genuine, and about nothing that is acted on: acknowledged and kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,18 @@ RAILS: Mapping[str, Names] = {
             "WECHAT_NOTICE_WINDOW_DAYS": "7",
         },
     ),
+    "stripe": Names(
+        required=("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
+        optional={
+            "STRIPE_WEBHOOK_SECRET_PREVIOUS": "",  # while the secret is rolled, both are good
+            "STRIPE_API_URL": "https://api.stripe.com",
+            "STRIPE_CURRENCIES": "cny,hkd,usd,eur",
+            "STRIPE_STATEMENT_DESCRIPTOR_SUFFIX": "",  # on a card's statement, after our name
+            # Where a payer comes back to who has confirmed with the bank, if a charge names none.
+            "STRIPE_RETURN_URL": "",
+            "STRIPE_MAX_CHARGE_MINOR": "",
+        },
+    ),
 }
 
 

@@ -1,0 +1,137 @@
+"""What payments and refunds at Stripe mean, as outcomes. Pure: facts in, an outcome out.
+
+Traps (design/payments.md §3.1, §5.2): a declined intent is *not* over by name, it is
+`requires_payment_method`, and nothing but we would confirm it again, so its reference is spent; a
+payment keeps `succeeded` when all of it was given back, which shows on its charge alone; and a
+refusal while *asking* says nothing about the payment.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+
+from billing.gateways.base import (
+    ActionRequired,
+    Closed,
+    Outcome,
+    Pending,
+    Refused,
+    Succeeded,
+    Unknown,
+)
+from billing.gateways.stripe import codes
+from billing.gateways.stripe.orders import CHARGE_KEY, REFUND_KEY
+from billing.gateways.stripe.wire import Reply
+
+REFUNDED = "REFUNDED"
+CANCELED = "canceled"
+# Of several payments under one reference, which one counts first.
+_TELLING = ("succeeded", "processing", "requires_action", "requires_capture")
+
+
+def refusal(reply: Reply) -> Refused | Unknown:
+    """An answer other than success to a call that changes something.
+
+    429 is Unknown: nothing happened, and what an unknown outcome leads to, asking and then sending
+    the *same* key again, is the back-off that Stripe wants. So is 409: the key is in use right now.
+    """
+    match reply.problem:
+        case stripe.CardError():
+            return Refused(codes.of_decline(reply.error) or "card_declined", reply.explain())
+        case stripe.IdempotencyError():
+            return Refused("idempotency_error", reply.explain())
+        case stripe.InvalidRequestError():
+            code = str(reply.error.get("code") or "")
+            listed = codes.DECLINE_CODES.get(code) == "config"
+            return Refused(code if listed else "invalid_request_error", reply.explain())
+        case stripe.AuthenticationError():
+            return Refused("authentication_error", reply.explain())
+        case stripe.PermissionError():
+            return Refused("permission_error", reply.explain())
+    return Unknown(reply.explain() or "no usable answer")
+
+
+def outcome(intent: Mapping[str, Any], *, reference: str) -> Outcome:
+    """What a payment intent is now. Never Refused: what was declined is Closed."""
+    if intent.get("object") != "payment_intent" or not isinstance(intent.get("id"), str):
+        return Unknown("the answer is no payment")
+    if text(intent, "metadata", CHARGE_KEY) != reference:
+        return Unknown("the answer is about another charge")
+    number = intent["id"]
+    match intent.get("status"):
+        case "succeeded":
+            return _succeeded(intent, number)
+        case "processing":
+            return Pending(number)
+        case "requires_action":
+            url = text(intent, "next_action", "redirect_to_url", "url")
+            return ActionRequired(url, number) if url else Unknown("no page to confirm on is told")
+        case "requires_payment_method":
+            return Closed(number, codes.of_decline(_member(intent, "last_payment_error")))
+        case "canceled":
+            return Closed(number, CANCELED)
+    return Unknown(f"status {intent.get('status')}")
+
+
+def most_telling(intents: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of the payments under one reference, newest first, the one to go by. None: two were paid,
+    which no rule settles."""
+    by_status = {
+        status: [one for one in intents if one.get("status") == status] for status in _TELLING
+    }
+    if len(by_status["succeeded"]) > 1:
+        return None
+    return next((found[0] for found in by_status.values() if found), intents[0])
+
+
+def refund_outcome(refund: Mapping[str, Any], *, refund_ref: str) -> Outcome:
+    """What a refund is now: Succeeded, Pending, Refused (it failed) or Unknown."""
+    if refund.get("object") != "refund" or text(refund, "metadata", REFUND_KEY) != refund_ref:
+        return Unknown("the answer is about another refund")
+    number, status = str(refund.get("id")), refund.get("status")
+    if status == "succeeded":
+        amount_minor, currency = refund.get("amount"), text(refund, "currency").upper()
+        if not _is_amount(amount_minor) or not currency:
+            return Unknown("the answer's amount cannot be read")
+        return Succeeded(number, int(amount_minor or 0), currency, instant(refund.get("created")))
+    if status in ("pending", "requires_action"):
+        return Pending(number)
+    if status in ("failed", "canceled"):
+        return Refused(text(refund, "failure_reason") or f"refund_{status}")
+    return Unknown(f"status {status}")
+
+
+def instant(seconds: object) -> datetime | None:
+    """Stripe's time, whole seconds of UTC; None for what is none."""
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds < 2**33:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def text(value: Any, *path: str) -> str:
+    """A nested member as text; empty where it is missing, null or no string."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _succeeded(intent: Mapping[str, Any], number: str) -> Outcome:
+    amount_minor, currency = intent.get("amount_received"), text(intent, "currency").upper()
+    if not _is_amount(amount_minor) or not currency:
+        return Unknown("the answer's amount cannot be read")
+    charge = _member(intent, "latest_charge")
+    if charge.get("refunded") is True:
+        return Closed(number, REFUNDED)
+    at = instant(charge.get("created")) or instant(intent.get("created"))
+    return Succeeded(number, int(amount_minor or 0), currency, at)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _member(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,152 @@
+"""Stripe's own books of one UTC day: its balance transactions, as statement rows.
+
+A transaction counts in the currency the account settles in; what the payer paid stands on its
+source. Rows speak of the latter, because that is what we asked for; a fee in another currency is a
+row of its own. Everything is read before the first row is given: half a statement looks like a day
+on which payments are missing.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import IO, Any
+
+import stripe
+
+from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
+from billing.gateways.stripe.intents import instant, text
+from billing.gateways.stripe.masking import masked_json
+from billing.gateways.stripe.orders import CHARGE_KEY, REFUND_KEY
+from billing.gateways.stripe.wire import Wire
+
+_PAGE = 100
+_SPOOLED_BYTES = 4 * 1024 * 1024
+# The last second's payments may be booked a moment later.
+_SETTLES_IN = timedelta(minutes=10)
+_LONGEST_TEXT = 500
+
+_KINDS = {
+    "charge": StatementKind.PAYMENT,
+    "payment": StatementKind.PAYMENT,
+    "refund": StatementKind.REFUND,
+    "payment_refund": StatementKind.REFUND,
+    "stripe_fee": StatementKind.FEE,
+    "tax_fee": StatementKind.FEE,
+}
+_DISPUTES = {
+    "dispute": StatementKind.DISPUTE,
+    "dispute_reversal": StatementKind.DISPUTE_WON,
+}
+# Between Stripe and the merchant's bank: no payer's money.
+_NOT_OURS = frozenset(
+    {
+        "payout",
+        "payout_cancel",
+        "payout_failure",
+        "payout_minimum_balance_hold",
+        "payout_minimum_balance_release",
+        "topup",
+        "topup_reversal",
+        "transfer",
+    }
+)
+
+
+def read(
+    wire: Wire, *, day: date, clock: Callable[[], datetime]
+) -> Iterator[StatementRow | UnreadableRow]:
+    """The rows of one UTC day, latest first. Raises StatementNotReady before the first."""
+    opens = datetime.combine(day, time.min, UTC)
+    closes = opens + timedelta(days=1)
+    if clock() < closes + _SETTLES_IN:
+        raise StatementNotReady(f"The UTC day {day} is not over yet.")
+    file = tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES)  # noqa: SIM115
+    try:
+        _download(wire, opens, closes, into=file)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return _rows(file)
+
+
+def _download(wire: Wire, opens: datetime, closes: datetime, *, into: IO[bytes]) -> None:
+    """Every transaction of the day, a line of JSON each."""
+    params = {
+        "created": {"gte": int(opens.timestamp()), "lt": int(closes.timestamp())},
+        "limit": _PAGE,
+        "expand": ["data.source"],
+    }
+    try:
+        for one in wire.v1.balance_transactions.list(params).auto_paging_iter():
+            into.write(json.dumps(one.to_dict(), default=str).encode() + b"\n")
+    except stripe.StripeError as error:
+        said = f"{type(error).__name__} {error.http_status or ''}".strip()
+        raise StatementNotReady(f"The balance transactions did not arrive: {said}.") from None
+
+
+def _rows(file: IO[bytes]) -> Iterator[StatementRow | UnreadableRow]:
+    with file:
+        for number, line in enumerate(file, start=1):
+            yield from _of_one(number, json.loads(line))
+
+
+def _of_one(number: int, one: Mapping[str, Any]) -> Iterator[StatementRow | UnreadableRow]:
+    booked = text(one, "type")
+    if booked in _NOT_OURS:
+        return
+    kind = _KINDS.get(booked) or _DISPUTES.get(text(one, "reporting_category"))
+    if kind is None:
+        yield _unreadable(number, one, f"of a kind that is not read here: {booked}")
+    elif not all(_is_whole(one.get(name)) for name in ("amount", "fee", "created")):
+        yield _unreadable(number, one, "its amounts cannot be read")
+    elif kind is StatementKind.FEE:
+        yield _fee(number, one, abs(one["amount"]), "")
+    else:
+        yield from _about_payment(number, one, kind)
+
+
+def _about_payment(
+    number: int, one: Mapping[str, Any], kind: StatementKind
+) -> Iterator[StatementRow | UnreadableRow]:
+    source = one.get("source")
+    if not isinstance(source, Mapping) or not _is_whole(source.get("amount")):
+        yield _unreadable(number, one, "its source is not told")
+        return
+    settled, paid = text(one, "currency").upper(), text(source, "currency").upper()
+    our_ref = text(source, "metadata", CHARGE_KEY)
+    yield StatementRow(
+        line_number=number,
+        kind=kind,
+        our_ref=our_ref,
+        provider_ref=text(source, "payment_intent") or text(source, "id"),
+        amount_minor=source["amount"],
+        fee_minor=one["fee"] if settled == paid else 0,
+        currency=paid,
+        at=instant(one["created"]),
+        refund_ref=text(source, "metadata", REFUND_KEY),
+    )
+    if settled != paid and one["fee"]:
+        yield _fee(number, one, one["fee"], our_ref)
+
+
+def _fee(number: int, one: Mapping[str, Any], amount_minor: int, our_ref: str) -> StatementRow:
+    return StatementRow(
+        line_number=number,
+        kind=StatementKind.FEE,
+        our_ref=our_ref,
+        provider_ref=text(one, "id"),
+        amount_minor=amount_minor,
+        fee_minor=0,
+        currency=text(one, "currency").upper(),
+        at=instant(one["created"]),
+    )
+
+
+def _unreadable(number: int, one: Mapping[str, Any], reason: str) -> UnreadableRow:
+    return UnreadableRow(number, masked_json(one)[:_LONGEST_TEXT], reason)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
