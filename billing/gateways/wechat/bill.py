@@ -1,0 +1,171 @@
+"""WeChat Pay's bill of one day: CSV whose cells each begin with a backtick, gzipped or plain.
+
+Columns are found by name, for their order and number vary: a newer layout says 应结订单金额 for
+总金额 and adds 订单金额 and 申请退款金额 (design/payments.md §2.2). A row that cannot be read is
+handed on as such, and the rest goes on.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import IO
+
+from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
+from billing.gateways.wechat import instants
+from billing.gateways.wechat.documents import UnreadableDocument, from_xml
+from billing.gateways.wechat.orders import CURRENCY
+from billing.money import InvalidAmount, from_decimal_text, share
+
+_KINDS = {
+    "SUCCESS": StatementKind.PAYMENT,
+    "REFUND": StatementKind.REFUND,
+    "REVOKED": StatementKind.REFUND,
+}
+_NEEDED = ("交易时间", "微信订单号", "商户订单号", "交易状态", "手续费")
+# What the payer paid, and what was asked back: the first of these that the layout has.
+_AMOUNTS = {
+    StatementKind.PAYMENT: ("订单金额", "总金额", "应结订单金额"),
+    StatementKind.REFUND: ("申请退款金额", "退款金额"),
+}
+_TOTALS = "总交易单数"
+_GZIP = b"\x1f\x8b"
+_XML = b"<xml>"
+_LONGEST_LINE = 8192
+_LONGEST_ERROR = 4096
+_UNDECODABLE = "\ufffd"
+_DAMAGED = (EOFError, OSError, zlib.error)
+
+
+class _BadRow(ValueError):
+    """One row's reason for being unreadable."""
+
+
+def rows(file: IO[bytes]) -> Iterator[StatementRow | UnreadableRow]:
+    """The rows of a downloaded bill, streamed from `file`, which must stay open.
+
+    Raises StatementNotReady at once for an error in place of a bill, or another layout.
+    """
+    start = file.read(len(_XML))
+    file.seek(0)
+    if start == _XML:
+        raise StatementNotReady(_said(file.read(_LONGEST_ERROR)))
+    raw: IO[bytes] = gzip.GzipFile(fileobj=file) if start.startswith(_GZIP) else file  # type: ignore[assignment]
+    # A stray byte spoils its own cell, not the file. The bill may begin with a mark of its order.
+    text = io.TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="")
+    lines = enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1)
+    try:
+        columns = _columns(lines)
+    except _DAMAGED as error:
+        raise StatementNotReady("The bill that came is not a whole gzip file.") from error
+    return _rows(lines, columns)
+
+
+def _said(body: bytes) -> str:
+    """WeChat Pay's own words for having no bill: "No Bill Exist", "Bill Creating", …"""
+    try:
+        fields = from_xml(body)
+    except UnreadableDocument as error:
+        return f"WeChat Pay sent no bill, and {error}."
+    code = fields.get("error_code") or fields.get("err_code", "")
+    words = f"{code} {fields.get('return_msg', '')}".strip()
+    return f"WeChat Pay has no bill (yet): {words[:200]}."
+
+
+def _rows(
+    lines: Iterator[tuple[int, str]], columns: Mapping[str, int]
+) -> Iterator[StatementRow | UnreadableRow]:
+    line_number, is_ended = 0, False
+    try:
+        for line_number, line in lines:
+            if line.startswith(_TOTALS):
+                is_ended = True
+            elif line.strip() and not is_ended:
+                yield _row(_cells(line), columns, line_number, line)
+    except _DAMAGED:
+        yield UnreadableRow(line_number + 1, "", "the file is damaged from here on")
+        return
+    if not is_ended:
+        yield UnreadableRow(line_number + 1, "", "the bill ends before its totals")
+
+
+def _cells(line: str) -> Sequence[str]:
+    """A comma inside a cell is none between cells: those have a backtick behind."""
+    bare = line.strip()
+    marked = bare.startswith("`")
+    cells = bare[1:].split(",`") if marked else bare.split(",")
+    return [cell.strip() for cell in cells]
+
+
+def _columns(lines: Iterator[tuple[int, str]]) -> Mapping[str, int]:
+    """Name → place. Raises StatementNotReady for a file of another layout."""
+    header = next((line for _, line in lines if line.strip()), "")
+    columns = {name: place for place, name in enumerate(_cells(header))}
+    needed = [*_NEEDED, *(names[-1] for names in _AMOUNTS.values() if not _any(names, columns))]
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise StatementNotReady(f"The bill lacks the columns {', '.join(missing)}.")
+    return columns
+
+
+def _any(names: Sequence[str], columns: Mapping[str, object]) -> bool:
+    return any(name in columns for name in names)
+
+
+def _row(
+    cells: Sequence[str], columns: Mapping[str, int], line_number: int, line: str
+) -> StatementRow | UnreadableRow:
+    try:
+        if len(cells) != len(columns):
+            raise _BadRow(f"{len(cells)} cells instead of {len(columns)}")
+        return _readable({name: cells[place] for name, place in columns.items()}, line_number)
+    except _BadRow as error:
+        return UnreadableRow(line_number, line.strip()[:200], str(error))
+
+
+def _readable(cells: Mapping[str, str], line_number: int) -> StatementRow:
+    kind = _KINDS.get(cells["交易状态"])
+    our_ref, refund_ref = cells["商户订单号"], cells.get("商户退款单号", "")
+    if kind is None:
+        raise _BadRow(f"its 交易状态 is {cells['交易状态']!r}")
+    if not our_ref or _UNDECODABLE in our_ref + refund_ref + cells["微信订单号"]:
+        raise _BadRow("its numbers cannot be read")
+    if cells.get("货币种类", CURRENCY) != CURRENCY:
+        raise _BadRow("its currency is not CNY")
+    name = next(name for name in _AMOUNTS[kind] if name in cells)
+    amount_minor = _minor(cells, name)
+    if amount_minor <= 0:
+        raise _BadRow(f"its {name} is not above zero")
+    is_refund = kind is StatementKind.REFUND
+    return StatementRow(
+        line_number=line_number,
+        kind=kind,
+        our_ref=our_ref,
+        provider_ref=cells["微信订单号"],
+        amount_minor=amount_minor,
+        # Taken from a payment, given back with a refund: the kind tells the side.
+        fee_minor=_fee_minor(cells["手续费"]),
+        currency=CURRENCY,
+        at=instants.from_text(cells["交易时间"]),
+        refund_ref=refund_ref if is_refund else "",
+    )
+
+
+def _minor(cells: Mapping[str, str], name: str) -> int:
+    try:
+        return from_decimal_text(cells[name], CURRENCY)
+    except InvalidAmount as error:
+        raise _BadRow(f"its {name} is no amount") from error
+
+
+def _fee_minor(text: str) -> int:
+    """Fees are written to a thousandth of a fen, such as 0.30000: the one thing here rounded."""
+    try:
+        fee = abs(Decimal(text)) if text.isascii() else None
+        thousandths = None if fee is None else int(fee.scaleb(5).to_integral_exact())
+    except (InvalidOperation, OverflowError, ValueError) as error:
+        raise _BadRow("its 手续费 is no amount") from error
+    if thousandths is None:
+        raise _BadRow("its 手续费 is no amount")
+    return share(thousandths, 1, 1000)

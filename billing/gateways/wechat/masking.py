@@ -1,0 +1,55 @@
+"""Evidence without secrets: who paid and what lets us charge them are never kept whole."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_PRIVATE = frozenset(
+    {
+        "clientip",
+        "contract_display_account",
+        "contract_id",  # with our key it charges the payer, so it is a token
+        "openid",
+        "sub_openid",
+        "redirect_url",  # carries its own permission
+        "pre_entrustweb_id",
+        "refund_recv_accout",  # the vendor's spelling
+        "user_received_account",
+    }
+)
+# Long, and of no use once the rest is masked.
+_DROPPED = frozenset({"sign", "req_info", "ciphertext", "signature"})
+
+_PRIVATE_TAG = re.compile(
+    rf"(<({'|'.join(sorted(_PRIVATE | _DROPPED))})>).*?(</\2>|$)", re.DOTALL | re.IGNORECASE
+)
+# For text of any other kind: openids, contract ids, mainland mobile numbers.
+_LOOKS_PRIVATE = re.compile(r"\bo[\w-]{27}\b|\bWx\d{10,}\b|(?<!\d)1[3-9]\d{9}(?!\d)")
+_LONGEST_STRANGE_TEXT = 2000
+
+
+def masked_id(value: str) -> str:
+    """An account or a token as it may be shown and kept: as given if masked already."""
+    if "*" in value:
+        return value
+    return f"{value[:5]}****" if len(value) > 10 else "****"
+
+
+def masked_json(fields: Mapping[str, Any]) -> str:
+    """The fields as JSON, private ones masked, at any depth."""
+    return json.dumps(_masked(fields), ensure_ascii=False, default=str)
+
+
+def masked_text(text: str) -> str:
+    """An answer that could not be verified, as evidence: shortened, what looks private masked."""
+    without_tags = _PRIVATE_TAG.sub(r"\1***\3", text[:_LONGEST_STRANGE_TEXT])
+    return _LOOKS_PRIVATE.sub("***", without_tags)
+
+
+def _masked(value: Any, key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {name: _masked(item, name) for name, item in value.items() if name not in _DROPPED}
+    if isinstance(value, list):
+        return [_masked(item, key) for item in value]
+    return masked_id(str(value)) if key in _PRIVATE and value else value
