@@ -4,7 +4,11 @@ import grimp
 import pytest
 
 OURS = ("portal", "billing", "lines")
-SIMULATORS = ("billing.gateways.alipay.simulator", "lines.carriers.tmf654.simulator")
+SIMULATORS = (
+    "billing.gateways.alipay.simulator",
+    "billing.gateways.wechat.simulator",
+    "lines.carriers.tmf654.simulator",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,115 @@
+"""The simulator's own time, which can be moved forward, and the work that waits for it."""
+
+import heapq
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from zoneinfo import ZoneInfo
+
+log = logging.getLogger(__name__)
+BEIJING = ZoneInfo("Asia/Shanghai")
+_THREADS = 8
+Work = Callable[[], object]
+
+
+class VirtualClock:
+    """Real time plus what was added to it; it never goes back."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def advance(self, seconds: int) -> None:
+        self._ahead += timedelta(seconds=seconds)
+
+
+def dashed(at: datetime) -> str:
+    """2026-11-22 08:30:00, as contracts, refunds and bills have it: Beijing, without saying so."""
+    return f"{at.astimezone(BEIJING):%Y-%m-%d %H:%M:%S}"
+
+
+def packed(at: datetime) -> str:
+    """20261122083000, as orders have it (`time_end`)."""
+    return f"{at.astimezone(BEIJING):%Y%m%d%H%M%S}"
+
+
+def rfc3339(at: datetime) -> str:
+    """2026-11-22T08:30:00+08:00, as v3 has it."""
+    return at.astimezone(BEIJING).isoformat(timespec="seconds")
+
+
+def day(at: datetime) -> date:
+    """The day in Beijing."""
+    return at.astimezone(BEIJING).date()
+
+
+def hour(at: datetime) -> int:
+    """The full hour in Beijing."""
+    return at.astimezone(BEIJING).hour
+
+
+class Agenda:
+    """Does things at a virtual time. What waits is lost at a restart and put back by `resume`."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[datetime, int, Work]] = []
+        self._order = count()
+        self._changed = threading.Condition()
+        self._pool = ThreadPoolExecutor(_THREADS, "agenda")
+        threading.Thread(target=self._watch, name="agenda", daemon=True).start()
+
+    def soon(self, work: Work) -> None:
+        """As soon as a thread is free."""
+        self._pool.submit(_done, work)
+
+    def at(self, due: datetime, work: Work) -> None:
+        """At `due`; if that is past, as soon as a thread is free."""
+        with self._changed:
+            heapq.heappush(self._heap, (due, next(self._order), work))
+            self._changed.notify()
+
+    def advance(self, move: Work) -> None:
+        """Let `move` move the clock, and do, here and in order, whatever has come due by that.
+
+        Who moved the clock finds everything done when this returns; only notifications, which
+        hand themselves to `soon`, may still be on their way.
+        """
+        with self._changed:
+            move()
+            work = self._due()
+        while work is not None:
+            _done(work)
+            with self._changed:
+                work = self._due()
+
+    def _due(self) -> Work | None:
+        if self._heap and self._heap[0][0] <= self._clock.now():
+            return heapq.heappop(self._heap)[2]
+        return None
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                work = self._due()
+                if work is None:
+                    self._changed.wait(self._seconds_to_next())
+                    continue
+            self.soon(work)
+
+    def _seconds_to_next(self) -> float | None:
+        if not self._heap:
+            return None
+        return max((self._heap[0][0] - self._clock.now()).total_seconds(), 0)
+
+
+def _done(work: Work) -> None:
+    try:
+        work()
+    except Exception:  # an edge: a thread's top must not die silently
+        log.exception("work of the agenda failed")

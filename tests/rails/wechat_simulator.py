@@ -1,0 +1,265 @@
+"""A WeChat Pay as a real process on free ports.
+
+    wechat = start_wechat(tmp_path)
+    gateway = WechatGateway.from_settings(wechat.settings(), timeout_s=10)
+    wechat.fault("pappayapply", "lose_after")
+    wechat.journal("charge")          # what really happened
+    wechat.stop()
+
+Used by the rail's tests, the end-to-end tests and the chaos driver. `journal` reads the simulator's
+own file, so it tells the truth after a kill too.
+"""
+
+import functools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+import requests
+
+from billing.gateways.wechat.simulator.keys import open_keys
+from tests.rails.simulators import REPOSITORY, free_port
+
+_STARTS_WITHIN_S = 30
+_ANSWERS_WITHIN_S = 30
+
+RICH, POOR, FROZEN, LIMITED = (
+    "oUpF8uN95-Ptaags6E_roPHg7AG1",
+    "oUpF8uMEb4qRXf22hE3X68TekuK2",
+    "oUpF8uMuAJO_M2pxb1Q9zNjWeS63",
+    "oUpF8uD3xT9bQm5vW2kLhYpRzN74",
+)
+DAY_S = 24 * 3600
+
+
+@functools.cache
+def session_keys(mch_id: str) -> Path:
+    """A folder of keys, made once a process, for making them is slow. Copied for every start."""
+    folder = Path(tempfile.mkdtemp(prefix="wechat-keys-"))
+    open_keys(folder, mch_id=mch_id)
+    return folder
+
+
+@dataclass
+class WechatSimulator:
+    """A running WeChat Pay. Stop it, or use it as a context manager."""
+
+    directory: Path
+    port: int
+    secure_port: int
+    arguments: tuple[str, ...] = ()
+    app_id: str = "wxd678efh567hg6787"
+    mch_id: str = "1230000109"
+    plan_id: str = "12535"
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def secure_url(self) -> str:
+        return f"https://127.0.0.1:{self.secure_port}"
+
+    @property
+    def journal_file(self) -> Path:
+        return self.directory / "wechat.jsonl"
+
+    @property
+    def keys(self) -> Path:
+        return self.directory / "wechat-keys"
+
+    def key(self, name: str) -> str:
+        """The text of one file of the keys' folder."""
+        return (self.keys / name).read_text().strip()
+
+    @property
+    def serials(self) -> dict[str, str]:
+        """merchant_serial, platform_serial, public_key_id."""
+        return dict(json.loads(self.key("merchant.json")))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def settings(self, **changes: str) -> dict[str, str]:
+        """What the adapter is built from; `changes` are WECHAT_* names."""
+        return {
+            "WECHAT_APP_ID": self.app_id,
+            "WECHAT_MCH_ID": self.mch_id,
+            "WECHAT_PLAN_ID": self.plan_id,
+            "WECHAT_API_V2_KEY": self.key("api_v2_key.txt"),
+            "WECHAT_API_V3_KEY": self.key("api_v3_key.txt"),
+            "WECHAT_MERCHANT_PRIVATE_KEY": self.key("apiclient_key.pem"),
+            "WECHAT_MERCHANT_SERIAL": self.serials["merchant_serial"],
+            "WECHAT_PLATFORM_PUBLIC_KEY": self.key("platform_pub.pem"),
+            "WECHAT_PLATFORM_SERIAL": self.serials["public_key_id"],
+            "WECHAT_CLIENT_CERT_PATH": str(self.keys / "apiclient_cert.pem"),
+            "WECHAT_CLIENT_KEY_PATH": str(self.keys / "apiclient_key.pem"),
+            "WECHAT_API_URL": self.url,
+            "WECHAT_SECURE_API_URL": self.secure_url,
+            "WECHAT_CA_PATH": str(self.keys / "ca.pem"),
+        } | changes
+
+    # --- the process --------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Start, or start again with the same journal and keys; returns when it answers."""
+        if not self.keys.exists():
+            shutil.copytree(session_keys(self.mch_id), self.keys)
+        command = [sys.executable, "-m", "billing.gateways.wechat.simulator"]
+        command += ["--port", str(self.port), "--secure-port", str(self.secure_port)]
+        command += ["--journal", str(self.journal_file), "--keys", str(self.keys)]
+        command += ["--app-id", self.app_id, "--mch-id", self.mch_id, "--plan-id", self.plan_id]
+        with (self.directory / "wechat.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *self.arguments], cwd=REPOSITORY, stdout=log, stderr=log
+            )
+        self._wait()
+        return self
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _STARTS_WITHIN_S
+        while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:
+                break
+            try:
+                self.control("GET", "health")
+            except requests.RequestException:
+                time.sleep(0.05)
+            else:
+                return
+        log = (self.directory / "wechat.log").read_text(errors="replace")
+        raise RuntimeError(f"The WeChat Pay simulator did not start:\n{log[-2000:]}")
+
+    def stop(self) -> None:
+        """End the process, if it runs. May be called twice."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    # --- the truth ----------------------------------------------------------------------------
+
+    def journal(self, kind: str = "") -> list[dict[str, Any]]:
+        """What really happened, oldest first: order, charge, order_failed, order_closed,
+        refund_accepted, refund, refund_failed, announcement, contract, contract_ended, …"""
+        lines = self.journal_file.read_text().splitlines(keepends=True)
+        entries = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [entry for entry in entries if kind in ("", entry["kind"])]
+
+    def charges(self) -> dict[str, int]:
+        """Reference → fen of every deduction that took money; one taken twice fails loudly."""
+        entries = self.journal("charge")
+        charged = {entry["reference"]: entry["amount_minor"] for entry in entries}
+        if len(charged) != len(entries):
+            raise AssertionError("a reference was charged twice")
+        return charged
+
+    def refunds(self) -> dict[str, int]:
+        """Refund's reference → fen, of those whose money came back."""
+        entries = self.journal("refund")
+        given = {entry["reference"]: entry["amount_minor"] for entry in entries}
+        if len(given) != len(entries):
+            raise AssertionError("a refund was paid twice")
+        return given
+
+    # --- orders -------------------------------------------------------------------------------
+
+    def control(self, verb: str, path: str, body: object = None) -> Any:
+        """One call of /_control; see `simulator/control.py`."""
+        url = f"{self.url}/_control/{path}"
+        response = requests.request(verb, url, json=body, timeout=_ANSWERS_WITHIN_S)
+        if response.status_code != 200:
+            raise AssertionError(f"{verb} {path}: {response.status_code} {response.text[:300]}")
+        return response.json()
+
+    def fault(self, method: str, kind: str, **detail: object) -> None:
+        """Order a fault for the next call of `method` (`times=N` for more, -1 for ever)."""
+        self.control("POST", "faults", {"method": method, "kind": kind, **detail})
+
+    def chance(self, *, rate: float, kinds: list[str], seed: int, **detail: object) -> None:
+        """From now on one call in 1/`rate` suffers one of `kinds`."""
+        self.control("POST", "faults", {"rate": rate, "kinds": kinds, "seed": seed, **detail})
+
+    def calm(self) -> None:
+        """No more faults, honest bills."""
+        self.control("DELETE", "faults")
+        self.control("DELETE", "bills")
+
+    def set(self, **settings: object) -> None:
+        """Change any of `simulator/settings.py`."""
+        self.control("POST", "settings", settings)
+
+    def relax(self) -> None:
+        """No limits in a day, many deductions at once, refunds settled on the spot: for tests that
+        are about something else."""
+        self.set(
+            max_day_minor=10**9,
+            max_charges_per_day=10**6,
+            max_attempts_per_day=10**6,
+            one_in_flight=False,
+            refund_delay_s=0,
+        )
+
+    def advance(self, seconds: int) -> None:
+        """Move its clock; deductions and refunds that come due by that are done on return."""
+        self.control("POST", "clock", {"advance_s": seconds})
+
+    def payer(self, openid: str, **changes: object) -> None:
+        """Set `balance_minor`, `is_frozen`, `daily_limit_minor`."""
+        self.control("POST", f"payers/{openid}", changes)
+
+    def agree(self, binding_ref: str, *, payer: str = RICH, **content: object) -> str:
+        """Sign a contract without a browser; its contract_id."""
+        asked = {"contract_code": binding_ref, "payer": payer, **content}
+        return str(self.control("POST", "contracts", asked)["contract_id"])
+
+    def contract(self, contract_id: str) -> dict[str, Any]:
+        """A contract as querycontract tells it, asked behind the adapter's back."""
+        told = self.control("GET", "contracts")["contracts"]
+        return next(one for one in told if one["contract_id"] == contract_id)
+
+    def revoke(self, contract_id: str) -> None:
+        """The payer ends it in the wallet."""
+        self.control("POST", f"contracts/{contract_id}/revoke", {})
+
+    def expire(self, contract_id: str, *, in_s: int = 0) -> None:
+        """The contract runs out, and nobody is told."""
+        self.control("POST", f"contracts/{contract_id}/expire", {"in_s": in_s})
+
+    def age(self, contract_id: str, *, by_s: int = DAY_S) -> None:
+        """It was signed earlier: no longer one of the first 12 hours."""
+        self.control("POST", f"contracts/{contract_id}/age", {"by_s": by_s})
+
+    def notifications(self) -> list[dict[str, Any]]:
+        """What it sent: url, about (fields), body, tries, waits, is_accepted, answer."""
+        return list(self.control("GET", "notifications")["notifications"])
+
+    def now(self) -> datetime:
+        """Its time, in Beijing."""
+        written = self.control("GET", "health")["now"]
+        return datetime.fromisoformat(written).replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+
+
+def start_wechat(
+    directory: Path, *, port: int = 0, mode: str = "24h", arguments: tuple[str, ...] = ()
+) -> WechatSimulator:
+    """Start a WeChat Pay whose journal, keys and log lie in `directory`, open at any hour."""
+    simulator = WechatSimulator(
+        directory=directory,
+        port=port or free_port(),
+        secure_port=free_port(),
+        arguments=("--mode", mode, "--any-hour", *arguments),
+    )
+    return simulator.start()
