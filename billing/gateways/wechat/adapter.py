@@ -223,26 +223,39 @@ class WechatGateway:
         reply = self._client.call(
             APPLY, orders.charge_fields(request, self._terms), reference=request.reference
         )
+        if reply.code in codes.ACCEPTED_BEFORE:
+            return self._accepted_before(reply, request)
         outcome = trades.applied(reply)
         if isinstance(outcome, Pending):
-            return self._accepted(reply, outcome, request)
+            return self._accepted(reply, request)
         if isinstance(outcome, Refused) and outcome.code in codes.ASK_THE_ORDER:
             return self._ask_instead(reply, request.reference)
         return Answer(outcome, (reply.exchange,))
 
-    def _accepted(self, reply: Reply, outcome: Pending, request: ChargeRequest) -> Answer:
+    def _accepted(self, reply: Reply, request: ChargeRequest) -> Answer:
         """Says when to ask: a day later, unless the mode or a fresh contract makes it soon."""
         now = self._client.now()
         if self._terms.notice_mode is not NoticeMode.AFTER_24H:
-            return Answer(Pending(outcome.provider_ref, now + _SOON), (reply.exchange,))
-        # Accepted before: counted from then, as far as anybody here knows.
-        since = now if reply.is_success else request.first_sent_at or now
+            return Answer(Pending("", now + _SOON), (reply.exchange,))
         asked = self.get_binding(binding_ref="", provider_ref=request.provider_binding_ref)
-        again_at = max(since + _DELAY + _SLACK, now + _SOON)
-        if _is_fresh(asked.outcome, at=since):
-            again_at = now + _SOON
-        pending = Pending(outcome.provider_ref, again_at)
-        return Answer(pending, (reply.exchange, *asked.exchanges))
+        again_at = now + (_SOON if _is_fresh(asked.outcome, at=now) else _DELAY + _SLACK)
+        return Answer(Pending("", again_at), (reply.exchange, *asked.exchanges))
+
+    def _accepted_before(self, reply: Reply, request: ChargeRequest) -> Answer:
+        """This number was accepted before, or another one of the contract's is under way.
+
+        The vendor has the same words for both, and an order that waits may not be shown yet. So
+        one that is not found waits too; asked again when either is over, it is found or is not.
+        """
+        asked = self.query(reference=request.reference)
+        evidence = (reply.exchange, *asked.exchanges)
+        if not isinstance(asked.outcome, Pending | NotFound):
+            return Answer(asked.outcome, evidence)
+        now = self._client.now()
+        is_slow = self._terms.notice_mode is NoticeMode.AFTER_24H
+        since = request.first_sent_at or now
+        again_at = max(since + _DELAY + _SLACK if is_slow else now, now + _SOON)
+        return Answer(Pending("", again_at), evidence)
 
     def _ask_instead(self, reply: Reply, reference: str) -> Answer:
         """The code says that the order exists: its state is the outcome, not the code."""

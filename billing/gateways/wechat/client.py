@@ -78,17 +78,26 @@ class WechatClient:
         """POST and verify what comes back. May be called twice if the call may."""
         signed = self._signed(fields, has_nonce=has_nonce)
         wire = self._secure_wire if is_secure else self._wire
-        return self._ask(wire, "POST", path, signed, reference=reference)
+        return self._ask(wire, path, signed, reference=reference)
 
-    def ask_for_page(self, path: str, params: Mapping[str, str], *, reference: str) -> Reply:
+    def ask_for_page(
+        self, path: str, params: Mapping[str, str], *, reference: str, return_url: str
+    ) -> Reply:
         """GET the address of a page of WeChat Pay's, whose answer it may leave unsigned.
 
         The published sample has no signature. A page takes no money, so an answer without one is
         handed on with `is_verified` False, and the caller looks at where it leads; a wrong one is
-        refused like any other.
+        refused like any other. HMAC-SHA256 is this call's default, whatever the others use.
         """
-        signed = self._signed({**params, "sign_type": self._terms.sign_type}, has_nonce=False)
-        return self._ask(self._wire, "GET", path, signed, reference=reference, may_be_unsigned=True)
+        fields = {**self._merchant(), **params, "sign_type": HMAC_SHA256}
+        sign_is = sign(fields, key=self._terms.api_v2_key, sign_type=HMAC_SHA256)
+        return self._ask(
+            self._wire,
+            path,
+            fields | {"sign": sign_is},
+            reference=reference,
+            page_from=return_url,
+        )
 
     def page_url(self, path: str, params: Mapping[str, str]) -> str:
         """A signed URL to send a browser to, in MD5. Nothing is sent from here."""
@@ -123,38 +132,49 @@ class WechatClient:
     def _ask(
         self,
         wire: Wire,
-        verb: str,
         path: str,
         signed: Mapping[str, str],
         *,
         reference: str,
-        may_be_unsigned: bool = False,
+        page_from: str | None = None,
     ) -> Reply:
+        """`page_from`: a page is asked for, from that address of ours; None: an ordinary call."""
         request = masked_json(signed)
         received = bytearray()
         try:
-            self._exchange(wire, verb, path, signed, received)
-            fields = self._read(bytes(received), may_be_unsigned=may_be_unsigned)
+            if page_from is None:
+                self._post(wire, path, signed, received)
+            else:
+                self._get(wire, path, signed, received, referer=page_from)
+            fields = self._read(bytes(received), may_be_unsigned=page_from is not None)
         except (NoAnswer, UnreadableDocument) as error:
             text = masked_text(received.decode(errors="replace"))
             return Reply(Exchange(path, reference, request, text, False, str(error)), {})
         evidence = masked_json(fields)
         return Reply(Exchange(path, reference, request, evidence, bool(fields.get("sign"))), fields)
 
-    def _exchange(
+    def _post(self, wire: Wire, path: str, signed: Mapping[str, str], received: bytearray) -> None:
+        body, into = to_xml(signed), received.extend
+        answered = wire.send(
+            "POST", path, body=body, headers=_XML, into=into, limit=_MAX_ANSWER_BYTES
+        )
+        if answered.status != 200:
+            raise NoAnswer(f"HTTP {answered.status}")
+
+    def _get(
         self,
         wire: Wire,
-        verb: str,
         path: str,
         signed: Mapping[str, str],
         received: bytearray,
+        *,
+        referer: str,
     ) -> None:
-        is_get = verb == "GET"
         answered = wire.send(
-            verb,
-            f"{path}?{urlencode(signed)}" if is_get else path,
-            body=b"" if is_get else to_xml(signed),
-            headers={} if is_get else _XML,
+            "GET",
+            f"{path}?{urlencode(signed)}",
+            body=b"",
+            headers={"Referer": referer} if referer else {},
             into=received.extend,
             limit=_MAX_ANSWER_BYTES,
         )

@@ -22,6 +22,7 @@ from billing.gateways.base import (
     NotificationKind,
 )
 from billing.gateways.wechat import instants
+from billing.gateways.wechat.codes import SUCCESS
 from billing.gateways.wechat.documents import UnreadableDocument, from_xml
 from billing.gateways.wechat.masking import masked_json
 from billing.gateways.wechat.orders import CURRENCY
@@ -39,7 +40,7 @@ def _said(code: str, message: str) -> Acknowledgement:
     return Acknowledgement(body, "text/xml")
 
 
-ACCEPTED = _said("SUCCESS", "OK")
+ACCEPTED = _said(SUCCESS, "OK")
 REFUSED = _said("FAIL", "refused")
 
 # Refunds are repeated for a little over 24 hours, the others for less.
@@ -59,7 +60,7 @@ def read(body: bytes, *, terms: Terms, at: datetime) -> Notification:
         return _about_refund(fields, terms=terms, at=at)
     if not is_signed(fields, key=terms.api_v2_key):
         raise _bad("the signature is wrong")
-    if fields.get("return_code") != "SUCCESS":
+    if fields.get("return_code") != SUCCESS:
         raise _bad("it tells of nothing")
     _check_is_ours(fields, terms)
     if "change_type" in fields:
@@ -107,9 +108,8 @@ def _about_contract(fields: Mapping[str, str], *, at: datetime) -> Notification:
 
 
 def _about_charge(fields: Mapping[str, str], *, at: datetime) -> Notification:
-    """A failed one may tell no time, no amount and no number of WeChat Pay's."""
+    """A failed one may tell no time, no amount, no number of WeChat Pay's, and even no failure."""
     _check_is_fresh(fields.get("time_end", ""), at=at, must_tell=False)
-    states = (fields.get(name, "") for name in ("trade_state", "err_code", "result_code"))
     has_amount = bool(fields.get("total_fee"))
     return Notification(
         kind=NotificationKind.CHARGE,
@@ -118,14 +118,20 @@ def _about_charge(fields: Mapping[str, str], *, at: datetime) -> Notification:
         provider_ref=_reference(fields, "transaction_id") if fields.get("transaction_id") else "",
         amount_minor=_amount(fields, "total_fee") if has_amount else None,
         currency=_currency(fields),
-        claims=next(filter(None, states), "")[:64],
+        claims=_claims(fields),
         body_masked=masked_json(fields),
     )
 
 
+def _claims(fields: Mapping[str, str]) -> str:
+    """The vendor's sample of a failed deduction says SUCCESS, but has no transaction."""
+    said = fields.get("trade_state") or fields.get("err_code") or fields["result_code"]
+    return "" if said == SUCCESS and not fields.get("transaction_id") else said[:64]
+
+
 def _about_refund(outer: Mapping[str, str], *, terms: Terms, at: datetime) -> Notification:
     _check_is_ours(outer, terms)
-    if outer.get("return_code") != "SUCCESS" or outer.get("appid") != terms.app_id:
+    if outer.get("return_code") != SUCCESS or outer.get("appid") != terms.app_id:
         raise _bad("it is for another application, or tells of nothing")
     fields = _document(_opened(outer["req_info"], terms.api_v2_key), root="root")
     _check_is_fresh(fields.get("success_time", ""), at=at, must_tell=False)

@@ -5,11 +5,10 @@
   ten minutes and works once; asking again is asking for the same contract. Afterwards the payer is
   sent back to the page that led there, known by its Referer with path: the page that redirects
   must send one (Referrer-Policy no-referrer-when-downgrade).
-- app: WeChat Pay's mini program shows the page. From a browser it is opened by a link of scheme
-  weixin:, as a URL with our own pre_entrustweb_id; only a phone with WeChat can follow it. [NV]
+- app: WeChat Pay's mini program shows the page, at the path that WeChat Pay names. From a browser
+  it is opened by a link of scheme weixin:, which only a phone with WeChat can follow. [NV]
 """
 
-from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
 from billing.gateways.base import BindingRequest, SigningNotStarted, SigningPage
@@ -34,7 +33,9 @@ def start(request: BindingRequest, *, terms: Terms, client: WechatClient) -> Sig
     if terms.signing_way is SigningWay.APP:
         return _mini_program(client.call(_APP, params, reference=request.binding_ref))
     payer = {"clientip": request.payer_ip or terms.server_ip}
-    reply = client.ask_for_page(_H5, params | payer, reference=request.binding_ref)
+    reply = client.ask_for_page(
+        _H5, params | payer, reference=request.binding_ref, return_url=request.return_url
+    )
     return _h5_page(reply, terms)
 
 
@@ -58,13 +59,9 @@ def _is_wechats(url: str, terms: Terms) -> bool:
 
 
 def _mini_program(reply: Reply) -> SigningPage:
-    number = reply.text("pre_entrustweb_id")
+    path, number = reply.text("miniprogram_path"), reply.text("pre_entrustweb_id")
     if not reply.is_success or not number:
         raise SigningNotStarted(f"WeChat Pay began no signing: {reply.explain()}.")
-    inside: Mapping[str, str] = {"pre_entrustweb_id": number}
-    link = {
-        "appid": _MINI_PROGRAM,
-        "path": _MINI_PROGRAM_PAGE,
-        "query": urlencode(inside),
-    }
+    page, _, query = (path or f"{_MINI_PROGRAM_PAGE}?pre_entrustweb_id={number}").partition("?")
+    link = {"appid": _MINI_PROGRAM, "path": page, "query": query}
     return SigningPage(f"weixin://dl/business/?{urlencode(link, quote_via=quote)}")

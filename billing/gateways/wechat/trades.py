@@ -43,9 +43,7 @@ def refusal(reply: Reply) -> Refused | Unknown:
 
 def applied(reply: Reply) -> Outcome:
     """What /pay/pappayapply answered: at best Pending."""
-    if reply.is_success or reply.code in codes.ACCEPTED_BEFORE:
-        return Pending(reply.text("transaction_id"))
-    return refusal(reply)
+    return Pending() if reply.is_success else refusal(reply)
 
 
 def found(reply: Reply, *, reference: str) -> Outcome:
@@ -114,7 +112,9 @@ def refund_found(reply: Reply, *, refund_ref: str) -> Outcome:
 
 
 def given_back(reply: Reply) -> dict[str, int] | None:
-    """Refund's reference → fen, of those that have succeeded; None where it cannot be told."""
+    """Refund's reference → fen it gave back so far; None where it cannot be told."""
+    if reply.code in codes.NO_SUCH_REFUND:
+        return {}
     if not reply.is_success:
         return None
     amounts: dict[str, int] = {}

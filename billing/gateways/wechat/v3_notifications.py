@@ -24,6 +24,7 @@ ACCEPTED = Acknowledgement("", "application/json", 204)
 REFUSED = Acknowledgement('{"code":"FAIL","message":"refused"}', "application/json", 401)
 
 _LONGEST_BODY_BYTES = 64 * 1024
+_LONGEST_REFERENCE = 64
 _Object = Mapping[str, Any]
 
 
@@ -112,9 +113,9 @@ def _about_contract(number: str, event: str, inside: _Object) -> Notification:
     return Notification(
         kind=NotificationKind.BINDING,
         dedupe_id=number,
-        our_ref=_text(inside, "out_contract_code"),
+        our_ref=_text(inside, "out_contract_code", "contract_code"),
         provider_ref=str(inside.get("contract_id", "")),
-        claims=str(inside.get("contract_state", event)),
+        claims=str(inside.get("contract_state") or inside.get("change_type") or event),
         body_masked=masked_json(inside),
     )
 
@@ -127,10 +128,11 @@ _READERS: Mapping[str, Callable[[str, str, _Object], Notification]] = {
 }
 
 
-def _text(inside: _Object, name: str) -> str:
-    value = inside.get(name)
-    if not isinstance(value, str) or not value:
-        raise _bad(f"its {name} cannot be read")
+def _text(inside: _Object, *names: str) -> str:
+    """The first of `names` that is there: one thing has two names in the vendor's texts."""
+    value = next((inside[name] for name in names if inside.get(name)), None)
+    if not isinstance(value, str) or len(value) > _LONGEST_REFERENCE:
+        raise _bad(f"its {names[0]} cannot be read")
     return value
 
 
