@@ -63,9 +63,7 @@ class Statement(models.Model):
                 fields=["next_try_at"],
                 condition=Q(next_try_at__isnull=False),
             ),
-            models.Index(
-                name="statement_failed", fields=["day"], condition=Q(state="failed")
-            ),
+            models.Index(name="statement_failed", fields=["day"], condition=Q(state="failed")),
         ]
 
     def __str__(self) -> str:
@@ -184,9 +182,7 @@ class Difference(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                name="difference_open", fields=["found_at"], condition=Q(state="open")
-            ),
+            models.Index(name="difference_open", fields=["found_at"], condition=Q(state="open")),
         ]
 
     def __str__(self) -> str:
