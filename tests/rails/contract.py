@@ -59,6 +59,9 @@ class Rail:
     received: Callable[[int], list[tuple[dict[str, str], bytes]]]  # wait for N notifications
     statement_day: Callable[[], Any]  # make today's statement fetchable; its day
     settle: Callable[[], None] = lambda: None  # let pending charges become final
+    # On rails that accept a refund first, and make it a while later: let it be made.
+    settle_refund: Callable[[], None] | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)  # the simulator's time
     secrets: tuple[str, ...] = field(default_factory=tuple)  # never to be seen in evidence
     amount_minor: int = 5000
 
@@ -79,6 +82,21 @@ class Rail:
             return answer
         self.settle()
         return self.gateway.query(reference=reference)
+
+    def refunded(self, request: RefundRequest) -> Answer:
+        """The final answer to a refund."""
+        answer = self.gateway.refund(request=request)
+        if self.settle_refund is None or not isinstance(answer.outcome, Pending):
+            return answer
+        return self.refund_found(request)
+
+    def refund_found(self, request: RefundRequest) -> Answer:
+        """What the rail tells of a refund once it had its time."""
+        if self.settle_refund is not None:
+            self.settle_refund()
+        return self.gateway.query_refund(
+            refund_ref=request.refund_ref, charge_ref=request.charge_ref
+        )
 
     def charged(self, provider_ref: str, **changes: Any) -> ChargeRequest:
         """A charge that succeeded."""
@@ -239,7 +257,7 @@ class RailContract:
         charge = rail.charged(bound)
         request = rail.refund_request(charge, 2000)
         for _ in range(2):
-            answer = rail.gateway.refund(request=request)
+            answer = rail.refunded(request)
             assert isinstance(answer.outcome, Succeeded)
             assert answer.outcome.amount_minor == 2000
         assert rail.refunds()[request.refund_ref] == 2000
@@ -247,7 +265,7 @@ class RailContract:
     def test_partial_refunds_add_up_and_never_exceed_the_charge(self, rail, bound):
         charge = rail.charged(bound)
         parts = [rail.refund_request(charge, amount) for amount in (2000, 3000, 1)]
-        outcomes = [rail.gateway.refund(request=part).outcome for part in parts]
+        outcomes = [rail.refunded(part).outcome for part in parts]
         assert isinstance(outcomes[0], Succeeded)
         assert isinstance(outcomes[1], Succeeded)
         assert not isinstance(outcomes[2], Succeeded)
@@ -258,9 +276,7 @@ class RailContract:
         request = rail.refund_request(rail.charged(bound), 2000)
         rail.lose_refund_answer(True)
         assert isinstance(rail.gateway.refund(request=request).outcome, Unknown)
-        asked = rail.gateway.query_refund(
-            refund_ref=request.refund_ref, charge_ref=request.charge_ref
-        )
+        asked = rail.refund_found(request)
         assert isinstance(asked.outcome, Succeeded)
         assert asked.outcome.amount_minor == 2000
 
@@ -268,9 +284,7 @@ class RailContract:
         request = rail.refund_request(rail.charged(bound), 2000)
         rail.lose_refund_answer(False)
         assert isinstance(rail.gateway.refund(request=request).outcome, Unknown)
-        asked = rail.gateway.query_refund(
-            refund_ref=request.refund_ref, charge_ref=request.charge_ref
-        )
+        asked = rail.refund_found(request)
         assert asked.outcome == NotFound()
         assert request.refund_ref not in rail.refunds()
 
@@ -296,14 +310,12 @@ class RailContract:
         assert body.count(b"0") > 0
         spoilt = body.replace(b"0", b"1", 1)
         with pytest.raises(BadNotification):
-            rail.gateway.parse_notification(
-                headers=headers, body=spoilt, query={}, at=datetime.now(UTC)
-            )
+            rail.gateway.parse_notification(headers=headers, body=spoilt, query={}, at=rail.now())
 
     def test_the_statement_has_the_charge_and_the_refund_in_positive_minor_units(self, rail, bound):
         charge = rail.charged(bound)
         refund = rail.refund_request(charge, 2000)
-        rail.gateway.refund(request=refund)
+        assert isinstance(rail.refunded(refund).outcome, Succeeded)
         rows = [
             row
             for row in rail.gateway.statement(day=rail.statement_day())
@@ -336,7 +348,7 @@ class RailContract:
         for wanted in range(1, 20):
             headers, body = rail.received(wanted)[wanted - 1]
             notification, _ = rail.gateway.parse_notification(
-                headers=headers, body=body, query={}, at=datetime.now(UTC)
+                headers=headers, body=body, query={}, at=rail.now()
             )
             if notification.our_ref == reference:
                 return notification

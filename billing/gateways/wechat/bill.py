@@ -51,7 +51,7 @@ def rows(file: IO[bytes]) -> Iterator[StatementRow | UnreadableRow]:
     file.seek(0)
     if start == _XML:
         raise StatementNotReady(_said(file.read(_LONGEST_ERROR)))
-    raw: IO[bytes] = gzip.GzipFile(fileobj=file) if start.startswith(_GZIP) else file  # type: ignore[assignment]
+    raw: IO[bytes] = gzip.GzipFile(fileobj=file, mode="rb") if start.startswith(_GZIP) else file  # type: ignore[assignment]
     # A stray byte spoils its own cell, not the file. The bill may begin with a mark of its order.
     text = io.TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="")
     lines = enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1)
