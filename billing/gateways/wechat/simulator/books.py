@@ -126,7 +126,8 @@ class Books:
         self._signing_by_code[signing.contract_code] = signing.token
 
     def _on_signing_opened(self, entry: Entry, at: datetime) -> None:
-        self.signings[entry["token"]].opened_at = at
+        signing = self.signings[entry["token"]]
+        signing.opened_at, signing.return_to = at, entry["return_to"]
 
     def _on_signing_over(self, entry: Entry, at: datetime) -> None:
         self.signings[entry["token"]].is_over = True

@@ -4,7 +4,6 @@ An h5 `redirect_url` opens once; every way leads on to /papay/consent/TOKEN, whi
 until the payer has decided or ten minutes are over.
 """
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,13 +11,13 @@ from flask import Blueprint, Response, abort, make_response, redirect, render_te
 from werkzeug.wrappers import Response as BaseResponse
 
 from billing.gateways.wechat.simulator import clock, consent, envelope, intake
-from billing.gateways.wechat.simulator.faults import Fault
 from billing.gateways.wechat.simulator.money import shown
 from billing.gateways.wechat.simulator.records import BY_USER, Payer, Signing
 from billing.gateways.wechat.simulator.refusals import NotSpoken, Refusal
 from billing.gateways.wechat.simulator.signatures import HMAC, MD5
 from billing.gateways.wechat.simulator.state import Simulator
-from billing.gateways.wechat.simulator.v2 import answered, broken_off, failed
+from billing.gateways.wechat.simulator.v2 import failed, performed, refused
+from billing.gateways.wechat.simulator.wording import Fields
 
 _LANGUAGES = ("zh", "en")
 
@@ -65,8 +64,12 @@ def _add_ways(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.get("/papay/entrustweb")
     def official_account() -> BaseResponse:
         """The signed address itself is the page: MD5 only."""
+        fields = request.args.to_dict()
         try:
-            signing = _signing_of_query(simulator, via="official_account", sign_type=MD5)
+            _authenticate(simulator, fields, MD5)
+            signing = _asked(
+                simulator, fields, via="official_account", sign_type=MD5, referrer=_referrer()
+            )
         except (NotSpoken, Refusal):
             # All that a payer is told, whatever is wrong: the words are the vendor's.
             return _sorry("商家系统错误，请联系商家处理", "The merchant sent a faulty request.")
@@ -75,20 +78,24 @@ def _add_ways(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.get("/papay/h5entrustweb")
     def h5() -> Response:
         """Called by the merchant's server: HMAC-SHA256 only."""
-        fault = simulator.faults.of_answer("h5entrustweb", request.args.get("contract_code", ""))
-        if fault is not None and fault.kind != "bad_signature":
-            return _faulty(fault)
+        fields = request.args.to_dict()
         try:
-            signing = _signing_of_query(simulator, via="h5", sign_type=HMAC)
+            _authenticate(simulator, fields, HMAC)
         except NotSpoken as refusal:
             return failed(str(refusal))
-        except Refusal as refusal:
-            fields = {"err_code": refusal.code, "err_code_des": refusal.words}
-            return answered(simulator, HMAC, {"result_code": "FAIL", **fields})
-        url = f"{simulator.base_url}/papay/h5/{signing.token}"
-        spoil: Callable[[str], str] = (lambda sign: sign[::-1]) if fault else (lambda sign: sign)
-        fields = {"result_code": "SUCCESS", "redirect_url": url}
-        return answered(simulator, HMAC, fields, spoil=spoil)
+
+        referrer = _referrer()
+
+        def effect() -> Fields:
+            try:
+                signing = _asked(simulator, fields, via="h5", sign_type=HMAC, referrer=referrer)
+            except Refusal as refusal:
+                return refused(refusal.code, refusal.words)
+            url = f"{simulator.base_url}/papay/h5/{signing.token}"
+            return {"result_code": "SUCCESS", "redirect_url": url}
+
+        fault = simulator.faults.of_answer("h5entrustweb", fields.get("contract_code", ""))
+        return performed(simulator, HMAC, effect, fault)
 
     @blueprint.get("/papay/h5/<token>")
     def h5_page(token: str) -> BaseResponse:
@@ -100,28 +107,28 @@ def _add_ways(blueprint: Blueprint, simulator: Simulator) -> None:
         return _first_opening(simulator, request.args.get("pre_entrustweb_id", ""))
 
 
-def _signing_of_query(simulator: Simulator, *, via: str, sign_type: str) -> Signing:
-    fields = request.args.to_dict()
+def _authenticate(simulator: Simulator, fields: Fields, sign_type: str) -> None:
+    """Raises NotSpoken."""
     try:
         envelope.check_characters(fields)
     except envelope.Unreadable as error:
         raise NotSpoken(str(error)) from error
-    given = intake.authenticate(simulator, fields, default=sign_type)
-    if given != sign_type:
+    if intake.authenticate(simulator, fields, default=sign_type) != sign_type:
         raise NotSpoken("签名类型错误")
+
+
+def _asked(
+    simulator: Simulator, fields: Fields, *, via: str, sign_type: str, referrer: str
+) -> Signing:
+    """Raises Refusal."""
     intake.check(simulator, fields, sign_type=HMAC, required=())
-    referrer = request.headers.get("Referer", "")
     return consent.asked(simulator, fields, via=via, sign_type=sign_type, referrer=referrer)
 
 
-def _faulty(fault: Fault) -> Response:
-    if fault.kind == "http_500":
-        return Response("<h1>500 Internal Server Error</h1>", status=500)
-    if fault.kind == "garbage":
-        return Response("<html><body>系统维护中", mimetype="text/html")
-    if fault.kind in ("lose_after", "lose_before"):
-        return broken_off()
-    return failed(str(fault.detail.get("message", "系统繁忙，请稍后再试")))
+def _referrer() -> str:
+    """The page that led here, if the browser says so."""
+    referrer = request.headers.get("Referer", "")
+    return referrer if referrer.startswith(("http://", "https://")) else ""
 
 
 def _first_opening(simulator: Simulator, token: str) -> BaseResponse:
@@ -133,9 +140,10 @@ def _first_opening(simulator: Simulator, token: str) -> BaseResponse:
             return _sorry(
                 "页面已失效，请返回商家重新发起", "This link has been used or is too old."
             )
-        simulator.books.record("signing_opened", token=token)
-    if not signing.return_to and request.headers.get("Referer", "").startswith("http"):
-        signing.return_to = request.headers["Referer"]
+        # The vendor's rule: a payer goes back to the page that led here.
+        simulator.books.record(
+            "signing_opened", token=token, return_to=_referrer() or signing.return_to
+        )
     return redirect(f"/papay/consent/{token}?lang={_language()}", 303)
 
 
@@ -163,6 +171,10 @@ def _add_consent(blueprint: Blueprint, simulator: Simulator) -> None:
             consent.decline(simulator, signing)
         return _back(simulator, signing, is_signed=False)
 
+    @blueprint.get("/papay/done")
+    def done() -> str:
+        return render_template("done.html", is_signed=request.args.get("signed") == "1")
+
 
 def _agreed(simulator: Simulator, signing: Signing, payer: Payer) -> BaseResponse:
     try:
@@ -173,11 +185,11 @@ def _agreed(simulator: Simulator, signing: Signing, payer: Payer) -> BaseRespons
 
 
 def _back(simulator: Simulator, signing: Signing, *, is_signed: bool) -> BaseResponse:
-    """To the merchant, who learns by asking; or a page that says how it went."""
+    """To the merchant, who learns by asking; or to a page that says how it went."""
     if signing.return_to:
         joint = "&" if "?" in signing.return_to else "?"
         return redirect(f"{signing.return_to}{joint}from_wxpay=1", 303)
-    return make_response(render_template("done.html", is_signed=is_signed))
+    return redirect(f"/papay/done?signed={int(is_signed)}&lang={_language()}", 303)
 
 
 def _sorry(zh: str, en: str) -> BaseResponse:

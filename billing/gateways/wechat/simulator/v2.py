@@ -12,7 +12,7 @@ from billing.gateways.wechat.simulator import envelope, intake, wording
 from billing.gateways.wechat.simulator.calls import CALLS, Call, Spec
 from billing.gateways.wechat.simulator.faults import Fault
 from billing.gateways.wechat.simulator.refunding import ABNORMAL, CLOSED
-from billing.gateways.wechat.simulator.refusals import NotSpoken, Refusal
+from billing.gateways.wechat.simulator.refusals import NotSpoken, Refusal, words_of
 from billing.gateways.wechat.simulator.signatures import v2_sign
 from billing.gateways.wechat.simulator.state import Simulator
 from billing.gateways.wechat.simulator.wording import Fields
@@ -45,7 +45,7 @@ def _view(simulator: Simulator, method: str, spec: Spec) -> Callable[[], Respons
             return failed(str(refusal))
         reference = next((fields[name] for name in spec.references if fields.get(name)), "")
         fault = simulator.faults.of_answer(method, reference)
-        call = Call(simulator, fields, sign_type, simulator.time.now(), _doom(fault))
+        call = Call(simulator, fields, sign_type, simulator.time.now(), doom_of(fault))
 
         def effect() -> Fields:
             try:
@@ -54,9 +54,9 @@ def _view(simulator: Simulator, method: str, spec: Spec) -> Callable[[], Respons
                 intake.check(simulator, fields, sign_type=sign_type, required=spec.required)
                 return {"result_code": "SUCCESS", **spec.handler(call)}
             except Refusal as refusal:
-                return _refused(refusal.code, refusal.words)
+                return refused(refusal.code, refusal.words)
 
-        return _performed(simulator, sign_type, effect, fault)
+        return performed(simulator, sign_type, effect, fault)
 
     return view
 
@@ -69,7 +69,7 @@ def _check_certificate(simulator: Simulator, certificate: str) -> None:
         raise Refusal("CERT_ERROR")
 
 
-def _doom(fault: Fault | None) -> str:
+def doom_of(fault: Fault | None) -> str:
     """What a call that is accepted will come to."""
     if fault is None or fault.kind != "decline":
         return ""
@@ -77,15 +77,15 @@ def _doom(fault: Fault | None) -> str:
     return code if fault.detail.get("final") or code in (CLOSED, ABNORMAL) else ""
 
 
-def _refused(code: str, words: str = "") -> Fields:
-    return {"result_code": "FAIL", "err_code": code, "err_code_des": words or code}
+def refused(code: str, words: str = "") -> Fields:
+    return {"result_code": "FAIL", "err_code": code, "err_code_des": words or words_of(code)}
 
 
-def _performed(
+def performed(
     simulator: Simulator, sign_type: str, effect: Callable[[], Fields], fault: Fault | None
 ) -> Response:
     """The call, as it suffers `fault`."""
-    if fault is None or _doom(fault):
+    if fault is None or doom_of(fault):
         return answered(simulator, sign_type, effect())
     fields = effect() if fault.is_committed else {}
     if fault.kind in _NOT_OF_ANSWERS:
@@ -103,9 +103,9 @@ def _performed(
         case "return_fail":
             return failed(str(fault.detail.get("message", "系统繁忙，请稍后再试")))
         case "decline":
-            return answered(simulator, sign_type, _refused(str(fault.detail.get("code", ""))))
+            return answered(simulator, sign_type, refused(str(fault.detail.get("code", ""))))
         case _:
-            return answered(simulator, sign_type, _refused("SYSTEMERROR"))
+            return answered(simulator, sign_type, refused("SYSTEMERROR"))
 
 
 def _spoilt(simulator: Simulator, effect: Callable[[], object], fault: Fault) -> Response:
@@ -154,7 +154,7 @@ def _bill(simulator: Simulator) -> Response:
         sign_type = intake.authenticate(simulator, fields)
         fault = simulator.faults.of_answer("downloadbill", fields.get("bill_date", ""))
         if fault is not None:
-            return _performed(simulator, sign_type, dict, fault)
+            return performed(simulator, sign_type, dict, fault)
         intake.check(simulator, fields, sign_type=sign_type, required=("nonce_str", "bill_date"))
         file = simulator.bills.file(fields, now=simulator.time.now())
     except NotSpoken as refusal:
