@@ -7,16 +7,16 @@ handed on as such, and the rest goes on.
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import IO
 
 from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
 from billing.gateways.wechat import instants
 from billing.gateways.wechat.documents import UnreadableDocument, from_xml
 from billing.gateways.wechat.orders import CURRENCY
-from billing.money import InvalidAmount, from_decimal_text, share
+from billing.money import InvalidAmount, from_decimal_text, minor_digits, share
 
 _KINDS = {
     "SUCCESS": StatementKind.PAYMENT,
@@ -29,6 +29,9 @@ _AMOUNTS = {
     StatementKind.PAYMENT: ("订单金额", "总金额", "应结订单金额"),
     StatementKind.REFUND: ("申请退款金额", "退款金额"),
 }
+# Below zero for a refund's, which the row's kind tells too.
+_FEE = re.compile(r"-?(?P<whole>[0-9]{1,10})(\.(?P<part>[0-9]{1,5}))?")
+_FEE_DIGITS = 5
 _TOTALS = "总交易单数"
 _GZIP = b"\x1f\x8b"
 _XML = b"<xml>"
@@ -161,11 +164,8 @@ def _minor(cells: Mapping[str, str], name: str) -> int:
 
 def _fee_minor(text: str) -> int:
     """Fees are written to a thousandth of a fen, such as 0.30000: the one thing here rounded."""
-    try:
-        fee = abs(Decimal(text)) if text.isascii() else None
-        thousandths = None if fee is None else int(fee.scaleb(5).to_integral_exact())
-    except (InvalidOperation, OverflowError, ValueError) as error:
-        raise _BadRow("its 手续费 is no amount") from error
-    if thousandths is None:
+    match = _FEE.fullmatch(text)
+    if match is None:
         raise _BadRow("its 手续费 is no amount")
-    return share(thousandths, 1, 1000)
+    thousandths = int(match["whole"] + (match["part"] or "").ljust(_FEE_DIGITS, "0"))
+    return share(thousandths, 1, 10 ** (_FEE_DIGITS - minor_digits(CURRENCY)))
