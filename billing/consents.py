@@ -207,6 +207,7 @@ def sentences(
             _unknown_balance(preview),
             _shorter_months(draft, preview),
             _hours(draft, preview, capabilities),
+            _lead(draft, preview),
             _delay(preview),
             _offer(draft, preview),
             _ending(draft, preview, at=at),
@@ -230,7 +231,14 @@ def _at_once(draft: Draft, preview: Preview, *, at: datetime) -> str:
         "The balance of {balance} is already below {threshold}, so {price} is charged as soon as"
         " you confirm."
     )
+    if preview.lead:
+        text = _(
+            "The balance of {balance} will not last until the payment method can be charged, so"
+            " {price} is taken on {day}."
+        )
+    expected_on = preview.at_once.expected_at.astimezone(ZoneInfo(line.timezone)).date()
     return text.format(
+        day=day_text(expected_on, at=at),
         balance=money_text(draft, line.balance_minor or 0),
         threshold=money_text(draft, draft.threshold_minor or 0),
         price=price,
@@ -271,6 +279,30 @@ def _hours(draft: Draft, preview: Preview, capabilities: Capabilities) -> str:
         closes=f"{hours.closes:%H:%M}",
         timezone=hours.timezone,
     )
+
+
+def _lead(draft: Draft, preview: Preview) -> str:
+    """A rail that must be told first: a date is kept all the same, a low balance is not instant."""
+    hours = -(-preview.lead // timedelta(hours=1))  # rounded up
+    if not hours:
+        return ""
+    if draft.threshold_minor is None:
+        text = ngettext(
+            "This payment method is told {count} hour ahead, so that the money moves on the day"
+            " shown.",
+            "This payment method is told {count} hours ahead, so that the money moves on the day"
+            " shown.",
+            hours,
+        )
+    else:
+        text = ngettext(
+            "This payment method takes the money {count} hour after it is told. So we begin as soon"
+            " as the forecast says the balance will run out by then, and tell you the day.",
+            "This payment method takes the money {count} hours after it is told. So we begin as"
+            " soon as the forecast says the balance will run out by then, and tell you the day.",
+            hours,
+        )
+    return text.format(count=hours)
 
 
 def _delay(preview: Preview) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing import notices, rowsets
+from billing import forecast, notices, rowsets
 from billing.calendar import Cycle, Hours, Schedule
+from billing.forecast import Confidence, Forecast, Reading
 from billing.gateways.base import Capabilities
 from billing.models import Rule
 from billing.states import OPEN_STATES
 from billing.verdicts import Caps, Facts, Spent, Standing
-from lines.models import LineStatus
+from lines.models import BalanceReading, LineStatus
 
 DUE = """
 SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cycle,
@@ -61,6 +62,34 @@ def in_flight(line_ids: Sequence[int]) -> dict[int, tuple[bool, int]]:
     return {line_id: (is_open, int(minor)) for line_id, is_open, minor in rows}
 
 
+def lead_of(row: Any, capabilities: Mapping[str, Capabilities]) -> timedelta:
+    """How long before money moves the row's rail must be set to work; none while it is off."""
+    rail = capabilities.get(row.rail or "")
+    return rail.lead if rail else timedelta(0)
+
+
+def watched(rows: Sequence[Any], *, capabilities: Mapping[str, Capabilities]) -> list[int]:
+    """The lines of `rows` whose rail is slow and whose balance is watched (rule 13)."""
+    slow = {code for code, rail in capabilities.items() if rail.lead}
+    return [r.line_id for r in rows if r.rail in slow and r.threshold_minor is not None]
+
+
+def outlooks(line_ids: Sequence[int], *, at: datetime) -> dict[int, Forecast]:
+    """The forecasts good enough to act on, by line."""
+    if not line_ids:
+        return {}
+    readings: dict[int, list[Reading]] = {}
+    applied = BalanceReading.objects.filter(
+        line__in=line_ids, is_applied=True, observed_at__gt=at - forecast.LOOKS_BACK
+    )
+    for line_id, observed_at, minor in applied.values_list(
+        "line_id", "observed_at", "balance_minor"
+    ):
+        readings.setdefault(line_id, []).append(Reading(observed_at, minor))
+    made = {line_id: forecast.forecast(known, at=at) for line_id, known in readings.items()}
+    return {pk: one for pk, one in made.items() if one.confidence is Confidence.GOOD}
+
+
 def facts_of(
     row: Any,
     *,
@@ -68,10 +97,12 @@ def facts_of(
     spent: Spent,
     in_flight_minor: int,
     has_open: bool,
+    outlook: Forecast | None,
     capabilities: Mapping[str, Capabilities],
 ) -> Facts:
     """All that `rules.decide` looks at, from a row of `claim`."""
     rail = capabilities.get(row.rail or "")
+    lead = lead_of(row, capabilities)
     return Facts(
         at=at,
         timezone=row.timezone,
@@ -96,12 +127,15 @@ def facts_of(
         valid_until=row.valid_until,
         expiry_days_before=row.expiry_days_before,
         cooldown_until=row.cooldown_until,
+        lead=lead,
+        runs_out_at=outlook.runs_out_at if outlook else None,
+        used_in_lead_minor=outlook.used_in_minor(lead) if outlook else 0,
         has_open_recharge=has_open,
         paused_until=row.paused_until,
         pause_reason=row.pause_reason if row.paused_at else "",
         line_problem=_line_problem(row),
         binding_problem=_binding_problem(row, rail=rail),
-        is_notice_missing=_is_notice_missing(row, at=at),
+        is_notice_missing=_is_notice_missing(row, at=at + lead),
     )
 
 

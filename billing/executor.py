@@ -15,6 +15,7 @@ from typing import Any
 from django.db import transaction
 
 from billing import (
+    announcements,
     calls,
     claims,
     crediting,
@@ -26,7 +27,7 @@ from billing import (
     setbacks,
 )
 from billing.calls import NotStarted
-from billing.gateways.base import Capabilities, Gateway
+from billing.gateways.base import Capabilities, Gateway, Preparation, Unknown
 from billing.recharges import Move
 from billing.states import UNPAID_END_STATES, RechargeState
 from lines.carriers.base import CarrierAdapter
@@ -51,6 +52,7 @@ class Outside:
     gateways: dict[str, Gateway]
     adapter_for: Callable[[Carrier], CarrierAdapter | None]  # None: not configured, or not rightly
     notify_url: Callable[[str], str]
+    return_url: Callable[[str], str] = lambda _ref: ""  # a recharge's page, for who must confirm
 
     @property
     def capabilities(self) -> dict[str, Capabilities]:
@@ -110,7 +112,8 @@ def work(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -
     context = setbacks.Context(declines.load(), outside.capabilities)
     reachable = _reachable(rows, at=at, outside=outside)
     sorted_rows = _sort(reachable, at=at, outside=outside)
-    charging = payments.begin(sorted_rows.charge, at=at)
+    _announce(sorted_rows.announce, at=at, outside=outside, until=charge_until, context=context)
+    charging = payments.begin(sorted_rows.charge, at=at, rails=outside.capabilities)
     asked = _charge(charging, at=at, outside=outside, until=charge_until)
     asked += _query(sorted_rows.query, at=at, outside=outside, until=charge_until)
     delivering = payments.record(asked, at=at, context=context)
@@ -135,6 +138,7 @@ def _reachable(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[A
 
 @dataclass(slots=True)
 class _Sorted:
+    announce: list[Any]
     charge: list[Any]
     query: list[Any]
     deliver: list[Any]
@@ -143,11 +147,13 @@ class _Sorted:
 
 def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
     """By the next step. What cannot go on now is moved out of the way at once."""
-    piles = _Sorted([], [], [], [])
+    piles = _Sorted([], [], [], [], [])
     for row in rows:
         if row.state in (S.WAITING.value, S.DUE.value, S.DECLINED.value):
             if _may_charge(row, at=at, outside=outside):
-                piles.charge.append(row)
+                rail = outside.gateways[row.rail].capabilities
+                is_needed = announcements.is_needed(row, rail=rail)
+                (piles.announce if is_needed else piles.charge).append(row)
         elif row.crash_count > claims.MAX_CRASHES:
             _quarantine(row, at=at)
         elif row.state == S.CHARGED.value:
@@ -199,6 +205,38 @@ def _quarantine(row: Any, *, at: datetime) -> None:
 # --- calls --------------------------------------------------------------------------------------
 
 
+def _announce(
+    rows: Sequence[Any],
+    *,
+    at: datetime,
+    outside: Outside,
+    until: float,
+    context: setbacks.Context,
+) -> None:
+    """Announce each where its rail demands it; one that was not begun is due again at once."""
+    going = announcements.begin(rows, at=at, rails=outside.capabilities)
+    secrets = payments.agreements(going) if going else {}
+
+    def call(row: Any) -> Any:
+        return announcements.prepare(
+            row,
+            gateway=outside.gateways[row.rail],
+            provider_binding_ref=secrets[row.binding_id],
+        )
+
+    asked = []
+    for row, result in zip(going, _all(call, going, until=until), strict=True):
+        if isinstance(result, NotStarted):
+            _give_back(row, at=at)
+        elif isinstance(result, Exception):
+            _log_break(result)
+            broken = Unknown(f"{type(result).__name__} in the adapter")
+            asked.append(announcements.Asked(row, Preparation(broken)))
+        else:
+            asked.append(announcements.Asked(row, result))
+    announcements.record(asked, at=at, context=context)
+
+
 def _charge(
     rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
 ) -> list[payments.Asked]:
@@ -210,6 +248,7 @@ def _charge(
             row,
             gateway=outside.gateways[row.rail],
             notify_url=outside.notify_url(row.rail),
+            return_url=outside.return_url(row.ref),
             provider_binding_ref=secrets[row.binding_id],
         )
 
@@ -230,9 +269,14 @@ def _query(
 ) -> list[payments.Asked]:
     """Ask the rail. One that is switched off, or was not come to, is asked a minute later."""
     reachable = [row for row in rows if row.rail in outside.gateways]
+    secrets = payments.agreements(reachable) if reachable else {}
 
     def call(row: Any) -> Any:
-        return payments.query(row, gateway=outside.gateways[row.rail])
+        return payments.query(
+            row,
+            gateway=outside.gateways[row.rail],
+            provider_binding_ref=secrets[row.binding_id],
+        )
 
     asked = []
     for row, result in zip(reachable, _all(call, reachable, until=until), strict=True):

@@ -19,6 +19,7 @@ _TICK = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(weeks=1)
 _WEEKS_COUNTED = 4  # long enough to see a month's habits, short enough to forget the last ones
+LOOKS_BACK = _WEEKS_COUNTED * _WEEK
 _SHORTEST = timedelta(hours=1)  # a pace by the day, read off minutes, is noise
 _GOOD_SPAN = timedelta(days=3)
 _GOOD_READINGS = 4
@@ -55,6 +56,10 @@ class Forecast:
     reaches_at: datetime | None
     confidence: Confidence
     readings_used: int
+
+    def used_in_minor(self, duration: timedelta) -> int:
+        """What is used in `duration` at this pace, rounded up. Minor units."""
+        return -(-self.per_day_minor * (duration // _TICK) // (_DAY // _TICK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ def points(readings: Sequence[Reading], *, at: datetime, ahead: timedelta) -> Po
 
 def _in_order(readings: Sequence[Reading], *, at: datetime) -> list[Reading]:
     """Readings of the weeks that count, oldest first; of two at one instant, the later given."""
-    since = at - _WEEKS_COUNTED * _WEEK
+    since = at - LOOKS_BACK
     by_instant = {r.observed_at: r for r in readings if since <= r.observed_at <= at}
     return sorted(by_instant.values(), key=lambda reading: reading.observed_at)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q, Sum
@@ -80,6 +80,9 @@ def _consider(line: Line, *, at: datetime) -> None:
         Rule.objects.filter(pk=rule.pk).update(is_armed=True, episode=rule.episode + 1)
     elif effective < rule.threshold_minor:
         _is_low(rule, line, at=at)
+    elif rule.lead_s:
+        # Its rail is slow: whether to begin before it is low is for the forecast to say (rule 13).
+        _wake(rule, at=at)
 
 
 def _is_low(rule: Rule, line: Line, *, at: datetime) -> None:
@@ -100,6 +103,10 @@ def _is_low(rule: Rule, line: Line, *, at: datetime) -> None:
             channels=rule.channels,
             at=at,
         )
+    _wake(rule, at=at)
+
+
+def _wake(rule: Rule, *, at: datetime) -> None:
     if not (rule.is_on and rule.is_armed):
         return
     # Only the reading that makes it due nudges: a storm of pushes is one piece of work.
@@ -118,6 +125,7 @@ def _wake_for_expiry(rule: Rule, line: Line, *, at: datetime) -> None:
         days_before=rule.expiry_days_before,
         fired_for=rule.expiry_fired_for,
         timezone=line.timezone,
+        lead=timedelta(seconds=rule.lead_s),
     )
     if wake_at is not None:
         later = Q(wake_at=None) | Q(wake_at__gt=max(wake_at, at))

@@ -96,13 +96,14 @@ _STANDING_COLUMNS = (
     Column("episode", "integer"),
     Column("expiry_fired_for", "date"),
     Column("wake_at", "timestamptz"),
+    Column("lead_s", "integer"),
     Column("pause", "text"),
     Column("at", "timestamptz"),
 )
 _STANDING_ASSIGN = """
     next_index = v.next_index, next_run_at = v.next_run_at, skip_index = v.skip_index,
     is_armed = v.is_armed, episode = v.episode, expiry_fired_for = v.expiry_fired_for,
-    wake_at = v.wake_at, crash_count = 0,
+    wake_at = v.wake_at, lead_s = v.lead_s, crash_count = 0,
     paused_at = CASE WHEN v.pause <> '' THEN COALESCE(t.paused_at, v.at) ELSE t.paused_at END,
     pause_reason = CASE WHEN v.pause <> '' THEN v.pause ELSE t.pause_reason END"""
 
@@ -171,7 +172,10 @@ def _decide(
         binding_ids=[row.binding_id for row in rows if row.binding_cap_minor is not None],
         owner_ids=[row.owner_id for row in rows if row.owner_cap_minor is not None],
     )
-    months = sorted({month_key(at, zone) for zone in {row.timezone for row in rows}})
+    # Caps count by the day money moves, which on a slow rail is not today.
+    moves_at = [at + due_rules.lead_of(row, capabilities) for row in rows]
+    zones = {(row.timezone, moment) for row, moment in zip(rows, moves_at, strict=True)}
+    months = sorted({month_key(moment, zone) for zone, moment in zones})
     tally = spending.tally(
         line_ids=[row.line_id for row in rows],
         capped_binding_ids=[r.binding_id for r in rows if r.binding_cap_minor is not None],
@@ -180,10 +184,11 @@ def _decide(
     )
     line_ids = [row.line_id for row in rows]
     flying = due_rules.in_flight(line_ids)
+    outlooks = due_rules.outlooks(due_rules.watched(rows, capabilities=capabilities), at=at)
     book = promotions.Book.load(at=at, line_ids=line_ids)
     decided = []
-    for row in rows:
-        day, month = day_key(at, row.timezone), month_key(at, row.timezone)
+    for row, moment in zip(rows, moves_at, strict=True):
+        day, month = day_key(moment, row.timezone), month_key(moment, row.timezone)
         keys = {"line": row.line_id, "binding": row.binding_id or 0, "owner": row.owner_id}
         spent = tally.spent(**keys, day=day, month=month)
         is_open, in_flight_minor = flying.get(row.line_id, (False, 0))
@@ -193,6 +198,7 @@ def _decide(
             spent=spent,
             in_flight_minor=in_flight_minor,
             has_open=is_open,
+            outlook=outlooks.get(row.line_id),
             capabilities=capabilities,
         )
         verdict = rules.decide(facts)
@@ -202,7 +208,7 @@ def _decide(
             price_minor = verdict.opening.face_minor - quote.discount_minor
             tally.add(**keys, day=day, month=month, minor=price_minor)
         after = tally.spent(**keys, day=day, month=month).line_month_minor
-        decided.append(Decided(row, verdict, quote, after))
+        decided.append(Decided(row, verdict, quote, after, lead=facts.lead))
     return decided
 
 
@@ -274,7 +280,8 @@ def _recharge_row(one: Decided, *, at: datetime) -> tuple[Any, ...]:
     row, opening, quote = one.row, one.verdict.opening, one.quote
     assert opening is not None  # noqa: S101 - the caller keeps only those with an opening
     ladder = "{" + ",".join(map(str, row.retry_ladder_s or ())) + "}"
-    day, month = day_key(at, row.timezone), month_key(at, row.timezone)
+    moves_at = at + one.lead
+    day, month = day_key(moves_at, row.timezone), month_key(moves_at, row.timezone)
     face_minor = opening.face_minor
     return (
         new_reference(),
@@ -351,6 +358,7 @@ def _write_standings(decided: list[Decided], *, at: datetime) -> None:
                 standing.episode,
                 standing.expiry_fired_for,
                 standing.wake_at,
+                int(one.lead.total_seconds()),
                 one.verdict.pause,
                 at,
             )

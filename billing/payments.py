@@ -5,7 +5,7 @@ the right amount is written set-wise; everything rarer goes through `setbacks`, 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from django.db import transaction
 
 from billing import (
     aftermath,
+    announcements,
     breaker,
     calendar,
     claims,
@@ -24,7 +25,14 @@ from billing import (
     setbacks,
 )
 from billing.calendar import Hours
-from billing.gateways.base import Answer, ChargeRequest, Gateway, Succeeded, Unknown
+from billing.gateways.base import (
+    Answer,
+    Capabilities,
+    ChargeRequest,
+    Gateway,
+    Succeeded,
+    Unknown,
+)
 from billing.models import Binding
 from billing.recharges import Move
 from billing.rowsets import Column
@@ -96,6 +104,8 @@ def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
         return _to(row, S.CANCELED, "rule_stopped", None)
     if row.binding_state != "active" or row.binding_paused_at is not None:
         return _to(row, S.CANCELED, "binding_ended", None)
+    if row.latest_charge_at is not None and at > row.latest_charge_at:
+        return _to(row, S.FAILED if row.attempt_count else S.MISSED, "window_over", None)
     if at > row.expires_at and row.attempt_count == 0:
         return _to(row, S.MISSED, "window_over", None)
     return _wait(row, gateway=gateway, at=at)
@@ -106,7 +116,9 @@ def _is_stopped(row: Any, *, at: datetime) -> bool:
     second one, which is what it was consented to for."""
     if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and row.reason == "fallback":
         return False
-    is_resting = row.rule_paused_until is not None and row.rule_paused_until > at
+    # A pause is about when money moves: what is announced for a day after it may stand.
+    moves_at = max(at, row.due_at)
+    is_resting = row.rule_paused_until is not None and row.rule_paused_until > moves_at
     return not row.rule_is_on or row.rule_paused_at is not None or is_resting
 
 
@@ -116,6 +128,8 @@ def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
         return _to(row, S.WAITING, "rail_deferred", at + DEFERRED_RECHECK)
     if row.carrier_deferred_since is not None:
         return _to(row, S.WAITING, "carrier_deferred", at + DEFERRED_RECHECK)
+    if row.earliest_charge_at is not None and row.earliest_charge_at > at:
+        return _to(row, S.WAITING, "announced", row.earliest_charge_at)
     hours = gateway.capabilities.hours
     if hours is None:
         return None
@@ -129,24 +143,18 @@ def _to(row: Any, target: S, because: str, act_at: datetime | None, *, attention
     )
 
 
-def begin(rows: Sequence[Any], *, at: datetime) -> list[Any]:
+def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]) -> list[Any]:
     """Commit a reference for each due row and mark it charging; the rows that are now ours to send.
 
     A reference that the rail has never heard of is used again rather than replaced.
     """
-    ready = [
-        row
-        if claims.is_live_attempt(row)
-        else row._replace(
-            attempt_id=0,
-            payment_ref=new_reference(),
-            amount_minor=row.price_minor,
-            attempt_created_at=None,
-            attempt_count=row.attempt_count + 1,
-        )
-        for row in rows
-    ]
+    if not rows:
+        return []
     with transaction.atomic():
+        ready = [
+            row if claims.is_live_attempt(row) else _with_reference(row)
+            for row in announcements.only_one_each(rows, at=at, rails=rails)
+        ]
         moved = recharges.move(
             [
                 Move(
@@ -170,6 +178,16 @@ def begin(rows: Sequence[Any], *, at: datetime) -> list[Any]:
             [_attempt(row, at=at) for row in mine if not row.attempt_id],
         )
     return [row._replace(state=S.CHARGING.value) for row in mine]
+
+
+def _with_reference(row: Any) -> Any:
+    return row._replace(
+        attempt_id=0,
+        payment_ref=new_reference(),
+        amount_minor=row.price_minor,
+        attempt_created_at=None,
+        attempt_count=row.attempt_count + 1,
+    )
 
 
 def _attempt(row: Any, *, at: datetime) -> tuple[Any, ...]:
@@ -198,7 +216,14 @@ def agreements(rows: Sequence[Any]) -> dict[int, str]:
 # --- the call -----------------------------------------------------------------------------------
 
 
-def charge(row: Any, *, gateway: Gateway, notify_url: str, provider_binding_ref: str) -> Answer:
+def charge(
+    row: Any,
+    *,
+    gateway: Gateway,
+    notify_url: str,
+    return_url: str,
+    provider_binding_ref: str,
+) -> Answer:
     """Send the committed reference. No transaction is open."""
     return gateway.charge(
         request=ChargeRequest(
@@ -209,13 +234,18 @@ def charge(row: Any, *, gateway: Gateway, notify_url: str, provider_binding_ref:
             description=f"Keepline {row.ref}",
             notify_url=notify_url,
             first_sent_at=row.attempt_created_at,
+            return_url=return_url,
         )
     )
 
 
-def query(row: Any, *, gateway: Gateway) -> Answer:
+def query(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Answer:
     """Ask what became of the last reference. No transaction is open."""
-    return gateway.query(reference=row.payment_ref, provider_ref=row.provider_charge_ref or "")
+    return gateway.query(
+        reference=row.payment_ref,
+        provider_ref=row.provider_charge_ref or "",
+        provider_binding_ref=provider_binding_ref,
+    )
 
 
 # --- after the call -----------------------------------------------------------------------------

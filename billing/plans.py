@@ -369,4 +369,5 @@ def _next_wake(rule: Rule, *, at: datetime) -> datetime | None:
         timezone=rule.line.timezone,
         paused_until=rule.paused_until,
         at=at,
+        lead=timedelta(seconds=rule.lead_s),
     )

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from django.db.models import Q, Sum
 
-from billing import calendar, drafts, promotions, rules, spending
+from billing import calendar, drafts, due_rules, promotions, rules, spending
 from billing.calendar import Hours, Occurrence, Schedule
 from billing.drafts import Draft
 from billing.gateways.base import Capabilities
@@ -26,9 +26,10 @@ _LONGEST_MONTH = 31
 class UpcomingCharge:
     """One scheduled charge. Amounts are minor units; the price is what is taken at most.
 
-    `adjusted`: why it is not simply the day and time chosen ("month_end", "hours" or ""). It opens
-    at `due_at`, and its rail takes it no earlier than `earliest_at`. `withheld` says why it will
-    not be made: "skipped", "paused", or "" where it will.
+    `adjusted`: why it is not simply the day and time chosen ("month_end", "hours" or ""). It is
+    due at `due_at`, and its rail takes it no earlier than `earliest_at`: later only where the rail
+    has to be told sooner than that is. `withheld` says why it will not be made: "skipped",
+    "paused", or "" where it will.
     """
 
     index: int
@@ -50,6 +51,7 @@ class AtOnce:
     trigger: str
     face_minor: int
     price_minor: int
+    expected_at: datetime  # when the money moves: later than now on a rail that must be told first
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Preview:
     month_max_minor: int  # the most a calendar month can cost, whatever happens
     at_once: AtOnce | None
     is_balance_known: bool
+    lead: timedelta  # how long before money moves the rail must be set to work
     latest_delay: timedelta  # from a charge's due time until its rail has normally taken it
 
     @property
@@ -81,7 +84,7 @@ def preview(*, draft: Draft, capabilities: Capabilities, at: datetime) -> Previe
     if schedule is not None:
         first = drafts.first_index(schedule, rule=rule, at=at)
         occurrences = list(_occurrences(schedule, first=first, count=COUNT))
-    charges = tuple(_charge(one, draft, pricing, capabilities) for one in occurrences)
+    charges = tuple(_charge(one, draft, pricing, capabilities, at=at) for one in occurrences)
     typical = _typical(draft, charges, pricing, at=at)
     return Preview(
         currency=draft.line.currency,
@@ -92,7 +95,8 @@ def preview(*, draft: Draft, capabilities: Capabilities, at: datetime) -> Previe
         month_max_minor=_month_max(draft, capabilities=capabilities),
         at_once=at_once,
         is_balance_known=draft.threshold_minor is None or draft.line.balance_minor is not None,
-        latest_delay=capabilities.notice + capabilities.settles_within,
+        lead=capabilities.lead,
+        latest_delay=max(capabilities.settles_within - capabilities.delay, timedelta(0)),
     )
 
 
@@ -106,7 +110,7 @@ def upcoming(
         return []
     pricing = _Pricing(draft, capabilities, at=at)
     return [
-        _charge(one, draft, pricing, capabilities, withheld=_withheld(rule, one))
+        _charge(one, draft, pricing, capabilities, withheld=_withheld(rule, one), at=at)
         for one in _occurrences(schedule, first=rule.next_index, count=count)
     ]
 
@@ -129,13 +133,14 @@ def _charge(
     capabilities: Capabilities,
     *,
     withheld: str = "",
+    at: datetime,
 ) -> UpcomingCharge:
     given = Quote.none() if withheld else pricing.quote(at=one.due_at, trigger=Trigger.SCHEDULE)
     return UpcomingCharge(
         index=one.index,
         local_date=one.local_date,
         due_at=one.due_at,
-        earliest_at=_earliest(one.due_at, capabilities),
+        earliest_at=_earliest(one.due_at, capabilities, at=at),
         adjusted=one.adjusted,
         face_minor=draft.face_minor,
         price_minor=draft.face_minor - given.discount_minor,
@@ -145,14 +150,14 @@ def _charge(
     )
 
 
-def _earliest(due_at: datetime, capabilities: Capabilities) -> datetime:
-    """A rail that announces its charges takes them that much later, and in its hours."""
-    hours = capabilities.hours
-    if not capabilities.notice:
+def _earliest(due_at: datetime, capabilities: Capabilities, *, at: datetime) -> datetime:
+    """The rail takes it then, or as soon after as it can be told of it, in its hours."""
+    if due_at >= at + capabilities.lead:
         return due_at
+    hours = capabilities.hours
     return calendar.next_open(
         hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
-        at=due_at + capabilities.notice,
+        at=at + capabilities.lead,
     )
 
 
@@ -249,13 +254,15 @@ def _at_once(
         return None
     given = pricing.quote(at=at, trigger=opening.trigger, face_minor=opening.face_minor)
     price_minor = opening.face_minor - given.discount_minor
-    return AtOnce(opening.trigger, opening.face_minor, price_minor)
+    expected_at = _earliest(at, capabilities, at=at)
+    return AtOnce(opening.trigger, opening.face_minor, price_minor, expected_at)
 
 
 def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: datetime) -> Facts:
     """As if the draft were confirmed: armed, unpaused, and its schedule not due."""
     line, carrier = draft.line, draft.line.carrier
     in_flight_minor, has_open = _in_flight(draft)
+    outlook = due_rules.outlooks([line.pk], at=at).get(line.pk) if capabilities.lead else None
     return Facts(
         at=at,
         timezone=line.timezone,
@@ -281,6 +288,9 @@ def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: d
         valid_until=line.valid_until,
         expiry_days_before=draft.expiry_days_before,
         cooldown_until=rule.cooldown_until if rule else None,
+        lead=capabilities.lead,
+        runs_out_at=outlook.runs_out_at if outlook else None,
+        used_in_lead_minor=outlook.used_in_minor(capabilities.lead) if outlook else 0,
         has_open_recharge=has_open,
     )
 

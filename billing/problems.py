@@ -224,8 +224,18 @@ def _start_problems(draft: Draft, capabilities: Capabilities | None, at: datetim
         yield "anchor_date", _("Choose today or a later day.")
     elif run_at <= at and (rule is None or run_at != rule.next_run_at):
         yield "charge_time", _("This time has passed today. Choose a later time or another day.")
+    elif capabilities and capabilities.lead and not is_known and run_at < at + capabilities.lead:
+        yield "anchor_date", _lead_sentence(draft, capabilities, at)
     else:
         yield from _notice_problems(draft, rule=rule, run_at=run_at, is_known=is_known, at=at)
+
+
+def _lead_sentence(draft: Draft, capabilities: Capabilities, at: datetime) -> str:
+    """A rail that must be told days ahead cannot take a first charge sooner than that."""
+    days = -(-capabilities.lead // timedelta(days=1))
+    earliest = calendar.day_key(at, draft.line.timezone) + timedelta(days=days + 1)
+    sentence = _("This payment method must be told {days} ahead. Choose {day} or later.")
+    return sentence.format(days=days_text(days), day=day_text(earliest, at=at))
 
 
 def _notice_problems(

@@ -18,6 +18,8 @@ from billing.verdicts import Facts, Opening, Reason, Standing, Verdict
 
 # An open recharge wakes its rule when it closes; this is for the wake that was lost.
 RECHECK = timedelta(hours=1)
+# A slow rail may have to wait for its hours as well before it can even be told.
+EARLY_MARGIN = timedelta(hours=12)
 # How far a carrier's clock may run ahead of ours before its readings are refused.
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -67,12 +69,15 @@ def _index_of(period_key: str) -> int:
 
 
 def _schedule_due(facts: Facts) -> tuple[_Due | None, list[Reason], Standing]:
-    """The scheduled occurrence that may run now; the ones slept through are missed (rule 4)."""
-    standing = facts.standing
-    if facts.schedule is None or standing.next_run_at is None or standing.next_run_at > facts.at:
+    """The scheduled occurrence that may run now; the ones slept through are missed (rule 4).
+
+    On a rail with a lead, "now" is when money could move at the earliest if it were set to work.
+    """
+    standing, moves_at = facts.standing, facts.at + facts.lead
+    if facts.schedule is None or standing.next_run_at is None or standing.next_run_at > moves_at:
         return None, [], standing
     found = calendar.due_and_next(
-        facts.schedule, index=standing.next_index, at=facts.at, grace=facts.grace
+        facts.schedule, index=standing.next_index, at=moves_at, grace=facts.grace
     )
     following = calendar.occurrence(facts.schedule, found.next_index)
     moved = replace(standing, next_index=found.next_index, next_run_at=following.due_at)
@@ -96,7 +101,7 @@ def _low_due(facts: Facts) -> tuple[_Due | None, bool, list[Reason]]:
     low = _Due(Trigger.LOW_BALANCE, f"e{facts.standing.episode}", facts.at)
     if effective is None:
         return None, True, []
-    if effective >= facts.threshold_minor:
+    if effective >= facts.threshold_minor and not _runs_out_too_soon(facts):
         return None, False, []
     assert facts.observed_at is not None  # noqa: S101 - a balance always comes with its time
     if facts.at - facts.observed_at > facts.max_reading_age:
@@ -104,12 +109,25 @@ def _low_due(facts: Facts) -> tuple[_Due | None, bool, list[Reason]]:
     return low, False, []
 
 
+def early_at(facts: Facts) -> datetime | None:
+    """When a slow rail must be set to work, so that its money is there before the line runs out
+    (rule 13). None: the rail is quick, or there is no forecast to go by."""
+    if not facts.lead or facts.runs_out_at is None:
+        return None
+    return facts.runs_out_at - facts.lead - EARLY_MARGIN
+
+
+def _runs_out_too_soon(facts: Facts) -> bool:
+    early = early_at(facts)
+    return early is not None and early <= facts.at
+
+
 def _expiry_due(facts: Facts) -> _Due | None:
     """Once for each validity, `expiry_days_before` days ahead of its end."""
     if facts.expiry_days_before is None or facts.valid_until is None:
         return None
     ends_on = expiry_date(facts.valid_until, facts.timezone)
-    fires_at = facts.valid_until - timedelta(days=facts.expiry_days_before)
+    fires_at = facts.valid_until - timedelta(days=facts.expiry_days_before) - facts.lead
     if facts.standing.expiry_fired_for == ends_on or facts.at < fires_at:
         return None
     return _Due(Trigger.EXPIRY, ends_on.isoformat(), fires_at)
@@ -121,12 +139,17 @@ def expiry_date(valid_until: datetime, timezone: str) -> date:
 
 
 def expiry_wake(
-    *, valid_until: datetime, days_before: int, fired_for: date | None, timezone: str
+    *,
+    valid_until: datetime,
+    days_before: int,
+    fired_for: date | None,
+    timezone: str,
+    lead: timedelta,
 ) -> datetime | None:
     """When a validity's end calls for a recharge; None: it was dealt with already."""
     if fired_for == expiry_date(valid_until, timezone):
         return None
-    return valid_until - timedelta(days=days_before)
+    return valid_until - timedelta(days=days_before) - lead
 
 
 # --- what stands in the way ---------------------------------------------------------------------
@@ -136,7 +159,9 @@ def _weigh(facts: Facts, due: list[_Due], reasons: list[Reason], *, wants_readin
     """Defer, refuse or charge what is due."""
     if facts.has_open_recharge:
         return _defer(facts, due, reasons, "open_recharge", until=facts.at + RECHECK)
-    if facts.pause_reason or (facts.paused_until and facts.paused_until > facts.at):
+    # A pause is about when money moves, and a slow rail is set to work before that.
+    moves_at = max(facts.at, due[0].due_at)
+    if facts.pause_reason or (facts.paused_until and facts.paused_until > moves_at):
         code = "paused_by_system" if facts.pause_reason else "paused_by_owner"
         return _refuse(facts, due, reasons, code, low_wakes=facts.paused_until)
     if facts.binding_problem == "rail_disabled":
@@ -166,12 +191,21 @@ def _charge(facts: Facts, due: list[_Due], reasons: list[Reason]) -> Verdict:
         period_key=first.period_key,
         face_minor=amount_minor,
         due_at=first.due_at,
-        expires_at=max(first.due_at, facts.at) + facts.grace,
+        expires_at=max(first.due_at, facts.at + facts.lead) + facts.grace,
         falls_short=falls_short,
     )
-    told = [_reason(facts, first, "charge", face_minor=amount_minor)]
+    told = [_reason(facts, first, "charge", face_minor=amount_minor, **_early(facts, first))]
     told += [_reason(facts, one, "merged", other_trigger=first.trigger.value) for one in due[1:]]
     return Verdict(opening, (*reasons, *told), _consumed(facts, due, with_low=True))
+
+
+def _early(facts: Facts, due: _Due) -> dict[str, Any]:
+    """That the balance is not low yet: it would be, by the time this rail's money is there."""
+    effective = effective_minor(facts)
+    is_low = effective is None or effective < (facts.threshold_minor or effective)
+    if due.trigger is not Trigger.LOW_BALANCE or is_low or facts.runs_out_at is None:
+        return {}
+    return {"runs_out_at": facts.runs_out_at.isoformat()}
 
 
 def _amount(facts: Facts, due: list[_Due]) -> tuple[int, bool]:
@@ -183,6 +217,7 @@ def _amount(facts: Facts, due: list[_Due]) -> tuple[int, bool]:
     is_low = any(one.trigger is Trigger.LOW_BALANCE for one in due)
     if not is_low or facts.threshold_minor is None or effective is None:
         return facts.face_minor, False
+    effective -= facts.used_in_lead_minor  # what will be left when a slow rail's money arrives
     above_minor = facts.threshold_minor - effective + 1
     wanted = max(_asked_for(facts, due, effective), above_minor)
     most = _most(facts, effective)
@@ -277,7 +312,12 @@ def _wake(
     facts: Facts, standing: Standing, *, low_wakes: datetime | None = None
 ) -> datetime | None:
     """The next instant at which this rule could have something to do by itself."""
-    wakes = [standing.next_run_at, low_wakes]
+    wakes = [low_wakes]
+    early = early_at(facts) if facts.threshold_minor is not None and standing.is_armed else None
+    if early is not None and early > facts.at:  # one that has come was decided on just now
+        wakes.append(early)
+    if standing.next_run_at is not None:
+        wakes.append(standing.next_run_at - facts.lead)
     if facts.expiry_days_before is not None and facts.valid_until is not None:
         wakes.append(
             expiry_wake(
@@ -285,6 +325,7 @@ def _wake(
                 days_before=facts.expiry_days_before,
                 fired_for=standing.expiry_fired_for,
                 timezone=facts.timezone,
+                lead=facts.lead,
             )
         )
     ahead = [one for one in wakes if one is not None]

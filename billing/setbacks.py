@@ -97,6 +97,8 @@ def _pending(row: Any, outcome: Pending, at: datetime, context: Context) -> None
         recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
     else:
         recharges.move_one(_move(row, S.PAYMENT_PENDING, "pending", act_at), at=at)
+    if outcome.ask_again_at is not None:  # the rail's own hour of taking it: shown to the payer
+        Recharge.objects.filter(pk=row.id).update(earliest_charge_at=outcome.ask_again_at)
     _mark(row, AttemptState.PENDING, provider_ref=outcome.provider_ref)
 
 
@@ -236,9 +238,8 @@ def _declined(
     """Soft: the frozen ladder. Hard, or its end: the fallback tool, or the end of it."""
     del context
     _mark(row, AttemptState.DECLINED, code=code, decline_class=meaning, at=at)
-    step = row.declines
-    if meaning == DeclineClass.SOFT and step < len(row.ladder_s):
-        retry_at = at + timedelta(seconds=row.ladder_s[step])
+    retry_at = _retry_at(row, at=at) if meaning == DeclineClass.SOFT else None
+    if retry_at is not None:
         recharges.move_one(_move(row, S.DECLINED, "soft_decline", retry_at, new_declines=1), at=at)
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, until=retry_at.isoformat())
         return
@@ -247,6 +248,15 @@ def _declined(
     if not _use_fallback(row, at=at):
         because = "retries_exhausted" if meaning == DeclineClass.SOFT else "hard_decline"
         _end(row, because, at=at)
+
+
+def _retry_at(row: Any, *, at: datetime) -> datetime | None:
+    """The next step of the frozen ladder; None at its end, or outside what was announced."""
+    if row.declines >= len(row.ladder_s):
+        return None
+    retry_at: datetime = at + timedelta(seconds=row.ladder_s[row.declines])
+    is_late = row.latest_charge_at is not None and retry_at > row.latest_charge_at
+    return None if is_late else retry_at
 
 
 def _use_fallback(row: Any, *, at: datetime) -> bool:
@@ -258,7 +268,13 @@ def _use_fallback(row: Any, *, at: datetime) -> bool:
         return False
     recharges.move_one(_move(row, S.DECLINED, "fallback", at, new_declines=1), at=at)
     Recharge.objects.filter(pk=row.id).update(
-        binding=second, rail=second.rail_id, fallback_binding=None
+        binding=second,
+        rail=second.rail_id,
+        fallback_binding=None,
+        notice_sent_at=None,  # another rail, another announcement
+        earliest_charge_at=None,
+        latest_charge_at=None,
+        announced_minor=None,
     )
     return True
 

@@ -35,7 +35,8 @@ S = RechargeState
 MOVES: dict[RechargeState, frozenset[RechargeState]] = {
     S.WAITING: frozenset({S.DUE, S.REVIEW, S.CANCELED, S.MISSED}),
     S.REVIEW: frozenset({S.DUE, S.CANCELED, S.MISSED}),
-    S.DUE: frozenset({S.CHARGING, S.WAITING, S.REVIEW, S.CANCELED, S.MISSED}),
+    # Failed before any charge: the rail would not even announce it.
+    S.DUE: frozenset({S.CHARGING, S.WAITING, S.REVIEW, S.CANCELED, S.MISSED, S.FAILED}),
     S.CHARGING: frozenset(
         {
             S.CHARGED,

@@ -5,7 +5,7 @@ Silence is what people complain of most; the reasons that resolve themselves are
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from billing import notices
@@ -29,6 +29,7 @@ class Decided:
     quote: Quote
     month_spent_minor: int = 0  # of the line, this charge counted
     recharge_id: int | None = None
+    lead: timedelta = timedelta(0)  # of its rail: money moves so long after it is set to work
 
 
 def tell(decided: Sequence[Decided], *, at: datetime) -> None:

@@ -71,6 +71,10 @@ class Facts:
     valid_until: datetime | None = None
     expiry_days_before: int | None = None
     cooldown_until: datetime | None = None
+    # On a rail that is slow by its own rules: how slow, and what the forecast says meanwhile.
+    lead: timedelta = timedelta(0)
+    runs_out_at: datetime | None = None  # None: no forecast good enough to act on
+    used_in_lead_minor: int = 0
     has_open_recharge: bool = False
     paused_until: datetime | None = None
     pause_reason: str = ""  # the system's pause; empty: none

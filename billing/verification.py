@@ -58,6 +58,13 @@ CHECKS: Mapping[str, str] = {
       SELECT g.ref FROM billing_recharge g
       LEFT JOIN billing_paymentattempt a ON a.recharge_id = g.id AND a.state = 'succeeded'
       GROUP BY g.id HAVING count(a.id) <> CASE WHEN g.charged_at IS NULL THEN 0 ELSE 1 END""",
+    # On the agreement it is charged through now; an earlier one had an announcement of its own.
+    "charges_keep_to_what_was_announced": """
+      SELECT g.ref FROM billing_recharge g JOIN billing_paymentattempt a
+        ON a.recharge_id = g.id AND a.binding_id = g.binding_id
+      WHERE g.notice_sent_at IS NOT NULL AND a.created_at >= g.notice_sent_at
+        AND (a.created_at < g.earliest_charge_at OR a.created_at > g.latest_charge_at
+             OR a.amount_minor > g.announced_minor)""",
     "one_effective_delivery_per_recharge": """
       SELECT order_ref FROM lines_delivery WHERE state = 'credited'
       GROUP BY order_ref HAVING count(*) > 1""",

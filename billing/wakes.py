@@ -24,21 +24,24 @@ def next_wake(
     timezone: str,
     paused_until: datetime | None,
     at: datetime,
+    lead: timedelta = timedelta(0),
 ) -> datetime | None:
     """The next instant at which a rule could have something to do by itself; None: never.
 
-    At or before `at` means now. While its owner pauses it, that is its next scheduled charge (to
-    say why it is not made) or the pause's end; an expiry waits for that end.
+    `lead`: how long before money moves its rail must be set to work. At or before `at` means now.
+    While its owner pauses it, that is its next scheduled charge (to say why it is not made) or the
+    pause's end; an expiry waits for that end.
     """
+    starts_at = next_run_at - lead if next_run_at is not None else None
     if paused_until is not None and paused_until > at:
-        return min(paused_until, next_run_at or paused_until)
+        return min(paused_until, starts_at or paused_until)
     expiry_at = expiry_due_at(
         valid_until=valid_until,
         expiry_days_before=expiry_days_before,
         expiry_fired_for=expiry_fired_for,
         timezone=timezone,
     )
-    return _first([next_run_at, expiry_at])
+    return _first([starts_at, expiry_at - lead if expiry_at is not None else None])
 
 
 def expiry_due_at(

@@ -124,9 +124,20 @@ def facts_of(recharge: Recharge) -> dict[str, Any]:
         "credited_minor": recharge.credited_minor,
         "currency": recharge.currency,
         "rail": recharge.rail,
+        **_expected(recharge),
         "carrier_name": recharge.line.carrier.name,
         "carrier_name_en": recharge.line.carrier.name_en,
     }
+
+
+def _expected(recharge: Recharge) -> dict[str, str]:
+    """When the money is to move, on a rail that says so beforehand."""
+    if recharge.earliest_charge_at is None:
+        return {}
+    instant = recharge.earliest_charge_at
+    if recharge.announced_minor is not None and recharge.latest_charge_at is not None:
+        instant = max(instant, min(recharge.due_at, recharge.latest_charge_at))
+    return {"at": instant.isoformat(), "until": instant.isoformat()}
 
 
 def _of_decision(decision: Decision) -> Entry:

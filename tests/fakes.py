@@ -6,7 +6,7 @@ be lost on either side of it, and whoever asks later hears the truth.
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from billing.gateways.base import (
@@ -19,10 +19,12 @@ from billing.gateways.base import (
     ChargeRequest,
     Exchange,
     NotFound,
+    Noticed,
     NotNeeded,
     Outcome,
     Preparation,
     RefundRequest,
+    Refused,
     SigningPage,
     Succeeded,
     Unknown,
@@ -56,6 +58,8 @@ class FakeGateway:
     refunded: dict[str, int] = field(default_factory=dict)
     calls: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     bindings: dict[str, BindingFacts] = field(default_factory=dict)
+    preparations: list[NotNeeded | Noticed | Refused | Unknown] = field(default_factory=list)
+    announced: dict[str, Noticed] = field(default_factory=dict)
 
     def start_binding(self, *, request: BindingRequest) -> SigningPage:
         return SigningPage(f"http://rail.invalid/sign?ref={request.binding_ref}")
@@ -70,7 +74,26 @@ class FakeGateway:
         return BindingAnswer(facts)
 
     def prepare_charge(self, *, request: ChargeRequest, due_at: datetime) -> Preparation:
-        return Preparation(NotNeeded())
+        """Announces where it must: the same first instant, the same window, told once."""
+        self.calls["prepare"].append(request.reference)
+        if self.preparations:
+            return self._prepared(request.reference, self.preparations.pop(0))
+        if not self.capabilities.must_prepare:
+            return self._prepared(request.reference, NotNeeded())
+        assert request.first_sent_at is not None
+        opens = request.first_sent_at + self.capabilities.notice
+        closes = opens + (self.capabilities.window or timedelta(days=7))
+        told = Noticed(opens, closes, request.amount_minor)
+        key = f"{request.reference} on {request.provider_binding_ref}"
+        self.announced.setdefault(key, told)
+        assert self.announced[key] == told
+        return self._prepared(request.reference, told)
+
+    @staticmethod
+    def _prepared(reference: str, outcome: NotNeeded | Noticed | Refused | Unknown) -> Preparation:
+        lost = isinstance(outcome, Unknown)
+        exchange = Exchange("notice", reference, "{}", "" if lost else "{}", is_verified=not lost)
+        return Preparation(outcome, (exchange,))
 
     def charge(self, *, request: ChargeRequest) -> Answer:
         self.calls["charge"].append(request.reference)

@@ -67,6 +67,11 @@ class Recharge(models.Model):
     created_at = models.DateTimeField(_("opened at"))
     due_at = models.DateTimeField(_("due at"))
     expires_at = models.DateTimeField(_("no later than"))  # not charged by then: missed
+    # On a rail that announces its charges: when that was begun, and what it then allows.
+    notice_sent_at = models.DateTimeField(_("announced at"), null=True)
+    earliest_charge_at = models.DateTimeField(_("charged no earlier than"), null=True)
+    latest_charge_at = models.DateTimeField(_("charged no later than"), null=True)
+    announced_minor = models.PositiveBigIntegerField(_("announced"), null=True)
     charged_at = models.DateTimeField(_("paid at"), null=True)
     completed_at = models.DateTimeField(_("credited at"), null=True)
 
@@ -98,6 +103,11 @@ class Recharge(models.Model):
                 name="recharge_price_is_face_less_discount",
                 condition=Q(price_minor=F("face_minor") - F("discount_minor"))
                 & Q(price_minor__gt=0),
+            ),
+            models.CheckConstraint(
+                name="recharge_price_within_announced",
+                condition=Q(announced_minor__isnull=True)
+                | Q(price_minor__lte=F("announced_minor")),
             ),
             models.CheckConstraint(
                 name="recharge_refunds_within_charge",

@@ -68,6 +68,8 @@ class Rule(models.Model):
     next_run_at = models.DateTimeField(_("next charge"), null=True, blank=True)
     skip_index = models.PositiveIntegerField(null=True, blank=True)  # the one the owner skips
     grace_s = models.PositiveIntegerField(default=24 * 3600)  # one late catch-up, no later
+    # How long before money moves its rail must be set to work; each decision sets it anew.
+    lead_s = models.PositiveIntegerField(default=0)
 
     threshold_minor = models.BigIntegerField(_("low balance below"), null=True, blank=True)
     topup_mode = models.CharField(

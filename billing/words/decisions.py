@@ -14,6 +14,10 @@ DECISIONS: dict[str, Phrasing] = {
         titles=(_("Recharging {face}"), _("Recharging")),
         parts=(
             (
+                _(
+                    "At the usual pace the balance runs out on {runs_out_at}, and the payment"
+                    " method must be told before that, so {face} is on its way."
+                ),
                 _("The balance of {low_balance} is below {low_threshold}, so {face} is recharged."),
                 _("A recharge of {face} was due, and has been started."),
                 _("A recharge was due, and has been started."),

@@ -21,7 +21,16 @@ from billing import money
 # Where a fact's zone is not given: that of the carriers Keepline began with.
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 
-_INSTANTS = ("at", "until", "observed_at", "next_at", "earliest_at", "latest_at", "expires_at")
+_INSTANTS = (
+    "at",
+    "until",
+    "observed_at",
+    "next_at",
+    "earliest_at",
+    "latest_at",
+    "expires_at",
+    "runs_out_at",
+)
 _NAMES = ("line", "label", "decline_message")
 _OTHERS = {
     "schedule": gettext_lazy("the scheduled one"),

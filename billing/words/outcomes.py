@@ -29,6 +29,19 @@ PROGRESS: dict[str, Phrasing] = {
         _("The charge is announced and will be made on {at}."),
         _("The charge is announced, as this payment method requires, and will be made later."),
     ),
+    "announcing": _told(
+        _("Being announced"),
+        _("The charge of {price} is being announced through {rail}; nothing is taken before."),
+        _("The charge is being announced; nothing is taken before."),
+    ),
+    "binding_busy": _told(
+        _("Waiting for its turn"),
+        _(
+            "{rail} takes one charge of an agreement at a time, and another of yours is under way."
+            " This one follows; it is not lost."
+        ),
+        _("This agreement takes one charge at a time. This one follows; it is not lost."),
+    ),
     "rail_deferred": _told(
         _("Waiting for the payment method"),
         _("Payment through {rail} is held back for maintenance. The charge waits, it is not lost."),

@@ -220,7 +220,9 @@ class TestAWorkerDies:
         from billing import openings
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        zombie = payments.begin(claims.claim(at=world.at, limit=10), at=world.at)[0]
+        zombie = payments.begin(
+            claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
+        )[0]
         world.lapse_leases()
         for _ in range(2):
             world.later(timedelta(minutes=3))
@@ -509,7 +511,9 @@ class TestWakes:
         from billing import claims, openings, payments
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        payments.begin(claims.claim(at=world.at, limit=10), at=world.at)
+        payments.begin(
+            claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
+        )
         reference = PaymentAttempt.objects.get().reference
         assert recharges.wake(reference=reference, at=world.at) is False
 

@@ -470,15 +470,23 @@ class TestThePreview:
         assert (first.due_at, first.adjusted) == (datetime(2026, 12, 4, 23, tzinfo=UTC), "hours")
         assert first.local_date == date(2026, 12, 5)
 
-    def test_tells_the_earliest_hour_of_a_rail_that_announces(self):
+    def test_keeps_its_day_on_a_rail_that_announces(self):
         evening = draft(charge_time=time(21), anchor_date=date(2026, 12, 5))
 
         shown = preview(evening, replace(ANNOUNCING, notice=timedelta(hours=30)))
 
-        # 21:00 and 30 hours are 03:00 two days on; the rail opens at 07:00, 23:00 UTC before.
         assert shown.charges[0].due_at == datetime(2026, 12, 5, 13, tzinfo=UTC)
-        assert shown.charges[0].earliest_at == datetime(2026, 12, 6, 23, tzinfo=UTC)
-        assert shown.latest_delay == timedelta(hours=30)
+        assert shown.charges[0].earliest_at == shown.charges[0].due_at
+        assert shown.lead == timedelta(hours=30)
+
+    def test_of_a_first_day_too_near_to_be_announced_is_refused_with_a_day_that_works(self):
+        near = draft(anchor_date=date(2026, 11, 23), charge_time=time(9))
+
+        with pytest.raises(plans.InvalidDraft) as refused:
+            plans.check(draft=near, capabilities=ANNOUNCING, at=NOON)
+
+        assert list(refused.value.errors) == ["anchor_date"]
+        assert "11月24日" in str(refused.value.errors["anchor_date"])
 
     def test_has_no_dates_where_there_is_no_schedule(self):
         shown = preview(low())
@@ -548,7 +556,7 @@ class TestThePriceShown:
 
         shown = preview(of)
 
-        assert shown.at_once == plans.AtOnce("low_balance", 5000, 4925)
+        assert shown.at_once == plans.AtOnce("low_balance", 5000, 4925, NOON)
         assert shown.charges[0].price_minor == 5000
 
 
@@ -583,7 +591,7 @@ class TestWhatHappensAtOnce:
         return preview(low(line=w.line(**line), **more), capabilities).at_once
 
     def test_is_a_charge_where_the_balance_is_below(self):
-        assert self.at_once(balance_minor=999) == plans.AtOnce("low_balance", 5000, 5000)
+        assert self.at_once(balance_minor=999) == plans.AtOnce("low_balance", 5000, 5000, NOON)
         assert preview(low(line=w.line(balance_minor=999))).fires_at_once is True
 
     @pytest.mark.parametrize("balance_minor", [1000, 5000, None])
@@ -591,6 +599,30 @@ class TestWhatHappensAtOnce:
         observed_at = NOON if balance_minor is not None else None
 
         assert self.at_once(balance_minor=balance_minor, balance_observed_at=observed_at) is None
+
+    def test_is_a_day_to_come_on_a_rail_that_must_be_told_first(self):
+        late = replace(ANNOUNCING, notice=timedelta(hours=30))
+
+        found = self.at_once(late, balance_minor=999)
+
+        # Midday and 30 hours are 18:00 the day after: inside the rail's hours.
+        assert found == plans.AtOnce("low_balance", 5000, 5000, NOON + 30 * HOUR)
+        night = replace(ANNOUNCING, notice=timedelta(hours=36))
+        # Midday and 36 hours are midnight: it opens at 07:00.
+        assert self.at_once(night, balance_minor=999).expected_at == NOON + 43 * HOUR
+
+    def test_is_told_with_its_day_where_it_is_not_now(self):
+        of = low(line=w.line(balance_minor=999))
+        shown = preview(of, ANNOUNCING)
+
+        said = plans.sentences(
+            draft=of, preview=shown, capabilities=ANNOUNCING, language="en", at=NOON
+        )
+
+        assert said[0] == (
+            "The balance of ¥9.99 will not last until the payment method can be charged, so ¥50.00"
+            " is taken on Nov 23."
+        )
 
     def test_takes_reserved_credit_off_the_balance(self):
         assert self.at_once(balance_minor=1500, balance_reserved_minor=501) is not None
@@ -604,12 +636,12 @@ class TestWhatHappensAtOnce:
             balance_minor=500, topup_mode="to", target_minor=9000, max_per_charge_minor=10_000
         )
 
-        assert found == plans.AtOnce("low_balance", 10_000, 10_000)
+        assert found == plans.AtOnce("low_balance", 10_000, 10_000, NOON)
 
     def test_is_a_charge_where_the_validity_is_about_to_end(self):
         near = {"valid_until": NOON + 3 * DAY, "threshold_minor": None, "expiry_days_before": 3}
 
-        assert self.at_once(**near) == plans.AtOnce("expiry", 5000, 5000)
+        assert self.at_once(**near) == plans.AtOnce("expiry", 5000, 5000, NOON)
         assert self.at_once(**(near | {"valid_until": NOON + 3 * DAY + MINUTE})) is None
 
     def test_is_nothing_while_a_recharge_is_under_way(self):
@@ -799,7 +831,7 @@ class TestTheSentencesBesideIt:
             "A month without a day 31 is charged on its last day.",
             "Alipay li***@163.com takes charges from 07:00 to 22:00 (Asia/Shanghai) only, so the"
             " time is moved within the day.",
-            "This payment method may take up to 24 hours from the time shown.",
+            "This payment method is told 24 hours ahead, so that the money moves on the day shown.",
             "The payment agreement ends on Feb 20, 2027 at 12:00. Later charges need it to be"
             " renewed.",
             "A month costs ¥50.00 at most, never more.",

@@ -130,7 +130,9 @@ class TestAWorkerThatStalls:
     def test_and_charges_when_all_is_over_has_a_person_called(self, world, low):
         """Found with seed 3: taken for never charged, canceled, and then charged all the same."""
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        stalled = payments.begin(claims.claim(at=world.at, limit=10), at=world.at)[0]
+        stalled = payments.begin(
+            claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
+        )[0]
         world.lapse_leases()
         for _ in range(2):
             world.later(timedelta(minutes=3))
@@ -165,7 +167,9 @@ class TestAWorkerWhoseLeaseIsAnothers:
 
     def test_cannot_decline_what_the_other_is_asking_about(self, world, low):
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        stalled = payments.begin(claims.claim(at=world.at, limit=10), at=world.at)[0]
+        stalled = payments.begin(
+            claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
+        )[0]
         world.lapse_leases()
         other = claims.claim(at=world.at, limit=10)[0]
 
@@ -227,7 +231,9 @@ class TestAWorkerWhoseLeaseIsAnothers:
 
     def test_is_another_only_when_the_databases_clock_says_so(self, world, low, monkeypatch):
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        payments.begin(claims.claim(at=world.at, limit=10), at=world.at)
+        payments.begin(
+            claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
+        )
         plain = timezone.now
         monkeypatch.setattr(timezone, "now", lambda: plain() + w.HOUR)  # this host's is fast
         assert claims.claim(at=world.at + w.HOUR, limit=10) == []

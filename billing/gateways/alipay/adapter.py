@@ -113,6 +113,7 @@ class AlipayGateway:
             max_amount_minor=self._contract.max_charge_minor,
             max_charges_per_day=1 if period else None,
             last_day_of_month=28 if period else 31,
+            must_prepare=self._contract.is_cycle and period is not None,
             settles_within=timedelta(days=1) if self._contract.async_type else timedelta(0),
             min_interval=period.shortest_interval if period else timedelta(0),
             # A declined trade may still be open, so a further try takes a new number.

@@ -164,6 +164,9 @@ class AtOnceOut(Out):
     trigger = serializers.CharField()
     face_minor = serializers.IntegerField()
     price_minor = serializers.IntegerField()
+    expected_at = serializers.DateTimeField(
+        help_text="When the money moves; later than now on a rail that must be told first."
+    )
 
 
 class PreviewOut(Out):
@@ -177,6 +180,9 @@ class PreviewOut(Out):
     month_max_minor = serializers.IntegerField()
     at_once = AtOnceOut(allow_null=True)
     is_balance_known = serializers.BooleanField()
+    lead_s = serializers.IntegerField(
+        help_text="How long before money moves this payment method must be told."
+    )
     latest_delay_s = serializers.IntegerField()
     sentences = serializers.ListField(child=serializers.CharField())
     consent_text = serializers.CharField()

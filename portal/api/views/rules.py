@@ -241,6 +241,7 @@ def _previewed(draft: plans.Draft, capabilities: Capabilities, *, at: datetime) 
     language = get_language() or "en"
     words = plans.consent_text(draft=draft, preview=shown, language=language)
     more = {
+        "lead_s": int(shown.lead.total_seconds()),
         "latest_delay_s": int(shown.latest_delay.total_seconds()),
         "sentences": plans.sentences(
             draft=draft, preview=shown, capabilities=capabilities, language=language, at=at

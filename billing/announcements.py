@@ -1,0 +1,247 @@
+"""Charges a rail wants announced first (rule 13): one at a time, kept to, and never told twice.
+
+Between opening and charging a recharge on such a rail waits, announced: no earlier than
+`earliest_charge_at`, no later than `latest_charge_at`, and for no more than `announced_minor`.
+`begin` commits that an announcement is under way before the rail hears of it, so that whoever
+repeats a lost one announces the same window. No call inside a transaction.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from billing import breaker, declines, evidence, notices, recharges, rowsets, setbacks
+from billing.gateways.base import (
+    Capabilities,
+    ChargeRequest,
+    Gateway,
+    Noticed,
+    NotNeeded,
+    Preparation,
+    Refused,
+    Unknown,
+)
+from billing.models import Binding, NoticeKind, Recharge
+from billing.recharges import LostRace, Move
+from billing.states import OPEN_STATES, DeclineClass, RechargeState, Trigger
+
+log = logging.getLogger(__name__)
+
+S = RechargeState
+AGAIN = timedelta(minutes=1)  # after no answer; the same announcement is made again
+BUSY_RECHECK = timedelta(minutes=30)
+TURN_GRACE = timedelta(days=1)
+
+# A charge of another recharge on the same agreement that is announced, under way, or just made.
+_BUSY = """
+SELECT b.id, GREATEST(
+         (SELECT max(a.created_at) + %s FROM billing_paymentattempt a
+           WHERE a.binding_id = b.id AND a.recharge_id <> ALL(%b::bigint[])
+             AND a.state NOT IN ('declined', 'closed') AND a.created_at > %s),
+         (SELECT %s FROM billing_recharge g
+           WHERE g.binding_id = b.id AND g.id <> ALL(%b::bigint[]) AND g.state = ANY(%b)
+             AND (g.notice_sent_at IS NOT NULL OR g.state = ANY(%b)) LIMIT 1))
+FROM billing_binding b WHERE b.id = ANY(%b)"""
+_OPEN = [state.value for state in OPEN_STATES]
+_SENT = [S.CHARGING.value, S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One announcement that was made: what was claimed, and what came back."""
+
+    row: Any
+    preparation: Preparation
+
+
+def is_needed(row: Any, *, rail: Capabilities) -> bool:
+    """Whether `row` must be announced before it may be charged."""
+    return rail.must_prepare and row.earliest_charge_at is None
+
+
+def only_one_each(
+    rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]
+) -> list[Any]:
+    """Those that may be announced or charged now on rails that take one charge an agreement at a
+    time. The others wait for their turn; the agreements are locked while it is found out.
+
+    In the caller's transaction.
+    """
+    spaced = [row for row in rows if rails[row.rail].min_interval]
+    if not spaced:
+        return list(rows)
+    free_at = _free_at(spaced, at=at, rails=rails)
+    taken: set[int] = set()
+    going = []
+    for row in rows:
+        if row.binding_id not in free_at:
+            going.append(row)
+        elif free_at[row.binding_id] is None and row.binding_id not in taken:
+            taken.add(row.binding_id)
+            going.append(row)
+        else:
+            until = free_at[row.binding_id] or at + BUSY_RECHECK
+            _wait_for_turn(row, until=until, lead=rails[row.rail].lead, at=at)
+    return going
+
+
+def _free_at(
+    rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]
+) -> dict[int, datetime | None]:
+    """When each agreement takes its next charge; None: now."""
+    ids = sorted({row.binding_id for row in rows})
+    list(Binding.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
+    interval = max(rails[row.rail].min_interval for row in rows)
+    mine = [row.id for row in rows if row.notice_sent_at is not None]
+    theirs = [at - interval, at + BUSY_RECHECK, mine, _OPEN, _SENT, ids]
+    busy = rowsets.run(_BUSY, [interval, [row.id for row in rows], *theirs])
+    return {binding_id: until if until and until > at else None for binding_id, until in busy}
+
+
+def _wait_for_turn(row: Any, *, until: datetime, lead: timedelta, at: datetime) -> None:
+    """A low balance does not get better by waiting, so its grace goes on; a date does pass."""
+    one = Move(row.id, row.state, S.WAITING.value, "binding_busy", until, fence=row.fence)
+    if recharges.move([one], at=at) and row.trigger != Trigger.SCHEDULE:
+        still_good_at = until + lead + TURN_GRACE
+        Recharge.objects.filter(pk=row.id, expires_at__lt=still_good_at).update(
+            expires_at=still_good_at
+        )
+
+
+# --- before the call ----------------------------------------------------------------------------
+
+
+def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]) -> list[Any]:
+    """Commit that each due row is being announced; the rows that are ours to announce."""
+    if not rows:
+        return []
+    with transaction.atomic():
+        mine = only_one_each(rows, at=at, rails=rails)
+        ids = {
+            row_id
+            for (row_id,) in rowsets.run(
+                "UPDATE billing_recharge g SET notice_sent_at = COALESCE(g.notice_sent_at, %s) "
+                "FROM unnest(%b::bigint[], %b::bigint[]) v(id, fence) "
+                "WHERE g.id = v.id AND g.fence = v.fence AND g.state = 'due' RETURNING g.id",
+                [at, [row.id for row in mine], [row.fence for row in mine]],
+            )
+        }
+    return [row._replace(notice_sent_at=row.notice_sent_at or at) for row in mine if row.id in ids]
+
+
+def prepare(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Preparation:
+    """Announce it. No transaction is open; may be repeated with the same row."""
+    request = ChargeRequest(
+        reference=row.ref,
+        provider_binding_ref=provider_binding_ref,
+        amount_minor=row.price_minor,
+        currency=row.currency,
+        description=f"Keepline {row.ref}",
+        notify_url="",
+        first_sent_at=row.notice_sent_at,
+    )
+    return gateway.prepare_charge(request=request, due_at=max(row.due_at, row.notice_sent_at))
+
+
+# --- after the call -----------------------------------------------------------------------------
+
+
+def record(asked: Sequence[Asked], *, at: datetime, context: setbacks.Context) -> None:
+    """Commit what came back, a row at a time: announcements are few. Fenced."""
+    for one in asked:
+        try:
+            with transaction.atomic():
+                evidence.record_rail_calls([(one.row.rail, one.preparation)], at=at)
+                _HANDLERS[type(one.preparation.outcome)](
+                    one.row, one.preparation.outcome, at, context
+                )
+        except LostRace:
+            log.info("recharge %s was settled by another worker", one.row.id)
+        except rowsets.POISON:
+            log.exception("announcement of recharge %s cannot be recorded", one.row.id)
+
+
+def _not_needed(row: Any, outcome: NotNeeded, at: datetime, context: setbacks.Context) -> None:
+    del outcome, context
+    _announced(row, Noticed(at, row.expires_at, row.price_minor), at=at)
+
+
+def _noticed(row: Any, outcome: Noticed, at: datetime, context: setbacks.Context) -> None:
+    if outcome.max_amount_minor < row.price_minor:
+        # What may be taken is less than what was agreed: taking less would leave the line short.
+        _refused(row, Refused("ANNOUNCED_AMOUNT_TOO_SMALL"), at, context)
+        return
+    _announced(row, outcome, at=at)
+    due_at = max(outcome.earliest_charge_at, row.due_at)
+    notices.tell(
+        owner_id=row.owner_id,
+        kind=NoticeKind.UPCOMING_CHARGE,
+        occurrence_key=f"{row.ref}:announced",
+        line_id=row.line_id,
+        recharge_id=row.id,
+        facts={
+            "face_minor": row.face_minor,
+            "price_minor": row.price_minor,
+            "currency": row.currency,
+            "rail": row.rail,
+            "at": due_at.isoformat(),
+        },
+        channels=row.channels or ["inbox", "email"],
+        at=at,
+    )
+
+
+def _announced(row: Any, told: Noticed, *, at: datetime) -> None:
+    """It waits for its hour: the one that was planned, where the rail's window has it."""
+    Recharge.objects.filter(pk=row.id, fence=row.fence).update(
+        earliest_charge_at=told.earliest_charge_at,
+        latest_charge_at=told.latest_charge_at,
+        announced_minor=told.max_amount_minor,
+    )
+    wait_until = max(told.earliest_charge_at, min(row.due_at, told.latest_charge_at))
+    recharges.move_one(
+        Move(row.id, row.state, S.WAITING.value, "announced", wait_until, fence=row.fence), at=at
+    )
+
+
+def _refused(row: Any, outcome: Refused, at: datetime, context: setbacks.Context) -> None:
+    """A definite no before anything was taken: what its code means is data here too."""
+    meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
+    if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):
+        _again(row, at + setbacks.CONFIG_RETRY, attention="config", at=at)
+        return
+    breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
+    move = Move(row.id, row.state, S.FAILED.value, "hard_decline", None, fence=row.fence)
+    setbacks.ended(row, move, at=at)
+
+
+def _unknown(row: Any, outcome: Unknown, at: datetime, context: setbacks.Context) -> None:
+    del outcome, context
+    _again(row, at + AGAIN, attention="", at=at)
+
+
+def _again(row: Any, act_at: datetime, *, attention: str, at: datetime) -> None:
+    recharges.move_one(
+        Move(
+            row.id,
+            row.state,
+            S.WAITING.value,
+            "announcing",
+            act_at,
+            fence=row.fence,
+            attention=attention,
+        ),
+        at=at,
+    )
+
+
+_HANDLERS: Mapping[type, Any] = {
+    NotNeeded: _not_needed,
+    Noticed: _noticed,
+    Refused: _refused,
+    Unknown: _unknown,
+}
