@@ -5,6 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.rails.simulators import RICH, AlipaySimulator, Inbox, start_alipay
+from tests.rails.stripe_world import (  # noqa: F401
+    events,
+    own_stripe,
+    stripe_process,
+    stripe_sim,
+)
 
 
 @pytest.fixture(scope="module")
