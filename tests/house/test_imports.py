@@ -6,6 +6,7 @@ import pytest
 OURS = ("portal", "billing", "lines")
 SIMULATORS = (
     "billing.gateways.alipay.simulator",
+    "billing.gateways.stripe.simulator",
     "billing.gateways.wechat.simulator",
     "lines.carriers.tmf654.simulator",
 )
