@@ -17,7 +17,7 @@ from wechatpayv3.utils import build_authorization, load_private_key
 from wechatpy.pay.utils import calculate_signature, calculate_signature_hmac
 
 from tests.rails.contract import new_ref
-from tests.rails.wechat_simulator import WechatSimulator
+from tests.rails.wechat_simulator import DAY_S, WechatSimulator
 
 ACKNOWLEDGED = "<xml><return_code><![CDATA[SUCCESS]]></return_code></xml>"
 _TIMEOUT_S = 10
@@ -27,6 +27,20 @@ def message(fields: dict[str, str]) -> bytes:
     """One flat XML message."""
     inner = "".join(f"<{name}><![CDATA[{value}]]></{name}>" for name, value in fields.items())
     return f"<xml>{inner}</xml>".encode()
+
+
+def old(wechat: WechatSimulator, **content: object) -> str:
+    """A contract past its first twelve hours; its contract_id."""
+    contract_id = wechat.agree(new_ref("B"), **content)  # type: ignore[arg-type]
+    wechat.age(contract_id)
+    return contract_id
+
+
+def move_to(wechat: WechatSimulator, hour: int, minute: int = 0) -> None:
+    """On to the next time that it is that late in Beijing."""
+    now = wechat.now()
+    then = now.replace(hour=hour, minute=minute, second=0)
+    wechat.advance(int((then - now).total_seconds()) % DAY_S + 1)
 
 
 @dataclass

@@ -201,6 +201,37 @@ class WechatSimulator:
         """Change any of `simulator/settings.py`."""
         self.control("POST", "settings", settings)
 
+    def as_it_began(self) -> None:
+        """No faults, honest bills, the vendor's own rules but for the hours, its payers as rich or
+        poor as they began, and a new day."""
+        self.calm()
+        self.set(
+            mode="24h",
+            enforce_hours=False,
+            refund_delay_s=1,
+            max_charge_minor=500_00,
+            max_day_minor=2_500_00,
+            max_charges_per_day=0,
+            max_attempts_per_day=300,
+            one_in_flight=True,
+            one_contract_per_payer=False,
+            merchant_balance_minor=-1,
+            contract_notify_url="",
+            refund_notify_url="",
+            demands_hmac=False,
+            tells_why=True,
+            hides_waiting_orders=False,
+            odd_failures=False,
+            is_silent=False,
+            notifies_by_v3=False,
+            signs_with_certificate=False,
+            bill_has_bom=True,
+            auto_agree=False,
+        )
+        self.payer(RICH, balance_minor=10**9, daily_limit_minor=10**9, is_frozen=False)
+        self.payer(POOR, balance_minor=12_00)
+        self.advance(DAY_S)
+
     def relax(self) -> None:
         """No limits in a day, many deductions at once, refunds settled on the spot: for tests that
         are about something else."""
