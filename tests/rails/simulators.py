@@ -259,6 +259,7 @@ class Inbox:
 
     answer: str = "success"
     received: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of `received`, in its order
 
     def __post_init__(self) -> None:
         inbox = self
@@ -266,7 +267,7 @@ class Inbox:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                inbox._keep(body)
+                inbox._keep(body, dict(self.headers))
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(inbox.answer.encode())
@@ -282,9 +283,10 @@ class Inbox:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/notify"
 
-    def _keep(self, body: bytes) -> None:
+    def _keep(self, body: bytes, headers: dict[str, str]) -> None:
         with self._arrived:
             self.received.append(body)
+            self.headers.append(headers)
             self._arrived.notify_all()
 
     def wait_for(self, count: int, *, within_s: int = 20) -> list[bytes]:

@@ -1,8 +1,9 @@
 """What the WeChat Pay tests share: a rail for the contract, requests, and its simulator calm."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.rails.wechat_simulator import (
     DAY_S,
     RICH,
     WechatSimulator,
+    session_keys,
     start_wechat,
 )
 
@@ -26,6 +28,7 @@ OK = (
     "<return_msg><![CDATA[OK]]></return_msg></xml>"
 )
 NOBODY = "http://127.0.0.1:9/nobody"
+APP_ID, MCH_ID = "wxd678efh567hg6787", "1230000109"
 _OLD_S = 13 * 3600
 _LAST_HOUR = 23
 
@@ -46,6 +49,26 @@ def gateway_of(wechat: WechatSimulator, *, timeout_s: int = 10, **changes: str) 
     return WechatGateway.from_settings(
         wechat.settings(**changes), timeout_s=timeout_s, clock=wechat.now
     )
+
+
+def offline_settings(**changes: str) -> dict[str, str]:
+    """What an adapter is built from where no WeChat Pay runs; keys as a simulator has them."""
+    folder = session_keys(MCH_ID)
+    serials = json.loads((folder / "merchant.json").read_text())
+    return {
+        "WECHAT_APP_ID": APP_ID,
+        "WECHAT_MCH_ID": MCH_ID,
+        "WECHAT_PLAN_ID": "12535",
+        "WECHAT_API_V2_KEY": (folder / "api_v2_key.txt").read_text(),
+        "WECHAT_API_V3_KEY": (folder / "api_v3_key.txt").read_text(),
+        "WECHAT_MERCHANT_PRIVATE_KEY": (folder / "apiclient_key.pem").read_text(),
+        "WECHAT_MERCHANT_SERIAL": serials["merchant_serial"],
+        "WECHAT_PLATFORM_PUBLIC_KEY": (folder / "platform_pub.pem").read_text(),
+        "WECHAT_PLATFORM_SERIAL": serials["public_key_id"],
+        "WECHAT_CLIENT_CERT_PATH": str(folder / "apiclient_cert.pem"),
+        "WECHAT_CLIENT_KEY_PATH": str(folder / "apiclient_key.pem"),
+        "WECHAT_API_URL": "https://api.mch.weixin.example",
+    } | changes
 
 
 def old_contract(wechat: WechatSimulator, **content: object) -> str:
@@ -88,10 +111,6 @@ def refund_of(charge: ChargeRequest, amount_minor: int, **changes: Any) -> Refun
         "reason": "未到账",
     }
     return RefundRequest(**(values | changes))
-
-
-def utc_now(wechat: WechatSimulator) -> datetime:
-    return wechat.now().astimezone(UTC)
 
 
 def rail_of(wechat: WechatSimulator, inbox: Inbox, mode: str) -> Rail:
