@@ -73,6 +73,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                     "billing.refund",
                     state__exact="requested",
                 ),
+                _filtered(
+                    _("Differences"), "difference", "billing.difference", state__exact="open"
+                ),
             ],
         },
         {
@@ -93,6 +96,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 _list(_("Refunds"), "undo", "billing.refund"),
                 _list(_("Payment attempts"), "send_money", "billing.paymentattempt"),
                 _list(_("Ledger"), "menu_book", "billing.transfer"),
+                _list(_("Statements"), "fact_check", "billing.statement"),
                 _list(_("Payment methods"), "account_balance_wallet", "billing.binding"),
                 _list(_("Payment rails"), "route", "billing.rail"),
                 _list(_("Promotions"), "redeem", "billing.promotion"),

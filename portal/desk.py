@@ -10,12 +10,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Model, Q, QuerySet, Sum
+from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django_q.models import OrmQ
@@ -36,41 +35,13 @@ from billing.states import RechargeState as S
 from billing.states import RefundState
 from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
-from portal import admin_charts, health, wording
+from portal import admin_charts, desk_statements, health, wording
+from portal.desk_parts import Item, Section, Text, age, list_url, section
 
-SHOWN = 6
-MOST_COUNTED = 1000
 UNKNOWN_FOR = timedelta(hours=1)
 LAPSES_WITHIN = timedelta(days=30)
 UNREAD_FOR = timedelta(minutes=5)
 CHART_DAYS = 14
-
-Text = str | Promise
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing: what, why, and how old. `url` is where it is settled."""
-
-    title: str
-    detail: str = ""
-    age: str = ""
-    url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Things of one kind. `count` may exceed what `items` shows; `url` lists them all."""
-
-    name: Text
-    items: Sequence[Item]
-    count: int
-    tone: str
-    url: str = ""
-
-    @property
-    def count_words(self) -> str:
-        return f"{MOST_COUNTED - 1}+" if self.count >= MOST_COUNTED else str(self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +77,6 @@ def shown(*, user: Any, at: datetime) -> Desk:
     )
 
 
-def _section(
-    rows: QuerySet[Any],
-    describe: Callable[[Any], Item],
-    *,
-    name: Text,
-    tone: str,
-    url: str = "",
-) -> Section | None:
-    """The first few of `rows`; they are counted only where they do not all show, and bounded."""
-    found = list(rows[: SHOWN + 1])
-    if not found:
-        return None
-    count = len(found) if len(found) <= SHOWN else rows.order_by()[:MOST_COUNTED].count()
-    return Section(name, [describe(row) for row in found[:SHOWN]], count, tone, url)
-
-
-def _url(model: type[Model], query: str) -> str:
-    meta = model._meta
-    return f"{reverse(f'admin:{meta.app_label}_{meta.model_name}_changelist')}?{query}"
-
-
 # --- recharges and refunds ----------------------------------------------------------------------
 
 
@@ -141,9 +91,9 @@ def _needing(at: datetime) -> Section | None:
     def describe(one: Recharge) -> Item:
         return _recharge_item(one, words.attention(one).title, one.attention_since, at)
 
-    return _section(
+    return section(
         rows.order_by("attention_since"), describe, name=_("Recharges that need a person"),
-        tone="bad", url=_url(Recharge, "needs=yes"),
+        tone="bad", url=list_url(Recharge, "needs=yes"),
     )  # fmt: skip
 
 
@@ -157,7 +107,7 @@ def _unknown(at: datetime) -> Section | None:
     def describe(one: Recharge) -> Item:
         return _recharge_item(one, S(one.state).label, one.unknown_since, at)
 
-    return _section(
+    return section(
         rows.order_by("unknown_since"), describe, name=_("Outcome unknown for over an hour"),
         tone="warn",
     )  # fmt: skip
@@ -169,9 +119,9 @@ def _held(at: datetime) -> Section | None:
     def describe(one: Recharge) -> Item:
         return _recharge_item(one, S(one.state).label, one.created_at, at)
 
-    return _section(
+    return section(
         rows.order_by("created_at"), describe, name=_("Held for review"), tone="warn",
-        url=_url(Recharge, f"state__exact={S.REVIEW}"),
+        url=list_url(Recharge, f"state__exact={S.REVIEW}"),
     )  # fmt: skip
 
 
@@ -181,15 +131,15 @@ def _undelivered(at: datetime) -> Section | None:
     def describe(one: Recharge) -> Item:
         return _recharge_item(one, S(one.state).label, one.charged_at, at)
 
-    return _section(
+    return section(
         rows.order_by("charged_at"), describe, name=_("Paid, but neither credited nor given back"),
-        tone="bad", url=_url(Recharge, f"state__exact={S.UNDELIVERABLE}"),
+        tone="bad", url=list_url(Recharge, f"state__exact={S.UNDELIVERABLE}"),
     )  # fmt: skip
 
 
 def _recharge_item(one: Recharge, why: Text, since: datetime | None, at: datetime) -> Item:
     amount = words.amount(one.price_minor, one.currency)
-    return Item(f"{amount} · {one.line}", str(why), _age(since, at), page_url(one))
+    return Item(f"{amount} · {one.line}", str(why), age(since, at), page_url(one))
 
 
 def _to_approve(at: datetime) -> Section | None:
@@ -198,10 +148,10 @@ def _to_approve(at: datetime) -> Section | None:
     def describe(one: Refund) -> Item:
         return _refund_item(one, said(one.requested_by, one.reason), at)
 
-    return _section(
+    return section(
         rows.select_related("recharge__line", "requested_by").order_by("created_at"), describe,
         name=_("Refunds that wait for a second person"), tone="warn",
-        url=_url(Refund, f"state__exact={RefundState.REQUESTED}"),
+        url=list_url(Refund, f"state__exact={RefundState.REQUESTED}"),
     )  # fmt: skip
 
 
@@ -215,7 +165,7 @@ def _refunds_held(at: datetime) -> Section | None:
         why = words.reason(one.attention, facts, timezone=zone, at=one.created_at)
         return _refund_item(one, why.title, at)
 
-    return _section(
+    return section(
         rows.select_related("recharge__line").order_by("created_at"), describe,
         name=_("Refunds that do not go through"), tone="bad",
     )  # fmt: skip
@@ -224,7 +174,7 @@ def _refunds_held(at: datetime) -> Section | None:
 def _refund_item(one: Refund, why: str, at: datetime) -> Item:
     amount = words.amount(one.amount_minor, one.currency)
     title = f"{amount} · {one.recharge.line}"
-    return Item(title, why, _age(one.created_at, at), page_url(one.recharge))
+    return Item(title, why, age(one.created_at, at), page_url(one.recharge))
 
 
 # --- rules and bindings -------------------------------------------------------------------------
@@ -239,7 +189,7 @@ def _lapsing(at: datetime) -> Section | None:
         day = wording.full_day(timezone.localtime(one.expires_at).date())
         return Item(f"{one.owner} · {one}", _("ends on %(day)s") % {"day": day}, "", page_url(one))
 
-    return _section(
+    return section(
         rows.select_related("owner", "rail").order_by("expires_at"), describe,
         name=_("Payment methods that end within 30 days"), tone="warn",
     )  # fmt: skip
@@ -251,12 +201,12 @@ def _paused(at: datetime) -> Section | None:
     def describe(one: Rule) -> Item:
         when = one.paused_at or at
         why = words.reason(one.pause_reason, {}, timezone=one.line.timezone, at=when)
-        return Item(str(one.line), why.title, _age(one.paused_at, at), page_url(one))
+        return Item(str(one.line), why.title, age(one.paused_at, at), page_url(one))
 
-    return _section(
+    return section(
         rows.select_related("line").order_by("paused_at"), describe,
         name=_("Rules paused by the system"), tone="warn",
-        url=_url(Rule, "is_on__exact=1&paused_at=yes"),
+        url=list_url(Rule, "is_on__exact=1&paused_at=yes"),
     )  # fmt: skip
 
 
@@ -284,7 +234,7 @@ def _rails_stopped(at: datetime) -> Iterable[Item]:
         elif one.code not in settings.RAILS:
             yield Item(name, _("not set up on this installation"), "", url)
         if one.deferred_since:
-            yield Item(name, _("charges are held back"), _age(one.deferred_since, at), url)
+            yield Item(name, _("charges are held back"), age(one.deferred_since, at), url)
         if not one.is_enabled:
             yield Item(name, _("switched off"), "", url)
     for code in sorted(settings.RAILS_STOPPED.keys() - known):
@@ -296,7 +246,7 @@ def _carriers_stopped(at: datetime) -> Iterable[Item]:
     for one in Carrier.objects.filter(Q(deferred_since__isnull=False) | Q(is_enabled=False)):
         name, url = in_language(one.name, one.name_en), page_url(one)
         if one.deferred_since:
-            yield Item(name, _("credits are held back"), _age(one.deferred_since, at), url)
+            yield Item(name, _("credits are held back"), age(one.deferred_since, at), url)
         if not one.is_enabled:
             yield Item(name, _("switched off"), "", url)
 
@@ -311,7 +261,7 @@ def _queue(at: datetime) -> Section | None:
         .order_by("key")
     ):
         waiting = _("%(n)s tasks wait") % {"n": row["n"]}
-        items.append(Item(row["key"], waiting, _age(row["oldest"], at)))
+        items.append(Item(row["key"], waiting, age(row["oldest"], at)))
     if not items:
         return None
     return Section(_("The machinery"), items, len(items), "bad", _url_heartbeats())
@@ -326,10 +276,10 @@ def _unread(at: datetime) -> Section | None:
 
     def describe(one: InboundNotification) -> Item:
         return Item(
-            f"{one.source} · {one.kind}", one.our_ref, _age(one.received_at, at), page_url(one)
+            f"{one.source} · {one.kind}", one.our_ref, age(one.received_at, at), page_url(one)
         )
 
-    return _section(
+    return section(
         rows.order_by("received_at"), describe, name=_("Notifications not acted on yet"),
         tone="warn",
     )  # fmt: skip
@@ -345,6 +295,8 @@ _SECTIONS: tuple[tuple[str | None, Callable[[datetime], Section | None]], ...] =
     ("billing.view_rail", _stopped),
     ("portal.view_heartbeat", _queue),
     ("billing.view_inboundnotification", _unread),
+    ("billing.view_difference", desk_statements.differing),
+    ("billing.view_statement", desk_statements.absent),
     ("billing.view_rule", _paused),
     ("billing.view_binding", _lapsing),
 )
@@ -400,7 +352,3 @@ def _charts(at: datetime) -> list[tuple[str, SafeString]]:
 
 def _midnight(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time.min))
-
-
-def _age(since: datetime | None, at: datetime) -> str:
-    return wording.age(since, at) if since else ""

@@ -11,24 +11,17 @@ from django.utils.translation import gettext as _
 from billing import money
 from billing.models import Recharge, Rule
 from billing.previews import UpcomingCharge
+from billing.spreadsheets import BYTE_ORDER_MARK, harmless
 from portal import stories, wording
 
 MOST_ROWS = 10_000
-# A spreadsheet runs a cell that begins so; what people typed must stay text (ASVS 1.2.10).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _FOLD_AT = 75  # octets, RFC 5545 §3.1
 
 
-def harmless(cell: str) -> str:
-    """`cell` as text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
-
-
 def csv(recharges: Iterable[Recharge]) -> str:
-    """One row a recharge, amounts as plain decimals, instants ISO 8601. With a byte order mark:
-    without it a spreadsheet on a Chinese system reads the names as nonsense."""
+    """One row a recharge, amounts as plain decimals, instants ISO 8601."""
     out = io.StringIO()
-    out.write("\ufeff")
+    out.write(BYTE_ORDER_MARK)
     writer = csv_module.writer(out)
     writer.writerow(
         [

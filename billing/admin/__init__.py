@@ -1,3 +1,3 @@
-from billing.admin import bindings, promotions, recharges, records, refunds, rules
+from billing.admin import bindings, promotions, recharges, records, refunds, rules, statements
 
-__all__ = ["bindings", "promotions", "recharges", "records", "refunds", "rules"]
+__all__ = ["bindings", "promotions", "recharges", "records", "refunds", "rules", "statements"]

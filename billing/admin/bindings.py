@@ -89,7 +89,7 @@ class RailAdmin(ActsMixin, SettingAdmin):
     ordering = ("sort_order", "code")
     readonly_fields = ("code", "deferred_since")
     fields = ("code", "name", "name_en", "is_enabled", "deferred_since", "mandatory_notice_days",
-              "retry_ladder_s")  # fmt: skip
+              "retry_ladder_s", "fee_rate_ppm")  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         # A rail is code: it appears with the release that speaks it.

@@ -1,6 +1,6 @@
 """The colours of states, as in the portal: green is done, amber needs a person, red went wrong."""
 
-from billing.models import BindingState, NoticeDelivery
+from billing.models import BindingState, DifferenceState, NoticeDelivery, StatementState
 from billing.states import AttemptState, RechargeState, RefundState
 
 RECHARGE: dict[str, str] = {
@@ -36,4 +36,12 @@ BINDING: dict[str, str] = {
 NOTICE_DELIVERY: dict[str, str] = {
     NoticeDelivery.State.SENT: "good",
     NoticeDelivery.State.FAILED: "bad",
+}
+STATEMENT: dict[str, str] = {
+    StatementState.DONE: "good",
+    StatementState.FAILED: "bad",
+}
+DIFFERENCE: dict[str, str] = {
+    DifferenceState.OPEN: "warn",
+    DifferenceState.RESOLVED: "good",
 }

@@ -15,11 +15,13 @@ from billing import recharges, refunds
 from billing.models import (
     Decision,
     DeclineCode,
+    Difference,
     InboundNotification,
     Promotion,
     PromotionUse,
     Recharge,
     SpendingCap,
+    Statement,
 )
 from lines import operations
 from lines.models import BalanceReading, CarrierCall, EsimProfile, LineKind
@@ -188,4 +190,9 @@ def house(world: World) -> World:
         rail="alipay", code="HOUSE.CODE", defaults={"decline_class": "soft"}
     )
     Heartbeat.objects.get_or_create(name="sweep")
+    statement = Statement.objects.create(source_kind="rail", code="alipay", day=world.at.date())
+    Difference.objects.create(
+        statement=statement, key="k", kind="amount", line_kind="payment", our_state="booked",
+        found_at=world.at, seen_run=1,
+    )  # fmt: skip
     return world

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from django.urls import reverse
 
+from billing import spreadsheets
 from billing.models import Notice, Recharge
 from billing.previews import UpcomingCharge
 from portal import exports
@@ -90,8 +91,8 @@ class TestTheTable:
             assert row["Line"] == "'" + name
 
     def test_leaves_harmless_words_alone(self):
-        assert exports.harmless("妈妈的手机 a-b") == "妈妈的手机 a-b"
-        assert exports.harmless("") == ""
+        assert spreadsheets.harmless("妈妈的手机 a-b") == "妈妈的手机 a-b"
+        assert spreadsheets.harmless("") == ""
 
 
 class TestTheCalendar:
