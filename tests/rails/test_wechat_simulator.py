@@ -9,7 +9,7 @@ import requests
 
 from tests.rails.contract import new_ref
 from tests.rails.simulators import REPOSITORY, Inbox
-from tests.rails.wechat_merchant import ACKNOWLEDGED, Merchant, message
+from tests.rails.wechat_merchant import ACKNOWLEDGED, Merchant, fields_of, message
 from tests.rails.wechat_simulator import DAY_S, POOR, RICH, WechatSimulator, start_wechat
 
 SIMULATOR = REPOSITORY / "billing/gateways/wechat/simulator"
@@ -227,8 +227,8 @@ class TestItsNotifications:
         )
         bodies = inbox.wait_for(2)
         assert all(b"<change_type><![CDATA[DELETE]]>" in body for body in bodies)
-        modes = {re.search(rb"termination_mode><!\[CDATA\[(.)", body)[1] for body in bodies}
-        assert modes == {b"2", b"3"}
+        modes = {fields_of(body)["contract_termination_mode"] for body in bodies}
+        assert modes == {"2", "3"}
 
     def test_come_doubled_forged_late_or_never_if_so_ordered(self, own_wechat, inbox):
         merchant, contract_id = Merchant(own_wechat), own_wechat.agree("B1")

@@ -4,15 +4,20 @@ Its v2 signatures are wechatpy's and its v3 ones wechatpayv3's, so that what the
 and sends is judged by somebody else's code.
 """
 
+import http.server
 import json
+import queue
 import secrets
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 import requests
-import xmltodict
+from defusedxml.ElementTree import fromstring
 from wechatpayv3.utils import build_authorization, load_private_key
 from wechatpy.pay.utils import calculate_signature, calculate_signature_hmac
 
@@ -27,6 +32,45 @@ def message(fields: dict[str, str]) -> bytes:
     """One flat XML message."""
     inner = "".join(f"<{name}><![CDATA[{value}]]></{name}>" for name, value in fields.items())
     return f"<xml>{inner}</xml>".encode()
+
+
+def fields_of(raw: bytes) -> dict[str, str]:
+    """The other way round."""
+    return {element.tag: element.text or "" for element in fromstring(raw)}
+
+
+@dataclass
+class Caught:
+    """Notifications with their headers, as v3's need. Acknowledged as they come."""
+
+    received: "queue.SimpleQueue[tuple[dict[str, str], bytes]]"
+    url: str
+
+    def wait_for(self, count: int) -> list[tuple[dict[str, str], bytes]]:
+        """The next `count`. Raises queue.Empty if they do not come."""
+        return [self.received.get(timeout=_TIMEOUT_S) for _ in range(count)]
+
+
+@contextmanager
+def caught() -> Iterator[Caught]:
+    """A server for the length of a test."""
+    received: queue.SimpleQueue[tuple[dict[str, str], bytes]] = queue.SimpleQueue()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            received.put((dict(self.headers), body))
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield Caught(received, f"http://127.0.0.1:{server.server_address[1]}/notify")
+    server.shutdown()
+    server.server_close()
 
 
 def old(wechat: WechatSimulator, **content: object) -> str:
@@ -80,7 +124,7 @@ class Merchant:
         """Post anything; the answer's fields."""
         response = requests.post(f"{self.wechat.url}{path}", data=body, timeout=_TIMEOUT_S)
         assert response.status_code == 200, response.text
-        return dict(xmltodict.parse(response.content)["xml"])
+        return fields_of(response.content)
 
     def refund(self, **fields: str) -> dict[str, str]:
         """Over the secure port, showing the certificate."""
@@ -94,7 +138,7 @@ class Merchant:
                 verify=str(keys / "ca.pem"),
                 timeout=_TIMEOUT_S,
             )
-        return dict(xmltodict.parse(response.content)["xml"])
+        return fields_of(response.content)
 
     def code(self, path: str, fields: dict[str, str]) -> str:
         """The err_code of a signed answer, "SUCCESS" if it has none."""
