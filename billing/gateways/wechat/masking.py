@@ -13,16 +13,26 @@ _PRIVATE = frozenset(
         "openid",
         "sub_openid",
         "redirect_url",  # carries its own permission
+        "miniprogram_path",
         "pre_entrustweb_id",
+    }
+)
+# Signatures and sealed texts are of no use once the rest is masked, payers' banks of none at all.
+_DROPPED = frozenset(
+    {
+        "sign",
+        "req_info",
+        "ciphertext",
+        "signature",
         "refund_recv_accout",  # the vendor's spelling
         "user_received_account",
     }
 )
-# Long, and of no use once the rest is masked.
-_DROPPED = frozenset({"sign", "req_info", "ciphertext", "signature"})
+# Lists are numbered in their names: openid_0, openid_1.
+_NUMBER = re.compile(r"_[0-9]+$")
 
 _PRIVATE_TAG = re.compile(
-    rf"(<({'|'.join(sorted(_PRIVATE | _DROPPED))})>).*?(</\2>|$)", re.DOTALL | re.IGNORECASE
+    rf"(<({'|'.join(sorted(_PRIVATE | _DROPPED))})(?:_\d+)?>).*?(</|$)", re.DOTALL | re.IGNORECASE
 )
 # For text of any other kind: openids, contract ids, mainland mobile numbers.
 _LOOKS_PRIVATE = re.compile(r"\bo[\w-]{27}\b|\bWx\d{10,}\b|(?<!\d)1[3-9]\d{9}(?!\d)")
@@ -49,7 +59,8 @@ def masked_text(text: str) -> str:
 
 def _masked(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {name: _masked(item, name) for name, item in value.items() if name not in _DROPPED}
+        named = ((name, _NUMBER.sub("", name)) for name in value)
+        return {name: _masked(value[name], bare) for name, bare in named if bare not in _DROPPED}
     if isinstance(value, list):
         return [_masked(item, key) for item in value]
     return masked_id(str(value)) if key in _PRIVATE and value else value

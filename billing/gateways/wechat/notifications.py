@@ -47,7 +47,7 @@ REFUSED = _said("FAIL", "refused")
 _OLDEST = timedelta(hours=26)
 _LONGEST_BODY_BYTES = 64 * 1024
 _REFERENCE = re.compile(r"[A-Za-z0-9_|*@-]{1,64}")
-_WORD = re.compile(r"[A-Za-z0-9_/-]{1,64}")
+_WORD = re.compile(r"[A-Z_]{1,32}")
 _CHANGES = ("ADD", "DELETE")
 # A repeat may be signed anew, with another nonce.
 _NOT_CONTENT = frozenset({"sign", "sign_type", "nonce_str"})
