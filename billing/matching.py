@@ -206,6 +206,13 @@ _TOTALS = """
 SELECT kind, currency, count(*), sum(amount_minor), sum(fee_minor) FROM billing_statementline
 WHERE statement_id = %(statement_id)s AND kind <> 'unreadable' GROUP BY 1, 2 ORDER BY 1, 2"""
 
+_BOOKED = """
+SELECT 1 FROM billing_transfer WHERE at >= %s AND at < %s AND %s IN (source, destination)
+  AND kind IN ('charge', 'refund') LIMIT 1"""
+_SENT = """
+SELECT 1 FROM billing_paymentattempt WHERE rail = %s AND created_at >= %s AND created_at < %s
+LIMIT 1"""
+
 
 @dataclass(frozen=True, slots=True)
 class Day:
@@ -256,13 +263,10 @@ def match(one: Day, *, at: datetime) -> Found:
     )
 
 
-def is_quiet(*, account: str, start: datetime, end: datetime) -> bool:
-    """Whether our own books have nothing of this account in [start, end), edges included."""
-    return not rowsets.run(
-        "SELECT 1 FROM billing_transfer t WHERE t.at >= %s AND t.at < %s"
-        " AND %s IN (t.source, t.destination)"
-        " AND t.kind IN ('charge', 'refund', 'deliver', 'reverse') LIMIT 1",
-        [start, end + EDGE, account],
+def is_quiet(*, rail_code: str, start: datetime, end: datetime) -> bool:
+    """Whether we sent this rail no charge and booked nothing of it in [start, end), edges too."""
+    return not rowsets.run(_BOOKED, [start, end + EDGE, f"rail:{rail_code}"]) and not rowsets.run(
+        _SENT, [rail_code, start - EDGE, end + EDGE]
     )
 
 

@@ -56,7 +56,8 @@ def finance(operator):
 def page(client, subject) -> str:
     meta = subject._meta
     address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[subject.pk])
-    return client.get(address).content.decode()
+    shown: str = client.get(address).content.decode()
+    return shown
 
 
 class TestThePageOfADifference:

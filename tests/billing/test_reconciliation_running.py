@@ -172,6 +172,14 @@ class TestAStatementThatIsNotReady:
         run_due(scene)
         assert (the_day().state, the_day().rows_read) == ("done", 0)
 
+    def test_of_a_day_on_which_a_charge_was_sent_is_not_empty_though_nothing_is_booked(self, scene):
+        day_of.book(1)
+        day_of.unbook(1, "unknown")
+        statements.ensure(source=scene.source(), day=DAY)
+        scene.at = START + 4 * ONE_DAY + HOUR
+        run_due(scene)
+        assert the_day().state == "failed"
+
     def test_that_breaks_off_half_way_leaves_nothing_behind(self, day):
         day.rail.days[DAY] = cut_off(5, StatementNotReady("the line went dead"))
         assert run_due(day) == [("waiting", 0)]
