@@ -1,0 +1,198 @@
+"""Refunds, and Stripe's own books of a day."""
+
+from datetime import timedelta
+
+import pytest
+
+from billing.gateways.base import (
+    NotFound,
+    Pending,
+    Refused,
+    StatementKind,
+    StatementNotReady,
+    StatementRow,
+    Succeeded,
+    Unknown,
+)
+from tests.rails.contract import new_ref
+from tests.rails.stripe_world import REFUND, charge_of, gateway_of, refund_of
+
+pytestmark = pytest.mark.processes
+DAY_S = 24 * 3600
+
+
+@pytest.fixture
+def gateway(stripe_sim):
+    return gateway_of(stripe_sim)
+
+
+def charged(gateway, stripe_sim, **changes):
+    request = charge_of(stripe_sim.bind(new_ref("B")), **changes)
+    outcome = gateway.charge(request=request).outcome
+    assert isinstance(outcome, Succeeded)
+    return request, outcome.provider_ref
+
+
+class TestARefund:
+    @pytest.mark.parametrize(
+        "kind", ["lose_after", "http_500_saved", "garbage", "half", "http_500"]
+    )
+    def test_whose_answer_is_unusable_is_unknown_and_then_given_once(
+        self, stripe_sim, gateway, kind
+    ):
+        charge, number = charged(gateway, stripe_sim)
+        request = refund_of(charge, 2000, provider_charge_ref=number)
+        stripe_sim.fault(REFUND, kind, committed=True)
+        assert isinstance(gateway.refund(request=request).outcome, Unknown)
+        given = gateway.refund(request=request).outcome
+        assert isinstance(given, Succeeded)
+        assert stripe_sim.refunds()[request.refund_ref] == 2000
+
+    def test_sent_again_after_days_gives_nothing_more(self, stripe_sim, gateway):
+        charge, number = charged(gateway, stripe_sim)
+        request = refund_of(charge, 2000, provider_charge_ref=number)
+        for _ in range(3):
+            assert isinstance(gateway.refund(request=request).outcome, Succeeded)
+            stripe_sim.advance(2 * DAY_S)
+        assert stripe_sim.refunds()[request.refund_ref] == 2000
+
+    def test_beyond_what_is_left_is_refused_by_stripe_too(self, stripe_sim, gateway):
+        charge, _ = charged(gateway, stripe_sim)
+        first, second = refund_of(charge, 4000), refund_of(charge, 1001)
+        assert isinstance(gateway.refund(request=first).outcome, Succeeded)
+        refused = gateway.refund(request=second).outcome
+        assert isinstance(refused, Refused)
+        given = stripe_sim.refunds()
+        assert (given[first.refund_ref], given.get(second.refund_ref)) == (4000, None)
+
+    def test_of_a_charge_nobody_made_is_unknown_and_gives_nothing(self, stripe_sim, gateway):
+        charge = charge_of("cus_1/pm_1")
+        request = refund_of(charge, 2000)
+        assert isinstance(gateway.refund(request=request).outcome, Unknown)
+        asked = gateway.query_refund(refund_ref=request.refund_ref, charge_ref=request.charge_ref)
+        assert asked.outcome == NotFound()
+        assert request.refund_ref not in stripe_sim.refunds()
+
+    def test_that_waits_is_pending_and_then_what_it_becomes(self, stripe_sim, gateway):
+        stripe_sim.set(refund_status="pending")
+        charge, _ = charged(gateway, stripe_sim)
+        request = refund_of(charge, 2000)
+        pending = gateway.refund(request=request).outcome
+        assert isinstance(pending, Pending)
+        stripe_sim.control("POST", f"refunds/{pending.provider_ref}", {"status": "failed"})
+        failed = gateway.query_refund(refund_ref=request.refund_ref, charge_ref=charge.reference)
+        assert failed.outcome == Refused("expired_or_canceled_card")
+        stripe_sim.control("POST", f"refunds/{pending.provider_ref}", {"status": "succeeded"})
+        done = gateway.query_refund(refund_ref=request.refund_ref, charge_ref=charge.reference)
+        assert isinstance(done.outcome, Succeeded)
+
+    def test_while_asking_is_unknown_on_any_fault(self, stripe_sim, gateway):
+        charge, _ = charged(gateway, stripe_sim)
+        for kind in ("unauthorized", "rate_limit", "garbage", "http_500", "lose_before"):
+            stripe_sim.fault("refunds.list", kind)
+            asked = gateway.query_refund(refund_ref=new_ref("F"), charge_ref=charge.reference)
+            assert isinstance(asked.outcome, Unknown), kind
+
+
+class TestAStatement:
+    @pytest.fixture
+    def books(self, stripe_sim):
+        """The module's Stripe, on a day on which nothing has happened yet."""
+        stripe_sim.advance(2 * DAY_S)
+        return stripe_sim
+
+    def rows(self, gateway, books, day):
+        books.advance(2 * DAY_S)
+        return list(gateway.statement(day=day))
+
+    def test_has_charges_refunds_and_disputes_with_their_fees(self, books):
+        gateway, day = gateway_of(books), books.now().date()
+        kept, kept_number = charged(gateway, books)
+        lost, lost_number = charged(gateway, books, amount_minor=9900)
+        refund = refund_of(kept, 2000)
+        gateway.refund(request=refund)
+        books.control("POST", "disputes", {"reference": lost.reference})
+        rows = self.rows(gateway, books, day)
+        told = {
+            (row.kind, row.our_ref or row.provider_ref, row.amount_minor, row.fee_minor)
+            for row in rows
+        }
+        # 3.4 % and 2.35 a charge; 15.00 a dispute.
+        assert told == {
+            (StatementKind.PAYMENT, kept.reference, 5000, 405),
+            (StatementKind.PAYMENT, lost.reference, 9900, 571),
+            (StatementKind.REFUND, kept.reference, 2000, 0),
+            (StatementKind.DISPUTE, lost_number, 9900, 1500),
+        }
+        assert {row.refund_ref for row in rows} == {"", refund.refund_ref}
+        assert {row.provider_ref for row in rows} == {kept_number, lost_number}
+
+    def test_has_money_that_was_won_back(self, books):
+        gateway, day = gateway_of(books), books.now().date()
+        charge, _ = charged(gateway, books)
+        dispute = books.control("POST", "disputes", {"reference": charge.reference})
+        books.control("POST", f"disputes/{dispute['id']}", {"status": "won"})
+        kinds = [row.kind for row in self.rows(gateway, books, day)]
+        assert kinds == [
+            StatementKind.DISPUTE_WON,
+            StatementKind.DISPUTE,
+            StatementKind.PAYMENT,
+        ]
+
+    def test_speaks_of_what_the_payer_paid_where_the_account_settles_otherwise(self, books):
+        books.set(settlement_currency="hkd")
+        gateway, day = gateway_of(books), books.now().date()
+        charge, _ = charged(gateway, books)
+        payment, fee = self.rows(gateway, books, day)
+        assert isinstance(payment, StatementRow)
+        assert (payment.kind, payment.our_ref) == (StatementKind.PAYMENT, charge.reference)
+        assert (payment.amount_minor, payment.currency, payment.fee_minor) == (5000, "CNY", 0)
+        # 5000 at 109 %: 5450, of it 3.4 % and 2.35.
+        assert (fee.kind, fee.amount_minor, fee.currency) == (StatementKind.FEE, 420, "HKD")
+        assert fee.our_ref == charge.reference
+
+    def test_is_of_one_utc_day_and_reads_page_after_page(self, books):
+        gateway, day = gateway_of(books), books.now().date()
+        card = books.bind(new_ref("B"))
+        charges = [charge_of(card) for _ in range(105)]
+        for request in charges:
+            assert isinstance(gateway.charge(request=request).outcome, Succeeded)
+        books.advance(DAY_S)
+        charged(gateway, books)  # of the next day
+        books.advance(DAY_S)
+        told = [row.our_ref for row in gateway.statement(day=day)]
+        assert sorted(told) == sorted(request.reference for request in charges)
+        assert list(gateway.statement(day=day - timedelta(days=1))) == []
+
+    def test_is_not_ready_before_its_day_is_over(self, books):
+        gateway, day = gateway_of(books), books.now().date()
+        with pytest.raises(StatementNotReady, match="not over"):
+            gateway.statement(day=day)
+
+    @pytest.mark.parametrize("kind", ["lose_before", "http_500", "garbage", "half", "rate_limit"])
+    def test_that_does_not_arrive_whole_is_not_ready_before_its_first_row(self, books, kind):
+        gateway, day = gateway_of(books), books.now().date()
+        charged(gateway, books)
+        books.advance(2 * DAY_S)
+        books.fault("balance_transactions.list", kind)
+        with pytest.raises(StatementNotReady, match="did not arrive"):
+            gateway.statement(day=day)
+        assert len(list(gateway.statement(day=day))) == 1
+
+    def test_that_lies_is_read_as_it_lies(self, books):
+        gateway, day = gateway_of(books), books.now().date()
+        gone, _ = charged(gateway, books)
+        other, _ = charged(gateway, books)
+        books.control("POST", "statement", {"kind": "missing", "reference": gone.reference})
+        books.control(
+            "POST", "statement",
+            {"kind": "amount", "reference": other.reference, "amount_minor": 4999},
+        )  # fmt: skip
+        books.control(
+            "POST", "statement", {"kind": "extra", "reference": "R9", "amount_minor": 700}
+        )
+        rows = self.rows(gateway, books, day)
+        assert [(row.our_ref, row.amount_minor) for row in rows] == [
+            ("R9", 700),
+            (other.reference, 4999),
+        ]
