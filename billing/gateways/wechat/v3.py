@@ -95,6 +95,8 @@ def verify(identity: Identity, *, headers: Mapping[str, str], body: bytes, at: d
     given = {name.lower(): value for name, value in headers.items()}
     timestamp, nonce = given.get("wechatpay-timestamp", ""), given.get("wechatpay-nonce", "")
     signature = given.get("wechatpay-signature", "")
+    if not signature:
+        raise NotGenuine("it is not signed")
     if signature.startswith(PROBE_PREFIX):
         raise NotGenuine("it is a probe, not a message")
     if given.get("wechatpay-serial") != identity.platform_serial:
