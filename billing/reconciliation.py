@@ -4,7 +4,7 @@ A day is fetched (`statements`), compared (`matching`), its fees are booked, and
 has proved is asked about: money never moves because a file says so. Anybody may run any of it at
 any time; a claim lets one worker have one statement, and every step can be repeated.
 
-docs/decisions/0009-reconciliation.md says why it is as it is.
+docs/decisions/0010-reconciliation.md says why it is as it is.
 """
 
 import logging

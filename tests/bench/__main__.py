@@ -21,12 +21,13 @@ django.setup()
 from django.conf import settings
 from django.db import connection
 
-from tests.bench import due_work, idle, throughput
+from tests.bench import due_work, idle, reconciliation, throughput
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "recharges per second": throughput.measure,
     "finding due work": due_work.measure,
     "idle": idle.measure,
+    "reconciliation": reconciliation.measure,
 }
 
 

@@ -46,7 +46,8 @@ class Town:
 
     def __init__(self, alipay, carrier):
         self.alipay, self.operator = alipay, carrier
-        self.world: Any = World(at=timezone.now())
+        world: Any = World(at=timezone.now())
+        self.world = world
         self.world.gateway = gateway_of(alipay)
         self.world.carrier = adapter_for(carrier, time_zone=SHANGHAI)
         self.day = today_of(alipay)
