@@ -67,7 +67,8 @@ WHERE ref LIKE 'G%' AND NOT EXISTS (SELECT 1 FROM billing_transfer t WHERE t.rec
 _MOVES = """
 INSERT INTO billing_rechargemove (recharge_id, source, target, because, note, at)
 SELECT id, '', 'completed', 'test', '', created_at FROM billing_recharge g
-WHERE ref LIKE 'G%' AND NOT EXISTS (SELECT 1 FROM billing_rechargemove m WHERE m.recharge_id = g.id)"""
+WHERE ref LIKE 'G%' AND NOT EXISTS (
+  SELECT 1 FROM billing_rechargemove m WHERE m.recharge_id = g.id)"""
 
 
 def ref(letter: str, number: int) -> str:

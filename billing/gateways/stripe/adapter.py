@@ -1,7 +1,7 @@
 """Stripe as a payment rail: the calls of `billing.gateways.base.Gateway`, spoken to Stripe."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Self
 
 from billing.gateways.base import (
@@ -30,6 +30,7 @@ from billing.gateways.stripe.wire import Wire
 _MIN_CHARGE_MINOR = 400
 # Searching lags behind by a minute, and a charge is sometimes found by searching alone.
 _NOT_FOUND_GRACE = timedelta(minutes=5)
+_STATEMENT_READY = time(0, 30)  # live books: only the last minutes of a day are still settling
 
 
 def _utc_now() -> datetime:
@@ -79,6 +80,8 @@ class StripeGateway:
             reference_lifetime=KEY_LIFETIME,
             not_found_grace=_NOT_FOUND_GRACE,
             statement_currencies=self._account.currencies,
+            statement_timezone="UTC",
+            statement_ready=_STATEMENT_READY,
         )
 
     # --- bindings -----------------------------------------------------------------------------

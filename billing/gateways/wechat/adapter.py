@@ -6,7 +6,7 @@ mean is in `trades`, `contracts`, `announcements`, `notifications` and `bill`.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import IO, Self
 
 from billing.gateways.base import (
@@ -58,6 +58,7 @@ CONTRACT_QUERY, CONTRACT_DELETE = "/papay/querycontract", "/papay/deletecontract
 BILL = "/pay/downloadbill"
 
 _SPOOLED_BYTES = 4 * 1024 * 1024
+_BILL_READY = time(10)
 _DELAY = timedelta(hours=24)
 # A little after the 24 hours, so that one question is enough.
 _SLACK = timedelta(minutes=10)
@@ -140,6 +141,7 @@ class WechatGateway:
             reference_lifetime=None,
             not_found_grace=timedelta(minutes=5),
             statement_currencies=frozenset({orders.CURRENCY}),
+            statement_ready=_BILL_READY,
         )
 
     # --- bindings -----------------------------------------------------------------------------
