@@ -118,10 +118,11 @@ def text(value: Any, *path: str) -> str:
 
 
 def _succeeded(intent: Mapping[str, Any], number: str) -> Outcome:
-    amount_minor, currency = intent.get("amount_received"), text(intent, "currency").upper()
+    charge, currency = _member(intent, "latest_charge"), text(intent, "currency").upper()
+    # What was received, never what was asked for; a simulator of a third party tells it there.
+    amount_minor = intent.get("amount_received", charge.get("amount"))
     if not _is_amount(amount_minor) or not currency:
         return Unknown("the answer's amount cannot be read")
-    charge = _member(intent, "latest_charge")
     if charge.get("refunded") is True:
         return Closed(number, REFUNDED)
     at = instant(charge.get("created")) or instant(intent.get("created"))
