@@ -203,6 +203,31 @@ class TestAChargesMessage:
         assert not Binding.objects.get().is_usable
         assert Rule.objects.get().paused_at == NOON
 
+    def test_of_a_dispute_may_name_the_payment_by_the_rails_number_alone(self, pending, low):
+        PaymentAttempt.objects.update(provider_ref="pi_1")
+        accept(note(NotificationKind.DISPUTE, our_ref="", provider_ref="pi_2", dedupe_id="n2"))
+        accept(note(NotificationKind.DISPUTE, our_ref="", dedupe_id="n3"))
+        accept(
+            note(NotificationKind.DISPUTE, our_ref="", provider_ref="pi_1"), source="rail:wechat"
+        )
+        process()
+        assert Binding.objects.get().is_usable
+        accept(note(NotificationKind.DISPUTE, our_ref="", provider_ref="pi_1"))
+        process()
+        assert not Binding.objects.get().is_usable
+        outcomes = InboundNotification.objects.order_by("pk").values_list("outcome", flat=True)
+        assert list(outcomes) == ["not ours", "not ours", "not ours", "paused"]
+
+    def test_about_nothing_that_is_acted_on_is_done_at_once(self, pending, caplog):
+        act_at = pending.act_at
+        reference = PaymentAttempt.objects.get().reference
+        accept(note(NotificationKind.OTHER, our_ref=reference))
+        process()
+        pending.refresh_from_db()
+        assert (only().done_at, only().outcome) == (NOON, "nothing to do")
+        assert pending.act_at == act_at
+        assert caplog.text == ""
+
 
 @pytest.mark.django_db
 class TestARefundsMessage:
