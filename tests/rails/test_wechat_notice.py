@@ -29,20 +29,23 @@ def built(**changes):
 class TestWhatEachModeAllows:
     def test_announced_by_us_waits_two_days_and_then_has_seven(self):
         can = built().capabilities
-        assert can.notice == timedelta(days=2)
+        assert can.must_prepare
+        assert (can.notice, can.delay) == (timedelta(days=2), timedelta(0))
         assert can.window == timedelta(days=6, hours=15)
         assert can.min_interval == timedelta(days=1)
         assert can.max_charges_per_day == 1
 
     def test_told_by_wechat_takes_a_day_to_settle_and_needs_no_notice_of_ours(self):
         can = built(WECHAT_NOTICE_MODE="24h").capabilities
-        assert can.settles_within == timedelta(hours=25)
+        assert (can.delay, can.settles_within) == (timedelta(hours=24), timedelta(hours=25))
+        assert not can.must_prepare
         assert (can.notice, can.window) == (timedelta(0), None)
         assert (can.min_interval, can.max_charges_per_day) == (timedelta(days=1), 1)
 
     def test_without_notice_settles_at_once_up_to_five_a_day(self):
         can = built(WECHAT_NOTICE_MODE="none").capabilities
-        assert can.settles_within <= timedelta(minutes=10)
+        assert (can.delay, can.settles_within) == (timedelta(0), timedelta(minutes=10))
+        assert not can.must_prepare
         assert (can.min_interval, can.max_charges_per_day) == (timedelta(0), 5)
 
     @pytest.mark.parametrize("mode", ["24h", "notify", "none"])

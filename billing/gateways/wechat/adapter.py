@@ -6,7 +6,7 @@ mean is in `trades`, `contracts`, `announcements`, `notifications` and `bill`.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import IO, Self
 
 from billing.gateways.base import (
@@ -46,6 +46,7 @@ from billing.gateways.wechat import (
     trades,
     v3_notifications,
 )
+from billing.gateways.wechat.capabilities import DELAY, capabilities_of
 from billing.gateways.wechat.client import Reply, WechatClient
 from billing.gateways.wechat.terms import NoticeMode, Terms, terms_from
 from billing.gateways.wechat.v3 import Identity, identity_from
@@ -58,8 +59,6 @@ CONTRACT_QUERY, CONTRACT_DELETE = "/papay/querycontract", "/papay/deletecontract
 BILL = "/pay/downloadbill"
 
 _SPOOLED_BYTES = 4 * 1024 * 1024
-_BILL_READY = time(10)
-_DELAY = timedelta(hours=24)
 # A little after the 24 hours, so that one question is enough.
 _SLACK = timedelta(minutes=10)
 _SOON = timedelta(minutes=1)
@@ -123,26 +122,7 @@ class WechatGateway:
     @property
     def capabilities(self) -> Capabilities:
         """What this merchant's product allows (§2.5; the counts of days are configured)."""
-        mode = self._terms.notice_mode
-        is_notify = mode is NoticeMode.NOTIFY
-        return Capabilities(
-            rail="wechat",
-            currencies=frozenset({orders.CURRENCY}),
-            max_amount_minor=self._terms.max_charge_minor,
-            max_charges_per_day=self._terms.max_charges_per_day,
-            hours=announcements.HOURS,
-            notice=timedelta(days=self._terms.notice_wait_days if is_notify else 0),
-            window=announcements.window_length(self._terms) if is_notify else None,
-            settles_within=_DELAY + timedelta(hours=1) if mode is NoticeMode.AFTER_24H else _SLACK,
-            # One deduction under way per contract in 24 hours, where a payer is told first.
-            min_interval=timedelta(0) if mode is NoticeMode.NONE else _DELAY,
-            # A failed order is closed, and its number spent.
-            can_reuse_reference_after_decline=False,
-            reference_lifetime=None,
-            not_found_grace=timedelta(minutes=5),
-            statement_currencies=frozenset({orders.CURRENCY}),
-            statement_ready=_BILL_READY,
-        )
+        return capabilities_of(self._terms)
 
     # --- bindings -----------------------------------------------------------------------------
 
@@ -240,7 +220,7 @@ class WechatGateway:
         if self._terms.notice_mode is not NoticeMode.AFTER_24H:
             return Answer(Pending("", now + _SOON), (reply.exchange,))
         asked = self.get_binding(binding_ref="", provider_ref=request.provider_binding_ref)
-        again_at = now + (_SOON if _is_fresh(asked.outcome, at=now) else _DELAY + _SLACK)
+        again_at = now + (_SOON if _is_fresh(asked.outcome, at=now) else DELAY + _SLACK)
         return Answer(Pending("", again_at), (reply.exchange, *asked.exchanges))
 
     def _accepted_before(self, reply: Reply, request: ChargeRequest) -> Answer:
@@ -256,7 +236,7 @@ class WechatGateway:
         now = self._client.now()
         is_slow = self._terms.notice_mode is NoticeMode.AFTER_24H
         since = request.first_sent_at or now
-        again_at = max(since + _DELAY + _SLACK if is_slow else now, now + _SOON)
+        again_at = max(since + DELAY + _SLACK if is_slow else now, now + _SOON)
         return Answer(Pending("", again_at), evidence)
 
     def _ask_instead(self, reply: Reply, reference: str) -> Answer:
