@@ -6,12 +6,14 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from billing import gateways
+from billing.gateways import configuration
 from billing.gateways.base import NotFound, Pending, SigningNotStarted, Succeeded, Unknown
 from billing.gateways.wechat import codes, instants, masking, v3
 from billing.gateways.wechat.adapter import WechatGateway
@@ -175,6 +177,27 @@ class TestSettings:
             built(timeout_s=2)
 
 
+class TestTheRegistry:
+    def test_makes_this_adapter_from_the_settings(self, settings):
+        settings.RAILS, settings.RAILS_STOPPED = {"wechat": SETTINGS}, {}
+        assert gateways.get("wechat").capabilities.rail == "wechat"
+        assert gateways.available() == ["wechat"]
+
+    def test_says_which_setting_stops_it_and_never_its_value(self, settings):
+        wrong = SETTINGS | {"WECHAT_NOTICE_MODE": "notify", "WECHAT_API_V3_KEY": ""}
+        settings.RAILS, settings.RAILS_STOPPED = {"wechat": wrong}, {}
+        assert gateways.stopped() == {
+            "wechat": "WECHAT_API_V3_KEY must be set for WECHAT_NOTICE_MODE=notify."
+        }
+
+    def test_every_setting_the_adapter_reads_is_among_the_rails_names_and_has_a_default(self):
+        names = configuration.RAILS["wechat"]
+        assert set(SETTINGS) <= {*names.required, *names.optional}
+        required = {name: SETTINGS[name] for name in names.required}
+        gateway = WechatGateway.from_settings(required | names.optional, timeout_s=10)
+        assert gateway.capabilities.delay == timedelta(hours=24)
+
+
 class TestMessages:
     def test_survive_the_way_there_and_back_with_every_mark_that_xml_knows(self):
         fields = {"a": "<&>]]>\"'", "b": "话费 ", "c": ""}
@@ -314,6 +337,18 @@ class TestPeersThatMisbehave:
         assert isinstance(asked.outcome, Unknown)
         assert asked.exchanges[0].is_verified is False
         assert asked.exchanges[0].error
+
+    def test_a_signed_call_is_not_handed_on_to_wherever_an_answer_points(self):
+        genuine = answer(ORDER)
+        with raw_peer(lambda connection: connection.sendall(genuine)) as (there, heard_there):
+            sent = (
+                b"HTTP/1.1 307 Temporary Redirect\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n"
+                % there.encode()
+            )
+            with raw_peer(lambda connection: connection.sendall(sent)) as (url, _):
+                asked = built(WECHAT_API_URL=url).query(reference="R1")
+        assert asked.outcome == Unknown("HTTP 307")
+        assert heard_there == []
 
     @pytest.mark.parametrize("kind", [MD5, HMAC_SHA256])
     def test_a_genuine_answer_in_either_type_is_read(self, kind):
