@@ -302,9 +302,10 @@ class TestABankThatWantsThePayer:
         refused = charge(gateway, charge_of(card, return_url=""))
         assert isinstance(refused, Refused)
         assert refused.code == "authentication_required"
-        settings = {"STRIPE_RETURN_URL": "https://keepline.example/confirmed"}
-        action = self.asked(gateway_of(stripe_sim, **settings), charge_of(card, return_url=""))
-        assert stripe_sim.confirm(action.provider_ref).startswith(settings["STRIPE_RETURN_URL"])
+        back = "https://keepline.example/confirmed"
+        gateway = gateway_of(stripe_sim, STRIPE_RETURN_URL=back)
+        action = self.asked(gateway, charge_of(card, return_url=""))
+        assert stripe_sim.confirm(action.provider_ref).startswith(back)
 
     @pytest.mark.parametrize("kind", ["lose_before", "lose_after"])
     def test_whose_page_was_lost_on_the_way_is_asked_again_by_the_same_reference(

@@ -71,6 +71,7 @@ class TestCapabilities:
         assert allowed.rail == "stripe"
         assert allowed.currencies == {"HKD", "USD"}
         assert (allowed.min_amount_minor, allowed.max_amount_minor) == (400, 90_000)
+        assert allowed.reference_lifetime is not None
         assert timedelta(hours=20) < allowed.reference_lifetime < timedelta(hours=24)
         assert allowed.hours is None
         assert allowed.can_reuse_reference_after_decline is False

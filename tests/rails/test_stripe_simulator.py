@@ -1,6 +1,7 @@
 """The unmodified SDK against our Stripe: addresses, shapes, errors, keys, pages, webhooks."""
 
 import threading
+from typing import Any
 
 import pytest
 import requests
@@ -76,7 +77,7 @@ class TestAPayment:
         provider_ref = stripe_sim.bind(new_ref("B"), card=card)
         with pytest.raises(stripe.CardError) as raised:
             pay(sdk, provider_ref)
-        error = raised.value.error
+        error: Any = raised.value.error
         assert (raised.value.http_status, error.code) == (402, code)
         assert (error.decline_code, error.advice_code) == (decline_code, advice_code)
         assert error.payment_intent.status == "requires_payment_method"
@@ -143,7 +144,8 @@ class TestAnIdempotencyKey:
         for _ in range(2):
             with pytest.raises(stripe.CardError) as raised:
                 sdk.payment_intents.create(params, {"idempotency_key": key})
-            numbers.add(raised.value.error.payment_intent.id)
+            error: Any = raised.value.error
+            numbers.add(error.payment_intent.id)
         assert len(numbers) == 1
         key, params = new_ref("K"), params_of(good)
         stripe_sim.fault(CREATE, "http_500_saved")

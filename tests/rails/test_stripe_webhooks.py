@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import stripe
 
-from billing.gateways.base import BadNotification, NotificationKind
+from billing.gateways.base import BadNotification, NotificationKind, Succeeded
 from billing.gateways.stripe.adapter import StripeGateway
 from tests.rails.alipay_world import until
 from tests.rails.contract import new_ref
@@ -291,6 +291,7 @@ class TestTheSimulatorsEvents:
         gateway = gateway_of(stripe_sim)
         request = charge_of(stripe_sim.bind(new_ref("B")))
         paid = gateway.charge(request=request).outcome
+        assert isinstance(paid, Succeeded)
         refund = refund_of(request, 2000)
         gateway.refund(request=refund)
         stripe_sim.control("POST", "disputes", {"reference": request.reference})

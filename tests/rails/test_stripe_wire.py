@@ -31,8 +31,10 @@ class Peer:
 
     def __init__(self):
         peer = self
-        self.status, self.headers, self.body, self.pause_s = 200, {}, b"{}", 0.0
-        self.asked, self.is_whole = [], False
+        self.status, self.body, self.pause_s = 200, b"{}", 0.0
+        self.headers: dict[str, str] = {}
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.is_whole = False
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
