@@ -53,10 +53,12 @@ def refunded(*, recharge_ids: Sequence[int], at: datetime) -> None:
         rowsets.run(_REARM, [at, at, list(recharge_ids)])
 
 
-def paid(*, recharge_ids: Sequence[int], binding_ids: Sequence[int]) -> None:
-    """The money is taken: the promotion's reserve is spent, the instrument's bad run is over."""
+def paid(*, promoted_ids: Sequence[int], binding_ids: Sequence[int]) -> None:
+    """The money is taken: the instrument's bad run is over, and of the recharges that a promotion
+    changed (`promoted_ids`) the reserve is spent."""
     rowsets.run(_GOOD_RUN, [list(binding_ids)])
-    promotions.consume(recharge_ids=list(recharge_ids))
+    if promoted_ids:
+        promotions.consume(recharge_ids=list(promoted_ids))
 
 
 def credited(*, recharge_ids: Sequence[int], at: datetime) -> None:

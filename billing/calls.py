@@ -8,10 +8,16 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# Twenty milliseconds until all sixteen are at work: little beside one call over a network.
+_PATIENCE_S = 0.005
 
 
 class NotStarted:
     """The deadline came before this call was begun: nothing was sent."""
+
+
+class NeverReturned(Exception):
+    """The call was begun, and its thread ended in it: what it did is not known."""
 
 
 def concurrently(
@@ -36,20 +42,29 @@ def concurrently(
                 index, item = waiting.popleft()
             except IndexError:
                 return
+            results[index] = NeverReturned()  # unless it does: a thread may die in its call
             try:
                 results[index] = call(item)
             except Exception as error:
                 results[index] = error
 
-    if len(items) == 1:
+    _run(work, most=min(threads, len(items)))
+    return results
+
+
+def _run(work: Callable[[], None], *, most: int) -> None:
+    """`work` on one thread, then on ever more while it goes on: one is enough for calls that
+    answer at once, where sixteen would only wait for each other."""
+    if most <= 1:
         work()
-        return results
-    workers = [
-        threading.Thread(target=work, name="keepline-call", daemon=True)
-        for _ in range(min(threads, len(items)))
-    ]
-    for worker in workers:
-        worker.start()
+        return
+    workers: list[threading.Thread] = []
+    while not workers or workers[0].is_alive():
+        wanted = min(most, 2 * len(workers) or 1)
+        for _ in range(wanted - len(workers)):
+            worker = threading.Thread(target=work, name="keepline-call", daemon=True)
+            worker.start()
+            workers.append(worker)
+        workers[0].join(None if len(workers) == most else _PATIENCE_S)
     for worker in workers:
         worker.join()
-    return results

@@ -303,7 +303,7 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
         going = [_with_delivery(one.row) for one in mine if not one.row.carrier_deferred_since]
         intend_deliveries(going, at=at)
         aftermath.paid(
-            recharge_ids=[one.row.id for one in mine],
+            promoted_ids=[r.row.id for r in mine if r.row.discount_minor or r.row.bonus_minor],
             binding_ids=[one.row.binding_id for one in mine],
         )
     return going

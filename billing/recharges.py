@@ -107,6 +107,8 @@ _MOVE_COLUMNS = (
     Column("new_deliveries", "smallint"),
     Column("new_declines", "smallint"),
     Column("attention", "text"),
+    Column("note", "text"),
+    Column("actor_id", "bigint"),
     Column("at", "timestamptz"),
 )
 _MOVE_ASSIGN = """
@@ -122,6 +124,11 @@ _MOVE_ASSIGN = """
     declines = t.declines + v.new_declines,
     attention = v.attention,
     attention_since = CASE WHEN v.attention <> '' THEN COALESCE(t.attention_since, v.at) END"""
+# The history row in the statement that moves the row: neither can be without the other.
+_TOLD = """, told AS (
+  INSERT INTO billing_rechargemove (recharge_id, source, target, because, note, actor_id, at)
+  SELECT id, source, target, because, note, actor_id, at FROM changed)
+SELECT id FROM changed"""
 _HISTORY_COLUMNS = (
     Column("recharge_id", "bigint"),
     Column("source", "text"),
@@ -155,23 +162,22 @@ def move(moves: Sequence[Move], *, at: datetime) -> set[int]:
             m.new_deliveries,
             m.new_declines,
             m.attention,
+            m.note,
+            m.actor_id,
             at,
         )
         for m in moves
     ]
-    moved = {
-        row[0]
-        for row in rowsets.update(
-            "billing_recharge",
-            _MOVE_COLUMNS,
-            rows,
-            assign=_MOVE_ASSIGN,
-            where="t.id = v.id AND t.state = v.source AND (v.fence IS NULL OR t.fence = v.fence)",
-            returning="t.id",
-        )
-    }
-    write_history([m for m in moves if m.recharge_id in moved], at=at)
-    return moved
+    moved = rowsets.update(
+        "billing_recharge",
+        _MOVE_COLUMNS,
+        rows,
+        assign=_MOVE_ASSIGN,
+        where="t.id = v.id AND t.state = v.source AND (v.fence IS NULL OR t.fence = v.fence)",
+        returning="t.id, v.source, v.target, v.because, v.note, v.actor_id, v.at",
+        then=_TOLD,
+    )
+    return {recharge_id for (recharge_id,) in moved}
 
 
 def _refuse_illegal(moves: Sequence[Move]) -> None:

@@ -27,20 +27,21 @@ class CapReached(Exception):
         self.spent_minor = spent_minor
 
 
+_LOCK_BINDINGS = """
+SELECT id FROM billing_binding WHERE id = ANY(%b) AND max_per_month_minor IS NOT NULL
+ORDER BY id FOR NO KEY UPDATE"""
+_LOCK_OWNERS = """
+SELECT id FROM billing_spendingcap WHERE owner_id = ANY(%b) ORDER BY id FOR NO KEY UPDATE"""
+
+
 def lock_shared_caps(*, binding_ids: Iterable[int], owner_ids: Iterable[int]) -> None:
     """Lock the caps that several lines share, in one order, so that counting them is safe.
 
     A line's own cap needs no more than the lock on its rule, which the caller holds.
     """
-    rowsets.run(
-        "SELECT id FROM billing_binding WHERE id = ANY(%b) AND max_per_month_minor IS NOT NULL "
-        "ORDER BY id FOR NO KEY UPDATE",
-        [sorted(set(binding_ids))],
-    )
-    rowsets.run(
-        "SELECT id FROM billing_spendingcap WHERE owner_id = ANY(%b) ORDER BY id FOR NO KEY UPDATE",
-        [sorted(set(owner_ids))],
-    )
+    for sql, ids in ((_LOCK_BINDINGS, set(binding_ids)), (_LOCK_OWNERS, set(owner_ids))):
+        if ids:
+            rowsets.run(sql, [sorted(ids)])
 
 
 class Tally:

@@ -480,7 +480,7 @@ class TestTheBreaker:
         binding = w.binding()
         self.decline(binding)
         self.decline(binding)
-        aftermath.paid(recharge_ids=[], binding_ids=[binding.pk])
+        aftermath.paid(promoted_ids=[], binding_ids=[binding.pk])
         assert self.decline(binding).failures_in_a_row == 1
         assert binding.paused_at is None
 
