@@ -15,6 +15,7 @@ from billing.gateways.base import StatementKind, StatementRow
 from billing.models import (
     Difference,
     InboundNotification,
+    PaymentAttempt,
     Rail,
     Recharge,
     SourceKind,
@@ -115,6 +116,14 @@ class TestADifference:
         stranger = payment(11, our_ref="STRANGER1")
         assert day.compare(*honest(), stranger) == [("missing_ours", "STRANGER1", 11)]
         assert Difference.objects.get().recharge is None
+
+    def test_missing_in_our_books_where_another_rail_took_it(self, day):
+        PaymentAttempt.objects.filter(reference=ref("P", 3)).update(rail="wechat")
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")
+            Transfer.objects.filter(reference=ref("P", 3)).update(source="rail:wechat")
+            cursor.execute("SET session_replication_role = origin")
+        assert day.compare(*honest()) == [("missing_ours", ref("P", 3), 3)]
 
     def test_of_amount(self, day):
         odd = payment(3, amount_minor=5001)

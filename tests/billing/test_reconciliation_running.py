@@ -42,8 +42,11 @@ def honest(*but: int) -> list[Any]:
 
 def run_due(scene: Scene) -> list[tuple[str, int]]:
     """What the queue's task does; (state, open) of each statement that was due."""
+    steps = iter(range(40))  # a day is a step; more is a loop without an end
     results = reconciliation.run_due(
-        clock=lambda: scene.at, outside=scene.outside, may_go_on=lambda: True
+        clock=lambda: scene.at,
+        outside=scene.outside,
+        may_go_on=lambda: next(steps, None) is not None,
     )
     return [(one.state, one.open) for one in results]
 
