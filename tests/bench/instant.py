@@ -1,5 +1,7 @@
 """A rail and a carrier that answer at once: what is measured is the executor, not HTTP."""
 
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Exchange, Succeeded
@@ -35,3 +37,18 @@ def outside() -> Any:
         adapter_for=lambda _carrier: carrier,  # type: ignore[arg-type,return-value]
         notify_url=lambda rail: f"http://127.0.0.1/hooks/{rail}/notify",
     )
+
+
+def tick() -> None:
+    """A worker's nudge: the real executor until nothing is due."""
+    from billing import executor
+
+    executor.run(clock=lambda: datetime.now(UTC), outside=outside(), budget_s=50)
+
+
+def wake_up() -> None:
+    """Have a worker import what it needs, and connect."""
+    from billing.models import Rule
+
+    Rule.objects.exists()
+    time.sleep(0.2)
