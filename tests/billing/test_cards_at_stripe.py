@@ -106,9 +106,9 @@ def run(shop):
 
 def low(binding, shop):
     return w.rule(
-        w.line(balance_minor=980, balance_observed_at=world.at - w.MINUTE),
+        w.line(balance_minor=980, balance_observed_at=shop.at - w.MINUTE),
         binding=binding,
-        wake_at=world.at,
+        wake_at=shop.at,
     )
 
 
