@@ -159,8 +159,8 @@ def _compare(claimed: Claim, source: Source, *, is_fetched: bool, at: datetime) 
         if source.kind == SourceKind.RAIL:
             ledger.post_fees(statement_id=statement.pk, rail_code=source.code, at=at)
         _finish(statement, found, at=at)
-        if is_fetched:
-            _neighbours_again(statement, at=at)
+    if is_fetched:  # not while this row is held: two days at once would wait for each other
+        _neighbours_again(statement, at=at)
     if _wake(statement.pk, at=at) and is_fetched:
         soon = Statement.objects.filter(pk=statement.pk, next_try_at__isnull=False)
         soon.update(next_try_at=at + COMPARED_SOON_AFTER)

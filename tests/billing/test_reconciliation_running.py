@@ -378,6 +378,18 @@ class TestTwoWorkers:
         assert Transfer.objects.filter(kind="fee").count() == 9
         w.assert_balanced()
 
+    def test_never_both_have_the_same_claim(self):
+        w.rail()
+        day = Scene()
+        statements.ensure(source=day.source(), day=DAY)
+        for _ in range(40):
+            Statement.objects.update(lease_until=None, next_try_at=day.at, state="waiting")
+            claims = race(
+                *(lambda: statements.claim_due(source=day.source(), at=day.at) for _ in range(4))
+            )
+            assert sum(isinstance(one, statements.Claim) for one in claims) == 1
+            assert claims.count(None) == 3
+
 
 class TestTheCommand:
     @pytest.fixture
