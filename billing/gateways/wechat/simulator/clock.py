@@ -61,6 +61,7 @@ class Agenda:
         self._heap: list[tuple[datetime, int, Work]] = []
         self._order = count()
         self._changed = threading.Condition()
+        self._movers = 0  # while somebody moves the clock, what comes due is theirs to do
         self._pool = ThreadPoolExecutor(_THREADS, "agenda")
         threading.Thread(target=self._watch, name="agenda", daemon=True).start()
 
@@ -81,12 +82,16 @@ class Agenda:
         hand themselves to `soon`, may still be on their way.
         """
         with self._changed:
+            self._movers += 1
             move()
             work = self._due()
         while work is not None:
             _done(work)
             with self._changed:
                 work = self._due()
+        with self._changed:
+            self._movers -= 1
+            self._changed.notify()
 
     def _due(self) -> Work | None:
         if self._heap and self._heap[0][0] <= self._clock.now():
@@ -96,14 +101,14 @@ class Agenda:
     def _watch(self) -> None:
         while True:
             with self._changed:
-                work = self._due()
+                work = None if self._movers else self._due()
                 if work is None:
                     self._changed.wait(self._seconds_to_next())
                     continue
             self.soon(work)
 
     def _seconds_to_next(self) -> float | None:
-        if not self._heap:
+        if not self._heap or self._movers:
             return None
         return max((self._heap[0][0] - self._clock.now()).total_seconds(), 0)
 
