@@ -153,7 +153,7 @@ class TestWithoutThePermission:
         rail = w.rail(deferred_since=world.at if verb == "resume-rail" else None)
 
         assert do(client, rail, verb).status_code == 403
-        assert Rail.objects.get().deferred_since == rail.deferred_since
+        assert Rail.objects.get(code="alipay").deferred_since == rail.deferred_since
 
 
 class TestADoubleClick:
@@ -346,15 +346,15 @@ class TestTheIncidentSwitches:
 
         held_back = do(root, rail, "defer-rail", token="a" * 43)
         assert said(held_back) == ["Done: Hold charges back."]
-        since = Rail.objects.get().deferred_since
+        since = Rail.objects.get(code="alipay").deferred_since
         assert since is not None
 
         again = do(root, rail, "defer-rail", token="b" * 43)
         assert said(again)[0].startswith("The charges are held back already. Already done by Root")
-        assert Rail.objects.get().deferred_since == since
+        assert Rail.objects.get(code="alipay").deferred_since == since
 
         do(root, rail, "resume-rail", token="c" * 43)
-        assert Rail.objects.get().deferred_since is None
+        assert Rail.objects.get(code="alipay").deferred_since is None
         assert [one.verb for one in Operation.objects.order_by("pk")] == [
             "defer-rail",
             "resume-rail",

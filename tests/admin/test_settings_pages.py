@@ -87,7 +87,7 @@ class TestARail:
 
         change(root, rail, name="支付宝代扣", mandatory_notice_days="5", retry_ladder_s="60,3600")
 
-        rail = Rail.objects.get()
+        rail = Rail.objects.get(code="alipay")
         assert (rail.name, rail.mandatory_notice_days) == ("支付宝代扣", 5)
         assert rail.retry_ladder_s == [60, 3600]
 
@@ -99,7 +99,7 @@ class TestARail:
         response = change(root, rail, retry_ladder_s=ladder)
 
         assert errors(response).keys() == {"retry_ladder_s"}
-        assert Rail.objects.get().retry_ladder_s == before
+        assert Rail.objects.get(code="alipay").retry_ladder_s == before
 
     def test_the_switch_thrown_meanwhile_stays_thrown(self, root, world, monkeypatch):
         """Only what was changed is written: a form opened before must not undo the switch."""
@@ -123,7 +123,7 @@ class TestARail:
             },
         )
 
-        rail = Rail.objects.get()
+        rail = Rail.objects.get(code="alipay")
         assert (rail.name, rail.deferred_since) == ("新名字", world.at)
 
     def test_nobody_adds_one(self, root):
