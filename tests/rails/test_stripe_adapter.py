@@ -368,7 +368,7 @@ class TestBeforeAnythingIsSent:
     @pytest.mark.parametrize(
         ("changes", "code"),
         [
-            ({"currency": "JPY"}, "currency_not_supported"),
+            ({"currency": "JPY"}, "currency_not_offered"),
             ({"amount_minor": 0}, "invalid_request_error"),
             ({"reference": "has-a-dash"}, "invalid_request_error"),
             ({"provider_binding_ref": "pm_alone"}, "invalid_request_error"),

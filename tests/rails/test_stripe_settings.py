@@ -25,6 +25,7 @@ HARD = """
     advice:do_not_try_again advice:confirm_card_data"""
 CONFIG = """
     authentication_error permission_error invalid_request_error idempotency_error
+    currency_not_offered
     testmode_decline"""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 AUTHENTICATION_REQUIRED = "authentication_required"
 DUPLICATE = "duplicate_transaction"
 INSTRUMENT_GONE = "payment_method_gone"  # ours: the card was removed from its customer
+NOT_OFFERED = "currency_not_offered"  # ours: no setting lists it; the card is not to blame
 ADVICE = "advice:"
 
 DECLINE_CODES: dict[str, str] = {
@@ -76,6 +77,7 @@ DECLINE_CODES: dict[str, str] = {
     "parameter_invalid_integer": "config",
     "parameter_missing": "config",
     "parameter_unknown": "config",
+    NOT_OFFERED: "config",
     "testmode_decline": "config",  # a test card with a live key
     "live_mode_test_card": "config",
 }

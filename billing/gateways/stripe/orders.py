@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from billing.gateways.base import ChargeRequest, RefundRequest, Refused
+from billing.gateways.stripe import codes
 from billing.gateways.stripe.account import Account
 
 # What finds our payment again when every answer was lost.
@@ -61,7 +62,7 @@ def refund_params(request: RefundRequest, intent_id: str) -> dict[str, Any]:
 def wrong_charge(request: ChargeRequest, account: Account) -> Refused | None:
     """What Stripe would refuse anyway, refused before anything is sent."""
     if request.currency not in account.currencies:
-        return Refused("currency_not_supported", "STRIPE_CURRENCIES does not list it.")
+        return Refused(codes.NOT_OFFERED, "STRIPE_CURRENCIES does not list it.")
     if request.amount_minor <= 0 or not _REFERENCE.fullmatch(request.reference):
         return Refused("invalid_request_error", "A charge needs an amount and a reference.")
     if not split_binding(request.provider_binding_ref)[0]:
@@ -72,7 +73,7 @@ def wrong_charge(request: ChargeRequest, account: Account) -> Refused | None:
 def wrong_refund(request: RefundRequest, account: Account) -> Refused | None:
     """The same for a refund. What all refunds add up to is our own ledger's to watch as well."""
     if request.currency not in account.currencies:
-        return Refused("currency_not_supported", "STRIPE_CURRENCIES does not list it.")
+        return Refused(codes.NOT_OFFERED, "STRIPE_CURRENCIES does not list it.")
     if not 0 < request.amount_minor <= request.charged_minor:
         return Refused("amount_too_large", "A refund cannot exceed its charge.")
     if not _REFERENCE.fullmatch(request.refund_ref):
