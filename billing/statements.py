@@ -88,9 +88,11 @@ def _plan_one(source: Source, *, at: datetime) -> int:
         .values_list("day", flat=True)
         .first()
     )
-    # The first day of a new source is yesterday: what it did before, we were not there.
-    missing = (last - known).days if known else 1
-    days = [last - timedelta(days=back) for back in range(min(missing, CATCH_UP_DAYS))]
+    if known is None:  # a new source begins today: what it did before, we were not there
+        days = [last + timedelta(days=1)]
+    else:
+        missing = min((last - known).days, CATCH_UP_DAYS)
+        days = [last - timedelta(days=back) for back in range(missing)]
     return sum(ensure(source=source, day=day)[1] for day in days)
 
 

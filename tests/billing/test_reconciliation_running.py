@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db import connection
 
 from billing import matching, reconciliation, schedules, statements, tasks
 from billing.gateways.base import StatementNotReady
-from billing.models import Difference, Recharge, Statement, StatementLine, Transfer
+from billing.models import Difference, Recharge, SourceKind, Statement, StatementLine, Transfer
 from lines.carriers.base import StatementUnavailable
 from tests import world as w
 from tests.billing import statement_day as day_of
@@ -33,6 +34,7 @@ def day(scene: Scene) -> Scene:
     """Ten payments, booked; the rail's statement of them is there."""
     day_of.book(10)
     scene.rail.days[DAY] = rows(*honest())
+    statements.ensure(source=scene.source(), day=DAY)
     return scene
 
 
@@ -49,6 +51,12 @@ def run_due(scene: Scene) -> list[tuple[str, int]]:
         may_go_on=lambda: next(steps, None) is not None,
     )
     return [(one.state, one.open) for one in results]
+
+
+def carries(scene: Scene, *given: Any) -> None:
+    """The carrier has a statement of the day too, and is known since then."""
+    scene.carrier.days[DAY] = rows(*given)
+    statements.ensure(source=scene.source(SourceKind.CARRIER), day=DAY)
 
 
 def the_day(day: Any = DAY) -> Statement:
@@ -95,16 +103,15 @@ class TestEachMorning:
         asked = [DAY + number * ONE_DAY for number in range(4, 11)]
         assert sorted(day.rail.asked[1:]) == asked
 
-    def test_a_rails_own_hour_and_zone_count(self, day):
-        day.rail.capabilities = day.rail.capabilities.__class__(
-            rail="alipay", currencies=frozenset({"CNY"}), statement_timezone="UTC"
-        )
-        assert run_due(day) == []
-        assert the_day().next_try_at == datetime(2026, 11, 22, 9, tzinfo=UTC)
+    def test_a_new_rail_begins_with_today_by_its_own_hour_and_zone(self, scene):
+        scene.rail.capabilities = replace(scene.rail.capabilities, statement_timezone="UTC")
+        assert run_due(scene) == []
+        row = Statement.objects.get()
+        assert row.day == date(2026, 11, 22)
+        assert row.next_try_at == datetime(2026, 11, 23, 9, tzinfo=UTC)
 
     def test_carriers_are_asked_too(self, day):
-        w.carrier()
-        day.carrier.days[DAY] = rows(*(day_of.credit(number) for number in range(1, 11)))
+        carries(day, *(day_of.credit(number) for number in range(1, 11)))
         assert run_due(day) == [("done", 0), ("done", 0)]
 
     def test_the_queue_has_one_schedule_for_it(self, db):
@@ -190,7 +197,7 @@ class TestAStatementThatIsNotReady:
         assert (the_day().last_error, the_day().rows_read) == ("the line went dead", 0)
 
     def test_of_a_carrier_is_tried_again_as_well(self, day):
-        w.carrier()
+        carries(day)
 
         def gone() -> Iterator[Any]:
             raise StatementUnavailable("the answer is not a list")
@@ -200,8 +207,7 @@ class TestAStatementThatIsNotReady:
         assert ("waiting", 0) in run_due(day)
 
     def test_of_one_source_does_not_hold_up_another(self, late):
-        w.carrier()
-        late.carrier.days[DAY] = rows(*(day_of.credit(number) for number in range(1, 11)))
+        carries(late, *(day_of.credit(number) for number in range(1, 11)))
         assert run_due(late) == [("waiting", 0), ("done", 0)]
 
 
@@ -438,8 +444,8 @@ class TestTheCommand:
         ],
     )
     def test_refuses_what_it_cannot_do_and_touches_nothing(
-        self, run, options, sentence, in_english
+        self, day, run, options, sentence, in_english
     ):
         out, refusal = run(*options)
         assert sentence in refusal
-        assert (out, Statement.objects.count()) == ("", 0)
+        assert (out, day.rail.asked, Statement.objects.count()) == ("", [], 1)
