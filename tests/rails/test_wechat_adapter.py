@@ -552,4 +552,6 @@ class TestInMd5:
         request = charge_of(contract)
         gateway.charge(request=request)
         assert isinstance(gateway.query(reference=request.reference).outcome, Succeeded)
-        assert gateway.get_binding(binding_ref="", provider_ref=contract).outcome.label
+        facts = gateway.get_binding(binding_ref="", provider_ref=contract).outcome
+        assert isinstance(facts, BindingFacts)
+        assert facts.status is BindingStatus.ACTIVE

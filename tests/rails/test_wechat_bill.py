@@ -9,8 +9,9 @@ import pytest
 
 from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
 from billing.gateways.wechat import bill
+from tests.rails.contract import new_ref
 from tests.rails.wechat_simulator import DAY_S, start_wechat
-from tests.rails.wechat_world import BILL, charge_of, gateway_of, new_ref, refund_of
+from tests.rails.wechat_world import BILL, charge_of, gateway_of, refund_of
 
 HEADER = (
     "交易时间,公众账号ID,商户号,子商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,"
@@ -171,6 +172,7 @@ class TestReadingABill:
         with path.open("rb") as file:
             total = 0
             for count, row in enumerate(bill.rows(file), start=1):
+                assert isinstance(row, StatementRow)
                 total += row.amount_minor
                 if count in (1, 50_000):  # no further in the file than it had to be
                     assert file.tell() < size * (0.6 if count > 1 else 0.1) + 65_536

@@ -108,10 +108,10 @@ def xml(fields, root="xml"):
 
 def sign_of(fields, key=V2_KEY, kind="MD5"):
     text = "&".join(f"{k}={fields[k]}" for k in sorted(fields) if fields[k] and k != "sign")
-    text = f"{text}&key={key}".encode()
+    raw = f"{text}&key={key}".encode()
     if kind == "MD5":
-        return hashlib.md5(text).hexdigest().upper()  # noqa: S324
-    return hmac.new(key.encode(), text, hashlib.sha256).hexdigest().upper()
+        return hashlib.md5(raw).hexdigest().upper()  # noqa: S324
+    return hmac.new(key.encode(), raw, hashlib.sha256).hexdigest().upper()
 
 
 def v2(fields, **how):

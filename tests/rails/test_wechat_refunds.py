@@ -1,6 +1,7 @@
 """Giving money back under the client certificate, over HTTPS."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,7 +225,7 @@ class TestEveryCodeAndFault:
 
 class TestTheClientCertificate:
     @pytest.fixture
-    def others(self, tmp_path) -> Path:
+    def others(self, tmp_path):
         """The keys of somebody else's folder."""
         open_keys(tmp_path / "others", mch_id="1999999999")
         return tmp_path / "others"
@@ -261,7 +262,7 @@ class TestTheClientCertificate:
     def test_that_is_gone_since_the_start_is_unknown_and_names_no_path(
         self, wechat, charge, others
     ):
-        copies = {}
+        copies: dict[str, Any] = {}
         for name, source in (("CERT", "apiclient_cert.pem"), ("KEY", "apiclient_key.pem")):
             path = others / f"copy-{source}"
             path.write_text(wechat.key(source))

@@ -45,6 +45,12 @@ def built(timeout_s=10, **changes):
     return WechatGateway.from_settings(SETTINGS | changes, timeout_s=timeout_s)
 
 
+def identity_of(settings):
+    identity = v3.identity_from(settings, mch_id=MCH_ID, is_required=True)
+    assert identity is not None
+    return identity
+
+
 class TestSigningV2:
     @pytest.mark.parametrize("kind", [MD5, HMAC_SHA256])
     def test_gives_the_vendors_published_answer(self, kind):
@@ -75,7 +81,7 @@ class TestSigningV2:
 
 class TestSigningV3:
     def test_is_rsa_over_five_lines_as_a_foreign_verifier_sees_it(self):
-        identity = v3.identity_from(SETTINGS, mch_id=MCH_ID, is_required=True)
+        identity = identity_of(SETTINGS)
         at = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
         header = v3.authorization(
             identity, verb="POST", path="/v3/a?b=1", body='{"一":1}'.encode(), at=at
@@ -94,7 +100,7 @@ class TestSigningV3:
         )
 
     def test_keys_are_not_shown_where_an_object_is_printed(self):
-        identity = v3.identity_from(SETTINGS, mch_id=MCH_ID, is_required=True)
+        identity = identity_of(SETTINGS)
         assert SETTINGS["WECHAT_API_V3_KEY"] not in repr(identity)
         assert KEY not in repr(built()._terms)
 
@@ -194,7 +200,7 @@ class TestTheRegistry:
         names = configuration.RAILS["wechat"]
         assert set(SETTINGS) <= {*names.required, *names.optional}
         required = {name: SETTINGS[name] for name in names.required}
-        gateway = WechatGateway.from_settings(required | names.optional, timeout_s=10)
+        gateway = WechatGateway.from_settings({**required, **names.optional}, timeout_s=10)
         assert gateway.capabilities.delay == timedelta(hours=24)
 
 
@@ -477,9 +483,7 @@ class TestPeersThatMisbehave:
     def test_v3s_answer_that_is_signed_and_no_object_is_unknown(self):
         """Signed with a key of the test's own, which the adapter is told is WeChat Pay's."""
         pair = new_keys()
-        identity = v3.identity_from(
-            SETTINGS | {"WECHAT_MERCHANT_PRIVATE_KEY": pair.private}, mch_id="1", is_required=True
-        )
+        identity = identity_of(SETTINGS | {"WECHAT_MERCHANT_PRIVATE_KEY": pair.private})
         bodies = [b"[]", b"nothing", json.dumps({"code": "SYSTEM_ERROR"}).encode(), b"{}"]
         outcomes = []
         for body in bodies:

@@ -157,7 +157,7 @@ def _opened(req_info: str, api_v2_key: str) -> bytes:
     key = hashlib.md5(api_v2_key.encode(), usedforsecurity=False).hexdigest().encode()
     try:
         sealed = base64.b64decode("".join(req_info.split()), validate=True)
-        decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305
+        decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305  # nosec B305
         unpadder = PKCS7(128).unpadder()
         padded = decryptor.update(sealed) + decryptor.finalize()
         return unpadder.update(padded) + unpadder.finalize()
