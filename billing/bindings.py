@@ -56,6 +56,10 @@ class RailNotOffered(Exception):
     """The rail takes no new agreements now: it is switched off, or not set up rightly."""
 
 
+class RailNotAnswering(RailNotOffered):
+    """The rail gave no signing page: it is away, or it refused. Nothing was bound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Started:
     """A binding that waits for its payer's agreement, and the page to send the browser to."""
@@ -81,8 +85,8 @@ def start(
     """Begin an agreement: the row is committed before the rail's page can know of it.
 
     "{ref}" in `return_url` becomes the binding's reference. Called again while one still waits, it
-    gives that one, so a second press makes no second agreement. Raises RailNotOffered. Not inside
-    a transaction.
+    gives that one, so a second press makes no second agreement. Raises RailNotOffered, or
+    RailNotAnswering. Not inside a transaction.
     """
     if not rail.is_enabled:
         raise RailNotOffered(rail.code)
@@ -106,9 +110,12 @@ def start(
     )
     try:
         page = gateway.start_binding(request=request)
-    except (ValueError, SigningNotStarted) as error:  # the row ends by itself
+    except ValueError as error:  # a setting that only this call needs; the row ends by itself
         log.error("rail %s cannot begin an agreement: %s", rail.code, error)
         raise RailNotOffered(rail.code) from error
+    except SigningNotStarted as error:
+        log.warning("rail %s began no agreement: %s", rail.code, error)
+        raise RailNotAnswering(rail.code) from error
     if page.provider_ref and page.provider_ref != binding.provider_ref:
         binding.provider_ref = page.provider_ref
         binding.save(update_fields=["provider_ref"])

@@ -36,6 +36,7 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
        l.label AS line_label, c.id AS carrier_id, c.code AS carrier,
        c.deferred_since AS carrier_deferred_since,
        b.state AS binding_state, b.paused_at AS binding_paused_at,
+       b.signed_at AS binding_signed_at,
        k.is_enabled AS rail_enabled, k.deferred_since AS rail_deferred_since,
        r.is_on AS rule_is_on, r.paused_at AS rule_paused_at,
        r.pause_reason AS rule_pause_reason, r.paused_until AS rule_paused_until,

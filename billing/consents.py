@@ -231,7 +231,7 @@ def _at_once(draft: Draft, preview: Preview, *, at: datetime) -> str:
         "The balance of {balance} is already below {threshold}, so {price} is charged as soon as"
         " you confirm."
     )
-    if preview.lead:
+    if preview.at_once.is_later:
         text = _(
             "The balance of {balance} will not last until the payment method can be charged, so"
             " {price} is taken on {day}."

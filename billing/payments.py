@@ -130,11 +130,22 @@ def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
         return _to(row, S.WAITING, "carrier_deferred", at + DEFERRED_RECHECK)
     if row.earliest_charge_at is not None and row.earliest_charge_at > at:
         return _to(row, S.WAITING, "announced", row.earliest_charge_at)
+    if (slow_from := _slow_from(row, rail=gateway.capabilities, at=at)) is not None:
+        return _to(row, S.WAITING, "fresh_agreement", slow_from)
     hours = gateway.capabilities.hours
     if hours is None:
         return None
     opens_at = calendar.next_open(hours=Hours(hours.opens, hours.closes, hours.timezone), at=at)
     return _to(row, S.WAITING, "outside_hours", opens_at) if opens_at > at else None
+
+
+def _slow_from(row: Any, *, rail: Capabilities, at: datetime) -> datetime | None:
+    """A rail that is slow, but not in an agreement's first hours: what is sent ahead of its day
+    waits for those to be over, or the money would move on another day than was told."""
+    if not rail.no_delay_for or row.binding_signed_at is None or row.due_at <= at:
+        return None
+    slow_from: datetime = row.binding_signed_at + rail.no_delay_for
+    return min(slow_from, row.due_at) if slow_from > at else None
 
 
 def _to(row: Any, target: S, because: str, act_at: datetime | None, *, attention: str = "") -> Move:

@@ -52,6 +52,7 @@ class AtOnce:
     face_minor: int
     price_minor: int
     expected_at: datetime  # when the money moves: later than now on a rail that must be told first
+    is_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +255,11 @@ def _at_once(
         return None
     given = pricing.quote(at=at, trigger=opening.trigger, face_minor=opening.face_minor)
     price_minor = opening.face_minor - given.discount_minor
-    expected_at = _earliest(at, capabilities, at=at)
-    return AtOnce(opening.trigger, opening.face_minor, price_minor, expected_at)
+    signed_at = draft.binding.signed_at if draft.binding else None
+    is_fresh = signed_at is not None and at < signed_at + capabilities.no_delay_for
+    expected_at = at if is_fresh else _earliest(at, capabilities, at=at)
+    is_later = expected_at > at
+    return AtOnce(opening.trigger, opening.face_minor, price_minor, expected_at, is_later)
 
 
 def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: datetime) -> Facts:

@@ -309,7 +309,8 @@ class Capabilities:
     must_prepare: bool = False  # `prepare_charge` comes before each charge
     notice: timedelta = timedelta(0)  # from announcing to the earliest charge
     window: timedelta | None = None  # from the earliest charge to the latest
-    delay: timedelta = timedelta(0)  # from a charge that is accepted until the money moves, always
+    delay: timedelta = timedelta(0)  # from a charge that is accepted until the money moves
+    no_delay_for: timedelta = timedelta(0)  # after signing, in which it moves at once all the same
     settles_within: timedelta = timedelta(0)  # a normal answer may take this long (`Pending`)
     min_interval: timedelta = timedelta(0)  # between two charges on one binding, also unsettled
     can_reuse_reference_after_decline: bool = False

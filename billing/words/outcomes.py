@@ -42,6 +42,14 @@ PROGRESS: dict[str, Phrasing] = {
         ),
         _("This agreement takes one charge at a time. This one follows; it is not lost."),
     ),
+    "fresh_agreement": _told(
+        _("Waiting for its day"),
+        _(
+            "In an agreement's first hours {rail} would take the money at once; this charge is sent"
+            " on {until}, so that it is taken on the day planned."
+        ),
+        _("Sent a little later, so that the money is taken on the day planned and not before."),
+    ),
     "rail_deferred": _told(
         _("Waiting for the payment method"),
         _("Payment through {rail} is held back for maintenance. The charge waits, it is not lost."),

@@ -132,6 +132,11 @@ REFUSALS: Mapping[type[Exception], Told] = {
         gettext_lazy("This way to pay is not offered. See /api/v1/rails."),
         "rail",
     ),
+    bindings.RailNotAnswering: Told(
+        503,
+        "rail_not_answering",
+        gettext_lazy("The payment company does not answer. Try again in a minute."),
+    ),
     RailNotConfigured: Told(503, "rail_not_available", _UNAVAILABLE),
 }
 

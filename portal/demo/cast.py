@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 PASSWORD = "keepline-demo"  # noqa: S105 - of people who exist on this machine alone
 RICH, POOR, FROZEN = "2088100000000011", "2088100000000022", "2088100000000033"
+WECHAT_RICH = "oUpF8uN95-Ptaags6E_roPHg7AG1"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Person:
     payer: str
     cards: tuple[Card, ...]
     language: str = "zh-hans"
+    rail: str = "alipay"  # `payer` is a person there, or which test card
 
 
 def _iccid(serial: int) -> str:
@@ -294,6 +296,61 @@ PEOPLE = (
             ),
         ),
         language="en",
+    ),
+    Person(
+        "林悦",
+        "linyue@example.com",
+        WECHAT_RICH,
+        (
+            Card(
+                "微信扣款",
+                "+8613800000141",
+                _iccid(141),
+                face_minor=5000,
+                threshold_minor=1000,
+                usage_minor=300,
+                now_minor=1_120,
+            ),
+        ),
+        rail="wechat",
+    ),
+    Person(
+        "Emma Brown",
+        "emma@example.com",
+        "good",
+        (
+            Card(
+                "Card on file",
+                "+8613800000151",
+                _iccid(151),
+                carrier="cucc",
+                face_minor=5000,
+                threshold_minor=1000,
+                most_a_day=2,
+                usage_minor=420,
+                months=2,
+                now_minor=1_240,
+            ),
+        ),
+        language="en",
+        rail="stripe",
+    ),
+    Person(
+        "许宁",
+        "xuning@example.com",
+        "authenticate",
+        (
+            Card(
+                "银行要确认",
+                "+8613800000161",
+                _iccid(161),
+                face_minor=3000,
+                threshold_minor=1000,
+                usage_minor=360,
+                now_minor=1_150,
+            ),
+        ),
+        rail="stripe",
     ),
     Person(
         "新人",

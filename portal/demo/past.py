@@ -42,8 +42,8 @@ FULL_MINOR = 6_000  # a line's balance when its story begins
 class Simulators:
     """Where the two other books are, and their control."""
 
-    alipay: str
-    carriers: dict[str, str]  # by code
+    rails: dict[str, str]  # by code, as the carriers
+    carriers: dict[str, str]
 
     def order(self, method: str, url: str, body: Any = None) -> Any:
         answer = requests.request(method, url, json=body, timeout=_TIMEOUT_S)
@@ -75,7 +75,7 @@ class Past:
         """What is there before any subscriber: carriers, an offer, operators, payers' money."""
         carriers = self._carriers()
         self._promotion()
-        for payer in {person.payer for person in PEOPLE}:
+        for payer in {person.payer for person in PEOPLE if person.rail == "alipay"}:
             self._let_pay(payer)
         for name, email, is_staff in OPERATORS:
             _person(name, email, language="zh-hans", is_staff=is_staff)
@@ -110,7 +110,7 @@ class Past:
 
     def _let_pay(self, payer: str) -> None:
         """Half a year of charges falls on one day of the simulator's."""
-        url = f"{self.simulators.alipay}/_control/payers/{payer}"
+        url = f"{self.simulators.rails['alipay']}/_control/payers/{payer}"
         self.simulators.order("POST", url, {"daily_limit_minor": 100_000_000})
 
     # --- one person ---------------------------------------------------------------------------
@@ -121,35 +121,25 @@ class Past:
         began = self.now - (30 * months + 3) * DAY
         tool = None
         if any(card.face_minor for card in person.cards):
-            tool = self._bind(owner, person.payer, at=began)
+            tool = self._bind(owner, person, at=began)
         for card in person.cards:
             line = self._add(owner, card, carriers[card.carrier], at=began)
             if tool is not None and card.face_minor:
                 self._play(line, card, tool)
 
-    def _bind(self, owner: Any, payer: str, *, at: datetime) -> Binding:
-        """Sign at the simulated Alipay, as the payer would on its page."""
-        gateway = gateways.get("alipay")
+    def _bind(self, owner: Any, person: Person, *, at: datetime) -> Binding:
+        """Sign at the simulated rail, as the payer would on its page."""
+        gateway = gateways.get(person.rail)
         started = bindings.start(
             owner=owner,
-            rail=Rail.objects.get(code="alipay"),
+            rail=Rail.objects.get(code=person.rail),
             return_url="http://127.0.0.1/",
-            notify_url="",
+            notify_url=self.outside.notify_url(person.rail),
+            payer_ip="127.0.0.1",
             gateway=gateway,
             at=at,
         )
-        self.simulators.order(
-            "POST",
-            f"{self.simulators.alipay}/_control/agreements",
-            {
-                "external_agreement_no": started.binding.ref,
-                "product_code": "GENERAL_WITHHOLDING",
-                "personal_product_code": "GENERAL_WITHHOLDING_P",
-                "sign_scene": "INDUSTRY|MOBILE",
-                "access_params": {"channel": "ALIPAYAPP"},
-                "payer": payer,
-            },
-        )
+        _SIGN[person.rail](self.simulators, started.binding, person.payer)
         return bindings.refresh(binding=started.binding, gateway=gateway, at=at)
 
     def _add(self, owner: Any, card: Card, carrier: Carrier, *, at: datetime) -> Line:
@@ -224,7 +214,7 @@ class Past:
         intake.push(reading=Reading(line.pk, balance_minor, at), at=at)
 
     def _confirm(self, line: Line, card: Card, tool: Binding, *, at: datetime) -> Rule:
-        capabilities = gateways.capabilities("alipay")
+        capabilities = gateways.capabilities(tool.rail_id)
         rule = plans.save_draft(
             draft=self._draft(line, card, tool, at=at), capabilities=capabilities, at=at
         )
@@ -278,6 +268,43 @@ class Past:
         if card.fate == "ported":
             changes["status"] = "ported_out"
         self.simulators.order("PATCH", url, changes)
+
+
+# --- signing at each rail, without a browser ----------------------------------------------------
+
+
+def _sign_alipay(simulators: Simulators, binding: Binding, payer: str) -> None:
+    agreement = {
+        "external_agreement_no": binding.ref,
+        "product_code": "GENERAL_WITHHOLDING",
+        "personal_product_code": "GENERAL_WITHHOLDING_P",
+        "sign_scene": "INDUSTRY|MOBILE",
+        "access_params": {"channel": "ALIPAYAPP"},
+        "payer": payer,
+    }
+    simulators.order("POST", f"{simulators.rails['alipay']}/_control/agreements", agreement)
+
+
+def _sign_wechat(simulators: Simulators, binding: Binding, payer: str) -> None:
+    """Signed long ago: in the first twelve hours WeChat Pay charges at once."""
+    url = f"{simulators.rails['wechat']}/_control/contracts"
+    signed = simulators.order("POST", url, {"contract_code": binding.ref, "payer": payer})
+    simulators.order("POST", f"{url}/{signed['contract_id']}/age", {"by_s": 3 * 24 * 3600})
+
+
+def _sign_stripe(simulators: Simulators, binding: Binding, card: str) -> None:
+    url = f"{simulators.rails['stripe']}/_control"
+    chosen = simulators.order("POST", f"{url}/sessions/{binding.provider_ref}", {"card": card})
+    page, _slash, setup = chosen["goes_to"].rpartition("/")
+    if page.endswith("3ds"):  # the card's bank asks, once, whether it was really its holder
+        simulators.order("POST", f"{url}/confirmations/{setup}", {"agrees": True})
+
+
+_SIGN: dict[str, Callable[[Simulators, Binding, str], None]] = {
+    "alipay": _sign_alipay,
+    "wechat": _sign_wechat,
+    "stripe": _sign_stripe,
+}
 
 
 def _anchor(card: Card, at: datetime, soon: date) -> date:

@@ -13,6 +13,8 @@ from portal.process_group import ProcessGroup
 from portal.processes import Processes, answers, logs
 
 APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
+WECHAT = {"app-id": "wxd678efh567hg6787", "mch-id": "1230000109", "plan-id": "12535"}
+RAILS = ("alipay", "wechat", "stripe")
 CARRIERS = ("cmcc", "cucc", "ctcc")
 # A day's usage in two minutes: balances run low while one watches.
 USAGE_SPEED = 720
@@ -45,10 +47,29 @@ class Stage:
             code: f"http://127.0.0.1:{port}" for code, port in zip(CARRIERS, ports, strict=True)
         }
 
-    def _secret(self, name: str) -> str:
+    @property
+    def wechat_url(self) -> str:
+        return f"http://127.0.0.1:{self.port + 105}"
+
+    @property
+    def wechat_secure_url(self) -> str:
+        """Where refunds go: TLS, with the merchant's certificate."""
+        return f"https://127.0.0.1:{self.port + 106}"
+
+    @property
+    def stripe_url(self) -> str:
+        return f"http://127.0.0.1:{self.port + 107}"
+
+    @property
+    def rail_urls(self) -> dict[str, str]:
+        return dict(zip(RAILS, (self.alipay_url, self.wechat_url, self.stripe_url), strict=True))
+
+    def _secret(self, name: str, *, prefix: str = "") -> str:
+        """Made once. 32 characters after the prefix: WeChat's keys are just that long."""
         path = self.folder / name
         if not path.exists():
-            path.write_text(secrets.token_urlsafe(32))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(prefix + secrets.token_urlsafe(24))
             path.chmod(0o600)
         return path.read_text()
 
@@ -66,7 +87,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The demo's settings. Like any installation's, but for the simulators' addresses."""
         tokens = ",".join(f"{code}={self._secret('carrier-token')}" for code in CARRIERS)
-        simulators = {"alipay": self.alipay_url, **self.carrier_urls}
+        simulators = {**self.rail_urls, **self.carrier_urls}
         return {
             "PORT": str(self.port),
             "KEEPLINE_PUBLIC_URL": self.web_url,
@@ -76,10 +97,30 @@ class Stage:
             "ALIPAY_GATEWAY_URL": f"{self.alipay_url}/gateway.do",
             "ALIPAY_PRIVATE_KEY_FILE": str(self.folder / "merchant.pem"),
             "ALIPAY_PUBLIC_KEY_FILE": str(self.folder / "alipay.pub.pem"),
+            **self._wechat(),
+            "STRIPE_SECRET_KEY": self._secret("stripe-key", prefix="sk_test_"),
+            "STRIPE_WEBHOOK_SECRET": self._secret("stripe-webhook", prefix="whsec_"),
+            "STRIPE_API_URL": self.stripe_url,
             "CARRIER_TOKENS": tokens,
             "CARRIER_HUB_SECRET": self._secret("hub-secret"),
             "KEEPLINE_SIMULATORS": ",".join(f"{k}={url}" for k, url in simulators.items()),
             "SMS_CARRIER": CARRIERS[0],
+        }
+
+    def _wechat(self) -> dict[str, str]:
+        """The simulator makes what is missing in its folder; the key is read sooner than that."""
+        keys = self.folder / "wechat"
+        self._secret("wechat/api_v2_key.txt")
+        return {
+            "WECHAT_APP_ID": WECHAT["app-id"],
+            "WECHAT_MCH_ID": WECHAT["mch-id"],
+            "WECHAT_PLAN_ID": WECHAT["plan-id"],
+            "WECHAT_API_V2_KEY_FILE": str(keys / "api_v2_key.txt"),
+            "WECHAT_CLIENT_CERT_PATH": str(keys / "apiclient_cert.pem"),
+            "WECHAT_CLIENT_KEY_PATH": str(keys / "apiclient_key.pem"),
+            "WECHAT_CA_PATH": str(keys / "ca.pem"),
+            "WECHAT_API_URL": self.wechat_url,
+            "WECHAT_SECURE_API_URL": self.wechat_secure_url,
         }
 
     def _make_keys(self, name: str) -> None:
@@ -104,7 +145,14 @@ class Stage:
     # --- programs -----------------------------------------------------------------------------
 
     def start_simulators(self, run: Processes) -> None:
-        """The rail and the carrier, each with its own journal in the demo's folder."""
+        """The rails and the carriers, each with its own journal in the demo's folder."""
+        self._start_alipay(run)
+        self._start_wechat(run)
+        self._start_stripe(run)
+        for code, url in self.carrier_urls.items():
+            self._start_carrier(run, code, url)
+
+    def _start_alipay(self, run: Processes) -> None:
         run.start(
             "alipay",
             [
@@ -118,8 +166,35 @@ class Stage:
             ],
             ready=answers(f"{self.alipay_url}/_control/health"),
         )
-        for code, url in self.carrier_urls.items():
-            self._start_carrier(run, code, url)
+
+    def _start_wechat(self, run: Processes) -> None:
+        hook = f"{self.web_url}/hooks/wechat/notify"
+        run.start(
+            "wechat",
+            [
+                *_python("billing.gateways.wechat.simulator"),
+                *("--port", str(self.port + 105), "--secure-port", str(self.port + 106)),
+                *("--journal", str(self.folder / "wechat.jsonl")),
+                *("--keys", str(self.folder / "wechat")),
+                *("--contract-notify-url", hook, "--refund-notify-url", hook),
+                *(word for name, value in WECHAT.items() for word in (f"--{name}", value)),
+            ],
+            ready=answers(f"{self.wechat_url}/_control/health"),
+        )
+
+    def _start_stripe(self, run: Processes) -> None:
+        run.start(
+            "stripe",
+            [
+                *_python("billing.gateways.stripe.simulator"),
+                *("--port", str(self.port + 107)),
+                *("--journal", str(self.folder / "stripe.jsonl")),
+                f"--secret-key={self._secret('stripe-key')}",
+                f"--webhook-secret={self._secret('stripe-webhook')}",
+                *("--webhook-url", f"{self.web_url}/hooks/stripe/notify"),
+            ],
+            ready=answers(f"{self.stripe_url}/_control/health"),
+        )
 
     def _start_carrier(self, run: Processes, code: str, url: str) -> None:
         run.start(

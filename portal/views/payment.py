@@ -3,10 +3,11 @@
 import logging
 from datetime import datetime, timedelta
 
+from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_POST
 from billing import bindings, gateways, queries
 from billing import wording as reasons
 from billing.models import Binding, BindingState, Rail, Rule
+from portal import wording
 from portal.forms.payment import RemoveForm
 from portal.views import owned
 
@@ -69,11 +71,29 @@ def bind(request: HttpRequest) -> HttpResponse:
             notify_url=_notify_url(rail),
             gateway=gateways.get(rail.code),
             at=timezone.now(),
+            payer_ip=get_adapter().get_client_ip(request),
+            language=request.LANGUAGE_CODE,
         )
+    except bindings.RailNotAnswering:
+        name = wording.rail(rail)
+        text = _("%(rail)s does not answer. Nothing was bound; try again in a minute.")
+        messages.error(request, text % {"rail": name})
+        return redirect("portal:payment")
     except bindings.RailNotOffered:
         messages.error(request, _("This way of paying takes nothing new right now."))
         return redirect("portal:payment")
-    return redirect(started.url)
+    return _to_signing_page(started.url)
+
+
+class _SigningRedirect(HttpResponseRedirect):
+    """Also into the wallet itself, where that is where it is signed."""
+
+    allowed_schemes = [*HttpResponseRedirect.allowed_schemes, "weixin", "alipays"]
+
+
+def _to_signing_page(url: str) -> HttpResponse:
+    """With the page it comes from: WeChat Pay sends the payer back to that (payments.md §2.2)."""
+    return _SigningRedirect(url, headers={"Referrer-Policy": "no-referrer-when-downgrade"})
 
 
 def _return_url() -> str:

@@ -454,6 +454,19 @@ class TestARailThatTakesADay:
         assert late.gateway.calls["charge"] == [reference]
         w.assert_balanced()
 
+    def test_in_an_agreements_first_hours_is_not_asked_before_its_day_can_be_kept(self, late):
+        late.gateway.capabilities = replace(A_DAY_LATE, no_delay_for=timedelta(hours=12))
+        due_at = late.at + timedelta(days=1)
+        rule = scheduled(due_at)
+        Rule.objects.filter(pk=rule.pk).update(wake_at=late.at)
+        Binding.objects.update(signed_at=late.at - timedelta(hours=2))
+        late.run()
+        assert (only().reason, only().act_at) == ("fresh_agreement", late.at + timedelta(hours=10))
+        assert late.gateway.calls["charge"] == []
+        late.later(timedelta(hours=10))
+        late.run()
+        assert len(late.gateway.calls["charge"]) == 1
+
     def test_takes_no_second_one_on_the_agreement_meanwhile(self, late):
         first = low_line(late.at)
         w.rule(w.line(balance_minor=980), wake_at=late.at, binding=first.binding)

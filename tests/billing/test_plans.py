@@ -606,10 +606,19 @@ class TestWhatHappensAtOnce:
         found = self.at_once(late, balance_minor=999)
 
         # Midday and 30 hours are 18:00 the day after: inside the rail's hours.
-        assert found == plans.AtOnce("low_balance", 5000, 5000, NOON + 30 * HOUR)
+        assert found == plans.AtOnce("low_balance", 5000, 5000, NOON + 30 * HOUR, True)
         night = replace(ANNOUNCING, notice=timedelta(hours=36))
         # Midday and 36 hours are midnight: it opens at 07:00.
         assert self.at_once(night, balance_minor=999).expected_at == NOON + 43 * HOUR
+
+    def test_is_now_in_the_first_hours_of_an_agreement_that_is_charged_at_once_in_them(self):
+        late = replace(ANNOUNCING, notice=timedelta(0), delay=DAY, no_delay_for=12 * HOUR)
+        line = w.line(balance_minor=999)
+        tool = w.binding(line.owner, signed_at=NOON - 11 * HOUR)
+
+        assert preview(low(line=line, binding=tool), late).at_once.expected_at == NOON
+        tool.signed_at = NOON - 12 * HOUR
+        assert preview(low(line=line, binding=tool), late).at_once.expected_at == NOON + DAY
 
     def test_is_told_with_its_day_where_it_is_not_now(self):
         of = low(line=w.line(balance_minor=999))

@@ -34,7 +34,7 @@ FLAGS = [
 
 @dataclass
 class Installation:
-    """Web, workers, one simulated rail and three simulated carriers, on ports of their own."""
+    """Web, workers, three simulated rails and three simulated carriers, on ports of their own."""
 
     stage: Stage
 
@@ -66,7 +66,7 @@ class Installation:
 def installation() -> Iterator[Installation]:
     # A short path: PostgreSQL's socket lies in it, and a socket's path has 107 bytes at most.
     folder = Path(tempfile.mkdtemp(prefix="keepline-"))
-    stage = Stage(var_dir=folder, port=_free_ports(5))
+    stage = Stage(var_dir=folder, port=_free_ports(8))
     stage.prepare()
     found = Installation(stage)
     try:

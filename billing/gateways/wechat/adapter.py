@@ -46,7 +46,7 @@ from billing.gateways.wechat import (
     trades,
     v3_notifications,
 )
-from billing.gateways.wechat.capabilities import DELAY, capabilities_of
+from billing.gateways.wechat.capabilities import DELAY, FRESH, capabilities_of
 from billing.gateways.wechat.client import Reply, WechatClient
 from billing.gateways.wechat.terms import NoticeMode, Terms, terms_from
 from billing.gateways.wechat.v3 import Identity, identity_from
@@ -63,7 +63,6 @@ _SPOOLED_BYTES = 4 * 1024 * 1024
 _SLACK = timedelta(minutes=10)
 _SOON = timedelta(minutes=1)
 # Deductions this soon after signing are made at once, whatever the mode.
-_FRESH_CONTRACT = timedelta(hours=12)
 # An order is given back in at most 50 parts, told ten at a time.
 _MOST_REFUND_PAGES = 6
 
@@ -375,4 +374,4 @@ def _is_fresh(outcome: BindingFacts | Unknown | NotFound | Refused, *, at: datet
     """Signed so recently that deductions are made at once. Not told: asked soon, to be sure."""
     if not isinstance(outcome, BindingFacts) or outcome.signed_at is None:
         return True
-    return at - outcome.signed_at < _FRESH_CONTRACT
+    return at - outcome.signed_at < FRESH

@@ -9,6 +9,8 @@ from billing.gateways.wechat.terms import NoticeMode, Terms
 
 # Between WeChat Pay's telling the payer and its deduction, where it is WeChat Pay that tells.
 DELAY = timedelta(hours=24)
+# After signing: a deduction asked for in that time is made at once, whatever the template says.
+FRESH = timedelta(hours=12)
 
 _SETTLES_WITHIN = timedelta(minutes=10)
 _SETTLES_LATE_BY = timedelta(hours=1)
@@ -31,6 +33,7 @@ def capabilities_of(terms: Terms) -> Capabilities:
         notice=timedelta(days=terms.notice_wait_days if is_ours else 0),
         window=announcements.window_length(terms) if is_ours else None,
         delay=DELAY if is_wechats else timedelta(0),
+        no_delay_for=FRESH if is_wechats else timedelta(0),
         settles_within=DELAY + _SETTLES_LATE_BY if is_wechats else _SETTLES_WITHIN,
         # One deduction under way per contract in 24 hours, where a payer is told first.
         min_interval=timedelta(0) if mode is NoticeMode.NONE else DELAY,

@@ -1,8 +1,10 @@
 """Payment methods: agreed on the rail's own page, asked about, put first, ended."""
 
+from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import ValidationError
@@ -51,6 +53,8 @@ class BindingView(View):
             notify_url=settings.PUBLIC_URL + reverse("incoming-rail", args=[rail.code]),
             gateway=gateways.get(rail.code),
             at=timezone.now(),
+            payer_ip=get_adapter().get_client_ip(request),
+            language=get_language() or "zh-hans",
         )
         return Response(StartedOut(started).data, status=201)
 

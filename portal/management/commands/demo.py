@@ -20,6 +20,8 @@ WELCOME = """
                                   second person: finance@example.com / {password}
     API         {web}/api/v1/schema/   ·   {web}/api/v1/docs/
     Alipay      {alipay}/app      the payer's side: agreements, deductions, unsigning
+    WeChat Pay  {wechat}/app      the same, in the wallet; it deducts 24 hours after it is asked
+    cards       {stripe}/app      the bank's side: cards, payments, confirmations
     carriers    {carriers}
                 lines and balances, and at …/sms the texts they sent (codes to sign in, to prove)
 
@@ -55,7 +57,7 @@ class Command(BaseCommand):
         with Processes(log_dir=settings.VAR_DIR / "log") as run:
             self._step(stage, "Tables", "migrate", "--verbosity", "0")
             self._step(stage, "Static files", "collectstatic", "--noinput", "--verbosity", "0")
-            self.stdout.write("Simulated Alipay and carrier …")
+            self.stdout.write("Simulated Alipay, WeChat Pay, card network and carriers …")
             stage.start_simulators(run)
             self._step(stage, "Sample data (six months, through the real executor)", "seed_demo")
             self.stdout.write("Web and workers …")
@@ -85,6 +87,8 @@ class Command(BaseCommand):
             WELCOME.format(
                 web=stage.web_url,
                 alipay=stage.alipay_url,
+                wechat=stage.wechat_url,
+                stripe=stage.stripe_url,
                 carriers="  ".join(f"{url}/" for url in stage.carrier_urls.values()),
                 password="keepline-demo",  # noqa: S106 - of the demo's people, on this machine
                 logs=settings.VAR_DIR / "log",

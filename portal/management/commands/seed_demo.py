@@ -10,6 +10,7 @@ from billing import tasks
 from lines import carriers
 from lines.models import Carrier
 from portal.demo.past import Past, Simulators
+from portal.demo.stage import RAILS
 
 
 class Command(BaseCommand):
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         if not settings.IS_LOCAL or not settings.SIMULATORS:
             raise CommandError("Sample data go into a demo only: start one with `make demo`.")
         past = Past(
-            simulators=Simulators(settings.SIMULATORS["alipay"], _carriers()),
+            simulators=Simulators(_rails(), _carriers()),
             outside=tasks.outside(),
             now=timezone.now(),
             say=self.stdout.write,
@@ -46,4 +47,8 @@ class Command(BaseCommand):
 
 
 def _carriers() -> dict[str, str]:
-    return {code: url for code, url in settings.SIMULATORS.items() if code != "alipay"}
+    return {code: url for code, url in settings.SIMULATORS.items() if code not in RAILS}
+
+
+def _rails() -> dict[str, str]:
+    return {code: url for code, url in settings.SIMULATORS.items() if code in RAILS}
