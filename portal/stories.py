@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
@@ -68,6 +70,11 @@ class Entry:
 def title(recharge: Recharge) -> str:
     """ "¥50 credited"."""
     amount = wording.short_money(recharge.credit_minor, recharge.currency)
+    expected_at = expected(recharge)
+    if expected_at is not None and recharge.state in (S.WAITING, S.PAYMENT_PENDING):
+        on = timezone.localtime(expected_at, ZoneInfo(recharge.line.timezone)).date()
+        text = _("%(amount)s will be charged on %(day)s")
+        return str(text) % {"amount": amount, "day": wording.day(on)}
     return str(_WORDS[S(recharge.state)]) % {"amount": amount}
 
 
@@ -130,14 +137,18 @@ def facts_of(recharge: Recharge) -> dict[str, Any]:
     }
 
 
-def _expected(recharge: Recharge) -> dict[str, str]:
-    """When the money is to move, on a rail that says so beforehand."""
+def expected(recharge: Recharge) -> datetime | None:
+    """When the money is to move, on a rail that says so beforehand; None: as soon as may be."""
     if recharge.earliest_charge_at is None:
-        return {}
-    instant = recharge.earliest_charge_at
-    if recharge.announced_minor is not None and recharge.latest_charge_at is not None:
-        instant = max(instant, min(recharge.due_at, recharge.latest_charge_at))
-    return {"at": instant.isoformat(), "until": instant.isoformat()}
+        return None
+    if recharge.latest_charge_at is None:
+        return recharge.earliest_charge_at
+    return max(recharge.earliest_charge_at, min(recharge.due_at, recharge.latest_charge_at))
+
+
+def _expected(recharge: Recharge) -> dict[str, str]:
+    instant = expected(recharge)
+    return {} if instant is None else {"at": instant.isoformat(), "until": instant.isoformat()}
 
 
 def _of_decision(decision: Decision) -> Entry:

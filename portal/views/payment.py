@@ -32,6 +32,8 @@ _ASK_EVERY = timedelta(seconds=3)
 
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
+    if waiting := _back_from_signing(request):
+        return redirect("portal:binding", waiting.ref)
     shown = (
         queries.bindings(request.user)
         .exclude(state=BindingState.ABANDONED)
@@ -48,6 +50,15 @@ def index(request: HttpRequest) -> HttpResponse:
     ]
     context = {"rows": rows, "rails": _rails(), "section": "payment"}
     return render(request, "portal/payment/index.html", context)
+
+
+def _back_from_signing(request: HttpRequest) -> Binding | None:
+    """WeChat Pay sends the payer back to the page it was entered from, marked so; what was being
+    signed has a page of its own, which asks the rail."""
+    if "from_wxpay" not in request.GET:
+        return None
+    waiting = queries.bindings(request.user).filter(rail__code="wechat")
+    return waiting.filter(state=BindingState.PENDING).order_by("-pk").first()
 
 
 def _rails() -> list[Rail]:

@@ -48,6 +48,15 @@ class TestOneRecharge:
         for words in ("¥49.25", "Recharge started", "Charging", "Paid", ref):
             assert words in text
 
+    def test_says_on_which_day_a_slow_rail_will_take_the_money(self, alice, as_user):
+        line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
+        made = people.recharge(line, pays, at=datetime.now(UTC), state="due")
+        on = datetime(2027, 1, 14, 1, 30, tzinfo=UTC)
+        told = {"state": "waiting", "reason": "announced", "earliest_charge_at": on}
+        Recharge.objects.filter(pk=made.pk).update(**told)
+        text = as_user(alice).get(reverse("portal:recharge", args=[made.ref])).content.decode()
+        assert "¥50 will be charged on Jan 14" in text
+
     def test_has_a_receipt_only_when_it_was_paid(self, alice, as_user):
         client = as_user(alice)
         paid = alice.recharges.filter(state="completed")[0].ref

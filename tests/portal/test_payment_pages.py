@@ -12,10 +12,11 @@ from billing.gateways.base import (
     BindingFacts,
     BindingRequest,
     BindingStatus,
+    SigningNotStarted,
     SigningPage,
     Unknown,
 )
-from billing.models import Binding, Rule
+from billing.models import Binding, Rail, Rule
 from tests.fakes import FakeGateway
 from tests.portal import people
 
@@ -24,10 +25,14 @@ class SigningGateway(FakeGateway):
     """A rail that says of an agreement what the test tells it to."""
 
     says: BindingFacts | Unknown = Unknown("no answer")
+    page = ""
+    is_away = False
 
     def start_binding(self, *, request: BindingRequest) -> SigningPage:
         self.request = request
-        return SigningPage(f"https://rail.example/sign?for={request.binding_ref}")
+        if self.is_away:
+            raise SigningNotStarted("no answer")
+        return SigningPage(self.page or f"https://rail.example/sign?for={request.binding_ref}")
 
     def get_binding(self, *, binding_ref: str, provider_ref: str) -> BindingAnswer:
         return BindingAnswer(outcome=self.says)
@@ -80,6 +85,29 @@ class TestBinding:
     def test_of_a_rail_that_is_not_offered_is_not_there(self, client):
         assert client.post("/payment/bind/", {"rail": "barter"}).status_code == 404
         assert not Binding.objects.exists()
+
+    def test_at_a_rail_that_does_not_answer_says_so_and_binds_nothing(self, client, rail):
+        rail.is_away = True
+        text = client.post("/payment/bind/", {"rail": "alipay"}, follow=True).content.decode()
+        assert "Alipay does not answer. Nothing was bound; try again in a minute." in text
+        assert Binding.objects.get().state == "pending"
+
+    def test_may_lead_into_the_wallet_itself(self, client, rail):
+        rail.page = "weixin://dl/business/?appid=wx1&path=sign"
+        response = client.post("/payment/bind/", {"rail": "alipay"})
+        assert (response.status_code, response.headers["Location"]) == (302, rail.page)
+
+    def test_tells_the_rail_the_browsers_address_and_language(self, client, rail):
+        client.post("/payment/bind/", {"rail": "alipay"})
+        assert (rail.request.payer_ip, rail.request.language) == ("127.0.0.1", "en")
+
+    def test_is_looked_at_when_wechat_pay_sends_the_payer_back_to_the_list(self, client, charlie):
+        wechat, _made = Rail.objects.get_or_create(code="wechat")
+        waiting = Binding.objects.create(owner=charlie, rail=wechat, created_at=datetime.now(UTC))
+        response = client.get("/payment/?from_wxpay=1")
+        assert response.headers["Location"] == page_of(waiting)
+        Binding.objects.update(state="active")
+        assert client.get("/payment/?from_wxpay=1").status_code == 200
 
     def test_that_the_rail_confirms_is_active_at_once(self, client, rail):
         binding = bound(client)

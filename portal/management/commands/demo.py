@@ -21,7 +21,7 @@ WELCOME = """
     API         {web}/api/v1/schema/   ·   {web}/api/v1/docs/
     Alipay      {alipay}/app      the payer's side: agreements, deductions, unsigning
     WeChat Pay  {wechat}/app      the same, in the wallet; it deducts 24 hours after it is asked
-    cards       {stripe}/app      the bank's side: cards, payments, confirmations
+    cards       {stripe}/wallet   the bank's side: cards, payments, confirmations
     carriers    {carriers}
                 lines and balances, and at …/sms the texts they sent (codes to sign in, to prove)
 
