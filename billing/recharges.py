@@ -11,8 +11,9 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from billing import aftermath, nudges, rowsets
-from billing.calendar import day_key, month_key
+from billing import aftermath, calendar, nudges, rowsets
+from billing.calendar import Hours, day_key, month_key
+from billing.gateways.base import Capabilities
 from billing.models import Binding, PaymentAttempt, Recharge, RechargeMove, Rule
 from billing.rowsets import Column
 from billing.spending import CapReached, check_caps
@@ -245,12 +246,15 @@ def by_hand(
     owner: Any,
     idempotency_key: str,
     ladder_s: Sequence[int] = (),
+    capabilities: Capabilities | None = None,
     at: datetime,
 ) -> Recharge:
     """Open a recharge its owner asked for now, and nudge the executor: both or neither.
 
     `face_minor` is in minor units of the line's currency. The same `idempotency_key` gives the
-    same recharge. Raises LineNotLive, BindingNotUsable, NotSold, CapReached, OpenRecharge.
+    same recharge. A rail that must be told first, or is closed now (`capabilities`), takes it
+    later, and it waits as long. Raises LineNotLive, BindingNotUsable, NotSold, CapReached,
+    OpenRecharge.
     """
     period_key = f"hand:{idempotency_key}"[:40]
     existing = Recharge.objects.filter(line=line, trigger=Trigger.MANUAL, period_key=period_key)
@@ -265,7 +269,8 @@ def by_hand(
                 return found
             if open_for(line=line):  # seen, not waited for: inserting beside it could deadlock
                 raise OpenRecharge(line.public_id)
-            check_caps(line=line, binding=binding, amount_minor=face_minor, at=at)
+            moves_at = _moves_at(capabilities, at=at)
+            check_caps(line=line, binding=binding, amount_minor=face_minor, at=moves_at)
             recharge = _insert_by_hand(
                 line=line,
                 binding=binding,
@@ -273,12 +278,21 @@ def by_hand(
                 owner=owner,
                 period_key=period_key,
                 ladder_s=ladder_s,
+                moves_at=moves_at,
                 at=at,
             )
             nudges.money()
     except IntegrityError as error:
         raise OpenRecharge(line.public_id) from error
     return recharge
+
+
+def _moves_at(rail: Capabilities | None, *, at: datetime) -> datetime:
+    """When the money can move at the earliest."""
+    if rail is None:
+        return at
+    hours = Hours(rail.hours.opens, rail.hours.closes, rail.hours.timezone) if rail.hours else None
+    return calendar.next_open(hours=hours, at=at) + rail.lead
 
 
 def _check_by_hand(*, line: Line, binding: Binding, face_minor: int) -> None:
@@ -298,6 +312,7 @@ def _insert_by_hand(
     owner: Any,
     period_key: str,
     ladder_s: Sequence[int],
+    moves_at: datetime,
     at: datetime,
 ) -> Recharge:
     recharge = Recharge.objects.create(
@@ -315,11 +330,11 @@ def _insert_by_hand(
         price_minor=face_minor,
         currency=line.currency,
         ladder_s=list(ladder_s),
-        cap_day=day_key(at, line.timezone),
-        cap_month=month_key(at, line.timezone),
+        cap_day=day_key(moves_at, line.timezone),
+        cap_month=month_key(moves_at, line.timezone),
         created_at=at,
         due_at=at,
-        expires_at=at + BY_HAND_GRACE,
+        expires_at=moves_at + BY_HAND_GRACE,
         act_at=at,
     )
     opened = Move(recharge.pk, "", RechargeState.DUE, "opened", at, actor_id=owner.pk)

@@ -1,6 +1,7 @@
 """A line's own pages: add, prove, look at, rename, recharge by hand, install, remove."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import forms as django_forms
 from django.contrib import messages
@@ -12,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from billing import plans, queries, recharges
+from billing import gateways, plans, queries, recharges
 from billing.models import Binding
 from billing.spending import CapReached
 from lines import carriers, identifiers, lifecycle, qr
@@ -237,8 +238,29 @@ def recharge(request: HttpRequest, public_id: str) -> HttpResponse:
         response = _recharge(request, line, form)
         if response is not None:
             return response
-    context = {"line": line, "form": form, "bindings": bindings, "section": "lines"}
+    context = {
+        "line": line,
+        "form": form,
+        "bindings": bindings,
+        "slow": _slow_rails(bindings, line),
+        "section": "lines",
+    }
     return render(request, "portal/lines/recharge.html", context)
+
+
+def _slow_rails(bindings: list[Binding], line: Line) -> list[dict[str, Any]]:
+    """Those among the rails that take money days after they are told, with the day."""
+    leads = {
+        binding.rail: gateways.capabilities(binding.rail_id).lead
+        for binding in bindings
+        if binding.rail_id in gateways.available()
+    }
+    now, zone = timezone.now(), ZoneInfo(line.timezone)
+    return [
+        {"rail": rail, "on": (now + lead).astimezone(zone).date()}
+        for rail, lead in leads.items()
+        if lead
+    ]
 
 
 def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> HttpResponse | None:
@@ -250,8 +272,11 @@ def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> Http
             face_minor=values["face"],
             owner=request.user,
             idempotency_key=values["once"],
+            capabilities=gateways.capabilities(values["binding"].rail_id),
             at=timezone.now(),
         )
+    except gateways.RailNotConfigured:
+        form.add_error("binding", _("This payment method cannot be used now. Choose another."))
     except recharges.OpenRecharge:
         form.add_error(None, _("A recharge of this line is under way. Wait until it has ended."))
     except recharges.NotSold:

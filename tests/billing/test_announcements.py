@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing import intake, plans, verification
+from billing import intake, plans, recharges, verification
 from billing.gateways.base import (
     Capabilities,
     ChargeHours,
@@ -514,3 +514,45 @@ def test_an_early_occurrence_keeps_its_calendar(slow):
     slow.later(due_at - NOTICE - slow.at)
     slow.run()
     assert (only().period_key, only().cap_month) == ("0:2026-12-01", date(2026, 12, 1))
+
+
+class TestByHand:
+    def opened(self, world, **more):
+        line = w.line()
+        return recharges.by_hand(
+            line=line,
+            binding=w.binding(line.owner),
+            face_minor=5000,
+            owner=line.owner,
+            idempotency_key="k",
+            capabilities=world.gateway.capabilities,
+            at=world.at,
+            **more,
+        )
+
+    def test_waits_as_long_as_its_rail_must_be_told_ahead(self, slow):
+        self.opened(slow)
+        slow.run()
+        assert (only().reason, only().act_at) == ("announced", slow.at + NOTICE)
+        slow.later(NOTICE)
+        slow.run()
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_at_night_waits_for_the_morning_and_is_not_missed(self, slow):
+        hours = ChargeHours(time(7), time(22), "Asia/Shanghai")
+        slow.gateway.capabilities = replace(
+            ANNOUNCING, must_prepare=False, notice=timedelta(0), hours=hours
+        )
+        slow.later(timedelta(hours=11))  # 23:00 in Shanghai
+        self.opened(slow)
+        slow.run()
+        assert (only().reason, only().expires_at) == ("outside_hours", slow.at + 9 * w.HOUR)
+        slow.later(8 * w.HOUR)
+        slow.run()
+        assert only().state == "completed"
+
+    def test_counts_for_the_month_in_which_the_money_moves(self, slow):
+        slow.later(timedelta(days=7))  # 29 November, two days before December
+        self.opened(slow)
+        assert only().cap_month == date(2026, 12, 1)

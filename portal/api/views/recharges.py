@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import queries, recharges
+from billing import gateways, queries, recharges
 from billing.models import Recharge
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from portal.api.idempotency import domain_key, idempotent
@@ -54,6 +54,7 @@ class RechargeView(View):
         request=RechargeIn,
         responses={201: RechargeStoryOut},
     )
+    @may_answer(503)
     @idempotent(required=True)
     def create(self, request: Request) -> Response:
         values = self.asked(RechargeIn)
@@ -61,9 +62,11 @@ class RechargeView(View):
         if values["currency"] != line.currency:
             sentence = _("This line is kept in %(currency)s.") % {"currency": line.currency}
             raise ValidationError({"currency": [sentence]})
+        binding = named.binding(self.actor, values["binding"])
         opened = recharges.by_hand(
             line=line,
-            binding=named.binding(self.actor, values["binding"]),
+            binding=binding,
+            capabilities=gateways.capabilities(binding.rail_id),
             face_minor=values["face_minor"],
             owner=request.user,
             idempotency_key=domain_key(request),
