@@ -35,6 +35,7 @@ S = RechargeState
 AGAIN = timedelta(minutes=1)  # after no answer; the same announcement is made again
 BUSY_RECHECK = timedelta(minutes=30)
 TURN_GRACE = timedelta(days=1)
+WORTH_TELLING = timedelta(hours=1)
 
 # A charge of another recharge on the same agreement that is announced, under way, or just made.
 _BUSY = """
@@ -177,6 +178,8 @@ def _noticed(row: Any, outcome: Noticed, at: datetime, context: setbacks.Context
         return
     _announced(row, outcome, at=at)
     due_at = max(outcome.earliest_charge_at, row.due_at)
+    if due_at - at < WORTH_TELLING:
+        return  # the result is told within the hour anyway
     notices.tell(
         owner_id=row.owner_id,
         kind=NoticeKind.UPCOMING_CHARGE,

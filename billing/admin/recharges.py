@@ -6,6 +6,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -136,13 +138,22 @@ def _figures(recharge: Recharge) -> list[tuple[Any, str]]:
         (_("bonus"), recharge.bonus_minor or None),
         (_("price"), recharge.price_minor),
         (_("owed to the line"), recharge.credit_minor),
+        (_("announced, at most"), recharge.announced_minor),
         (_("credited, by the carrier's figure"), recharge.credited_minor),
         (_("refunded or being refunded"), recharge.refund_committed_minor or None),
     ]
+    instants = (
+        (_("charged no earlier than"), recharge.earliest_charge_at),
+        (_("charged no later than"), recharge.latest_charge_at),
+    )
     return [
         (name, words.amount(amount_minor, currency))
         for name, amount_minor in rows
         if amount_minor is not None
+    ] + [
+        (name, date_format(timezone.localtime(at), "DATETIME_FORMAT"))
+        for name, at in instants
+        if at is not None
     ]
 
 

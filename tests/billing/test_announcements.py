@@ -310,6 +310,14 @@ class TestAnAnnouncement:
         assert (only().state, only().attention) == ("waiting", "config")
         assert slow.gateway.charged == {}
 
+    def test_of_a_charge_that_follows_at_once_is_not_told_beside_its_result(self, slow):
+        low_line(slow.at)
+        slow.gateway.preparations = [Noticed(slow.at, slow.at + WINDOW, 5000)]
+        slow.run()
+        assert only().state == "completed"
+        assert told("upcoming_charge") == []
+        assert Notice.objects.filter(kind="recharged").count() == 1
+
     def test_is_not_made_where_the_rail_says_it_needs_none(self, slow):
         low_line(slow.at)
         slow.gateway.preparations = [NotNeeded()]
