@@ -1,6 +1,8 @@
 """The main job as its user does it: in a browser, against the real worker, rail and carrier."""
 
 import re
+from calendar import monthrange
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,6 +24,14 @@ def luhn(body: str) -> str:
 def last_code(installation: Any) -> str:
     texts = installation.carrier("GET", f"/sms?number={NUMBER.replace('+', '%2B')}")
     return re.findall(r"\d{6}", texts[0]["text"])[0]
+
+
+def sign_in(page: Page, web: str, email: str) -> None:
+    page.goto(f"{web}/account/login/")
+    page.locator("[name=login]").fill(email)
+    page.locator("[name=password]").fill("keepline-demo")
+    page.locator("[name=password]").press("Enter")
+    page.wait_for_url(lambda url: "/login" not in url)
 
 
 def await_text(page: Page, text: str) -> None:
@@ -85,6 +95,7 @@ class TestASubscriber:
         await_text(page, "支付宝已绑定")
 
         # Set the rule, look at what it will really do, and agree.
+        year = datetime.now(UTC).year + 1
         page.goto(f"{web}/")
         page.get_by_role("link", name="设置自动充值").first.click()
         for _ in range(6):
@@ -93,13 +104,13 @@ class TestASubscriber:
             if page.locator("[name=face]").count():
                 page.locator("[name=face]").nth(3).check()  # 50.00
                 page.locator("[name=cycle][value=monthly]").check()
-                page.locator("[name=anchor_date]").fill("2027-01-31")
+                page.locator("[name=anchor_date]").fill(f"{year}-01-31")
             if page.locator("[name=threshold]").count():
                 page.locator("[name=threshold]").fill("10")
             page.locator("main form button.primary").click()
         expect(page).to_have_url(re.compile("/auto/review/"))
         expect(page.locator(".tile")).to_have_count(12)
-        expect(page.locator(".tile").nth(1)).to_contain_text("2-28")
+        expect(page.locator(".tile").nth(1)).to_contain_text(f"2-{monthrange(year, 2)[1]}")
         expect(page.locator(".tile").nth(1)).to_contain_text("月末")
         page.locator("main form button.primary").click()
         expect(page).to_have_url(re.compile("/auto/on/"))
@@ -123,16 +134,34 @@ class TestASubscriber:
         expect(page.get_by_text("9.80").first).to_be_visible()
 
 
+class TestTheOtherRails:
+    def test_are_chosen_in_the_portal_and_signed_on_their_own_pages(
+        self, installation: Any, browser: Browser
+    ) -> None:
+        web, stage = installation.stage.web_url, installation.stage
+        page = browser.new_context(viewport=PHONE, locale="zh-CN").new_page()
+        sign_in(page, web, "finance@example.com")
+        for rail, url, button, bound in (
+            ("wechat", stage.wechat_url, "同意并开通", "微信支付已绑定"),
+            ("stripe", stage.stripe_url, "保存", "银行卡已绑定"),
+        ):
+            page.goto(f"{web}/payment/")
+            page.locator(f"button[name=rail][value={rail}]").click()
+            expect(page).to_have_url(re.compile(re.escape(url)))
+            page.get_by_role("button", name=button).click()
+            expect(page).to_have_url(re.compile(re.escape(web)))
+            await_text(page, bound)
+        page.goto(f"{web}/payment/")
+        expect(page.get_by_text("Visa ****4242")).to_be_visible()
+
+
 class TestAnOperator:
     def test_reads_the_whole_story_of_that_recharge(
         self, installation: Any, browser: Browser
     ) -> None:
         web = installation.stage.web_url
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-        page.goto(f"{web}/account/login/?next=/admin/")
-        page.locator("[name=login]").fill("ops@example.com")
-        page.locator("[name=password]").fill("keepline-demo")
-        page.locator("[name=password]").press("Enter")
+        sign_in(page, web, "ops@example.com")
         page.goto(f"{web}/admin/billing/recharge/")
         page.locator("#result_list a[href*='/billing/recharge/']").first.click()
         story = page.locator("body")
