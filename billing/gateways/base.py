@@ -369,7 +369,10 @@ class Gateway(Protocol):
         """What became of a refund."""
 
     def statement(self, *, day: date) -> Iterator[StatementRow | UnreadableRow]:
-        """The rail's own books for one local day, streamed. Raises StatementNotReady."""
+        """The rail's own books for one local day, streamed.
+
+        Raises StatementNotReady: before the first row, or at the end of one that was cut off.
+        """
 
     def parse_notification(
         self, *, headers: Mapping[str, str], body: bytes, query: Mapping[str, str], at: datetime

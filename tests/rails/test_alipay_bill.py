@@ -119,10 +119,11 @@ class TestReadingABill:
         (row,) = rows_of(zipped({"x业务明细.csv": spoilt}))
         assert row.amount_minor == 2000
 
-    def test_a_bill_cut_off_says_so_after_the_rows_it_has(self):
-        row, last = rows_of(bill_file(PAYMENT, end="#"))
-        assert row.amount_minor == 2000
-        assert last.reason == "the bill ends before its closing line"
+    def test_a_bill_cut_off_is_not_ready_however_many_rows_it_has(self):
+        rows = bill.rows(bill_file(PAYMENT, end="#"))
+        assert next(rows).amount_minor == 2000
+        with pytest.raises(StatementNotReady, match="ends before its closing line"):
+            next(rows)
 
     @pytest.mark.parametrize(
         "file",
@@ -137,12 +138,12 @@ class TestReadingABill:
         with pytest.raises(StatementNotReady):
             bill.rows(file)
 
-    def test_a_damaged_file_yields_what_is_whole_and_then_says_so(self):
+    def test_a_damaged_file_is_not_ready_however_much_of_it_is_whole(self):
         many = [PAYMENT.replace("cd6e", f"{number:04d}") for number in range(5000)]
         raw = bytearray(bill_file(*many).getvalue())
         raw[len(raw) // 2] ^= 0xFF
-        rows = rows_of(io.BytesIO(bytes(raw)))
-        assert isinstance(rows[-1], UnreadableRow)
+        with pytest.raises(StatementNotReady, match="damaged from line"):
+            list(bill.rows(io.BytesIO(bytes(raw))))
 
 
 @pytest.mark.processes
@@ -193,12 +194,15 @@ class TestFetchingABill:
             ({"kind": "duplicate"}, [5000, 5000]),
             ({"kind": "status"}, [None]),
             ({"kind": "malformed"}, [None]),
-            ({"kind": "truncated"}, [5000, None]),
         ],
     )
     def test_false_bills_are_told_as_they_are(self, own_alipay, gateway, charged, fault, told):
         rows = self.rows_of(own_alipay, gateway, **fault)
         assert [getattr(row, "amount_minor", None) for row in rows] == told
+
+    def test_a_bill_that_is_cut_off_is_not_ready(self, own_alipay, gateway, charged):
+        with pytest.raises(StatementNotReady, match="ends before its closing line"):
+            self.rows_of(own_alipay, gateway, kind="truncated")
 
     def test_a_fee_that_differs_is_told(self, own_alipay, gateway, charged):
         (row,) = self.rows_of(own_alipay, gateway, kind="fee", amount_minor=99)

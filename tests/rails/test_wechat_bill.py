@@ -111,24 +111,23 @@ class TestReadingABill:
         (bad,) = rows_of(text.encode().replace(b"1415640626", b"141564\xff626", 1))
         assert bad.reason == "its numbers cannot be read"
 
-    def test_a_bill_without_its_totals_says_so_after_the_rows_it_has(self):
-        row, last = rows_of(bill_text(PAYMENT, end=""))
-        assert row.amount_minor == 5000
-        assert (last.line_number, last.reason) == (3, "the bill ends before its totals")
+    def test_a_bill_without_its_totals_is_not_ready_however_many_rows_it_has(self):
+        with pytest.raises(StatementNotReady, match="ends before its totals"):
+            rows_of(bill_text(PAYMENT, end=""))
 
     def test_what_follows_the_totals_is_no_row(self):
         assert len(rows_of(bill_text(PAYMENT) + "`3,`1,`1,`1,`1\r\n")) == 1
 
     @pytest.mark.parametrize("cut", [0.3, 0.7, 0.95])
-    def test_a_damaged_file_yields_what_is_whole_and_then_says_so(self, cut):
+    def test_a_damaged_file_is_not_ready_however_much_of_it_is_whole(self, cut):
         many = [
             PAYMENT.replace("1415640626", f"R{number:07d}x{number**3}") for number in range(20_000)
         ]
         raw = gzip.compress(bill_text(*many).encode())
-        rows = list(bill.rows(io.BytesIO(raw[: int(len(raw) * cut)])))
-        assert isinstance(rows[-1], UnreadableRow)
-        assert rows[-1].reason == "the file is damaged from here on"
-        assert 1000 < len(rows) < 20_000
+        found = []
+        with pytest.raises(StatementNotReady, match="damaged from line"):
+            found.extend(bill.rows(io.BytesIO(raw[: int(len(raw) * cut)])))
+        assert 1000 < len(found) < 20_000
 
     @pytest.mark.parametrize(
         "raw",
@@ -225,7 +224,6 @@ class TestFetchingABill:
             ({"kind": "duplicate"}, [5000, 5000, 1000]),
             ({"kind": "status"}, [None, 1000]),
             ({"kind": "malformed"}, [None, 1000]),
-            ({"kind": "truncated"}, [5000, 1000, None]),
             ({"kind": "extra", "amount_minor": 100}, [5000, 100, 1000]),
         ],
     )
@@ -234,6 +232,12 @@ class TestFetchingABill:
         wechat.control("POST", "bills", fault)
         rows = list(gateway.statement(day=day))
         assert [getattr(row, "amount_minor", None) for row in rows] == told
+
+    def test_a_bill_that_is_cut_off_is_not_ready(self, made):
+        wechat, gateway, day, *_ = made
+        wechat.control("POST", "bills", {"kind": "truncated"})
+        with pytest.raises(StatementNotReady, match="ends before its totals"):
+            list(gateway.statement(day=day))
 
     @pytest.mark.parametrize("kind", ["lose_before", "http_500", "return_fail", "garbage"])
     def test_an_unusable_answer_is_not_ready(self, made, kind):

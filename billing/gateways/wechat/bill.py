@@ -86,11 +86,11 @@ def _rows(
                 is_ended = True
             elif line.strip() and not is_ended:
                 yield _row(_cells(line), columns, line_number, line)
-    except _DAMAGED:
-        yield UnreadableRow(line_number + 1, "", "the file is damaged from here on")
-        return
+    except _DAMAGED as error:
+        raise StatementNotReady(f"The bill is damaged from line {line_number + 1} on.") from error
     if not is_ended:
-        yield UnreadableRow(line_number + 1, "", "the bill ends before its totals")
+        # Half a bill is none: what it lacks would look as if the rail had never heard of it.
+        raise StatementNotReady("The bill ends before its totals.")
 
 
 def _cells(line: str) -> Sequence[str]:
