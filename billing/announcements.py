@@ -32,7 +32,8 @@ from billing.states import OPEN_STATES, DeclineClass, RechargeState, Trigger
 log = logging.getLogger(__name__)
 
 S = RechargeState
-AGAIN = timedelta(minutes=1)  # after no answer; the same announcement is made again
+# After no answer the same announcement is made again: soon at first, then ever less often.
+AGAIN_SOON, AGAIN_LATER = timedelta(minutes=1), timedelta(hours=1)
 BUSY_RECHECK = timedelta(minutes=30)
 TURN_GRACE = timedelta(days=1)
 WORTH_TELLING = timedelta(hours=1)
@@ -224,7 +225,8 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: setbacks.Context
 
 def _unknown(row: Any, outcome: Unknown, at: datetime, context: setbacks.Context) -> None:
     del outcome, context
-    _again(row, at + AGAIN, attention="", at=at)
+    waited = (at - row.notice_sent_at) / 2
+    _again(row, at + min(max(waited, AGAIN_SOON), AGAIN_LATER), attention="", at=at)
 
 
 def _again(row: Any, act_at: datetime, *, attention: str, at: datetime) -> None:

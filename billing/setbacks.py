@@ -97,7 +97,8 @@ def _pending(row: Any, outcome: Pending, at: datetime, context: Context) -> None
         recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
     else:
         recharges.move_one(_move(row, S.PAYMENT_PENDING, "pending", act_at), at=at)
-    if outcome.ask_again_at is not None:  # the rail's own hour of taking it: shown to the payer
+    if outcome.ask_again_at is not None and row.notice_sent_at is None:
+        # The rail's own hour of taking it, shown to the payer; what was announced stays as it is.
         Recharge.objects.filter(pk=row.id).update(earliest_charge_at=outcome.ask_again_at)
     _mark(row, AttemptState.PENDING, provider_ref=outcome.provider_ref)
 

@@ -143,5 +143,5 @@ def rule(of: Line | None = None, *, is_on: bool = True, **more: Any) -> Rule:
 
 def assert_balanced() -> None:
     """Every money test ends here."""
-    report = verification.verify()
-    assert report.violations == {}
+    found = verification.verify().violations
+    assert found == {}
