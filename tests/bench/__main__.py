@@ -21,13 +21,14 @@ django.setup()
 from django.conf import settings
 from django.db import connection
 
-from tests.bench import due_work, idle, reconciliation, throughput
+from tests.bench import due_work, idle, rails, reconciliation, throughput
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "recharges per second": throughput.measure,
     "finding due work": due_work.measure,
     "idle": idle.measure,
     "reconciliation": reconciliation.measure,
+    "rails over HTTP": rails.measure,
 }
 
 
