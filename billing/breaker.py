@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 3
 # Why a binding rests; `wording.reason` has the words for each.
 BREAKER, HARD, AUTH = "breaker", "hard_decline", "needs_confirmation"
-REASONS = (BREAKER, HARD, AUTH)
+# Its payer had the bank take money back: only an operator lets it be charged again.
+DISPUTED = "disputed"
+REASONS = (BREAKER, HARD, AUTH, DISPUTED)
 # Its owner has ended it, and the rail has yet to confirm.
 ENDING = "ending"
 ENDED_STATES = (BindingState.REVOKED, BindingState.EXPIRED)
@@ -61,12 +63,14 @@ def record_decline(*, binding_id: int, decline_class: str, at: datetime) -> None
 def resume(*, binding: Binding, actor: Any, at: datetime) -> Binding:
     """Close the breaker: the owner's bindings of this method, and the rules it paused, go on.
 
-    May be called twice. Raises BindingNotUsable for one that has ended or is being ended.
+    May be called twice. Raises BindingNotUsable for one that has ended or is being ended, and for
+    its own payer where that one disputed a charge.
     """
     with transaction.atomic():
         rules, method = lock_method(binding.pk)
         [locked] = [one for one in method if one.pk == binding.pk]
-        if locked.state in ENDED_STATES or locked.pause_reason == ENDING:
+        is_disputed = locked.pause_reason == DISPUTED and actor.pk == locked.owner_id
+        if locked.state in ENDED_STATES or locked.pause_reason == ENDING or is_disputed:
             raise BindingNotUsable(locked.ref)
         own = [one.pk for one in method if one.owner_id == locked.owner_id]
         Binding.objects.filter(pk__in=own).exclude(pause_reason=ENDING).update(

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, nudges, recharges, refunds, rowsets
+from billing import breaker, disputes, nudges, recharges, refunds, rowsets
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import Binding, InboundNotification, PaymentAttempt
 from lines.carriers.base import CarrierEvent
@@ -152,19 +152,7 @@ def _binding(row: InboundNotification, at: datetime) -> str:
 
 
 def _dispute(row: InboundNotification, at: datetime) -> str:
-    """The payer wants the money back: nothing more is taken by that method (rule 28)."""
-    attempts = PaymentAttempt.objects.all()
-    if row.our_ref:
-        attempt = attempts.filter(reference=row.our_ref).first()
-    else:  # some rails name the payment by their own number alone
-        rail = row.source.removeprefix("rail:")
-        theirs = attempts.filter(provider_ref=row.provider_ref, rail=rail)
-        attempt = theirs.exclude(provider_ref="").first()
-    if attempt is None:
-        return _not_ours(row)
-    rules, method = breaker.lock_method(attempt.binding_id)
-    breaker.pause(rules=rules, method=method, reason=breaker.HARD, at=at)
-    return "paused"
+    return disputes.told(row, at=at) or _not_ours(row)
 
 
 def _other(row: InboundNotification, at: datetime) -> str:

@@ -14,7 +14,17 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import aftermath, evidence, ladders, ledger, notices, nudges, recharges, rowsets
+from billing import (
+    aftermath,
+    breaker,
+    evidence,
+    ladders,
+    ledger,
+    notices,
+    nudges,
+    recharges,
+    rowsets,
+)
 from billing.gateways.base import (
     Answer,
     Gateway,
@@ -109,7 +119,8 @@ def request(
     """
     with transaction.atomic():
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
-        if locked.state not in REFUNDABLE_STATES:
+        # Of a disputed payment the bank gives the money back: never both.
+        if locked.state not in REFUNDABLE_STATES or locked.attention == breaker.DISPUTED:
             raise NotRefundable(locked.ref)
         left_minor = locked.price_minor - locked.refund_committed_minor
         if not 0 < amount_minor <= left_minor:

@@ -243,6 +243,11 @@ ATTENTION: dict[str, Phrasing] = {
         _("{price} was paid, but the line cannot be credited. It is credited or given back."),
         _("The payment was made, but the line cannot be credited. It will be given back."),
     ),
+    "disputed": _told(
+        _("Disputed at the bank"),
+        _("A payment through {rail} was disputed at the bank. Nothing more is charged that way."),
+        _("A payment was disputed at the bank. Nothing more is charged that way."),
+    ),
     "late_payment": _told(
         _("A payment came late"),
         _("{price} was taken after the recharge had ended. A person credits it or gives it back."),

@@ -1,0 +1,117 @@
+"""A payer who has the bank take the money back: no more charges, no refund on top, a person."""
+
+import pytest
+
+from billing import bindings, disputes, inbox, operations, refunds
+from billing.gateways.base import Notification, NotificationKind
+from billing.models import Binding, Notice, PaymentAttempt, Recharge, Refund, Rule
+from tests import world as w
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def paid(world):
+    """Alice's recharge, done."""
+    w.carrier(), w.rail()
+    w.rule(w.line(balance_minor=980), wake_at=world.at)
+    world.run()
+    assert only().state == "completed"
+    return world
+
+
+def only() -> Recharge:
+    return Recharge.objects.get()
+
+
+def hears(world, claims: str, number: str = "1") -> None:
+    note = Notification(
+        NotificationKind.DISPUTE,
+        f"evt_{number}",
+        our_ref=PaymentAttempt.objects.get().reference,
+        claims=claims,
+    )
+    inbox.accept(source="rail:alipay", note=note, at=world.at)
+    inbox.process(at=world.at, limit=10)
+
+
+class TestADispute:
+    def test_pauses_the_method_and_its_rules_and_tells_once(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, "charge.dispute.updated:under_review", "2")
+        assert Binding.objects.get().pause_reason == "disputed"
+        assert Rule.objects.get().pause_reason == "disputed"
+        assert Notice.objects.filter(kind="rule_paused").count() == 1
+
+    def test_is_with_a_person_and_moves_no_money(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        assert (only().state, only().attention) == ("completed", "disputed")
+        assert only().attention_since == paid.at
+        w.assert_balanced()
+
+    def test_takes_in_every_binding_of_the_same_instrument(self, paid):
+        same = w.binding(w.person("bob"), fingerprint=Binding.objects.get().fingerprint)
+        hears(paid, "charge.dispute.created:needs_response")
+        same.refresh_from_db()
+        assert same.paused_at == paid.at
+
+    def test_ends_what_waits_to_be_charged_that_way(self, paid):
+        second = w.rule(w.line(balance_minor=980), binding=Binding.objects.get(), wake_at=paid.at)
+        hears(paid, "charge.dispute.created:needs_response")
+        paid.run()
+        assert not Recharge.objects.filter(rule=second).exists()
+        assert len(paid.gateway.charged) == 1
+
+    def test_is_not_lifted_by_who_disputed_but_by_an_operator(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        binding = Binding.objects.get()
+        with pytest.raises(bindings.BindingNotUsable):
+            bindings.resume(binding=binding, actor=binding.owner, at=paid.at)
+        assert not Binding.objects.get().is_usable
+        operations.unpause_binding(binding=binding, actor=w.person("ops"), at=paid.at)
+        assert Binding.objects.get().is_usable
+
+    def test_is_not_refunded_as_well(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        with pytest.raises(refunds.NotRefundable):
+            refunds.request(
+                recharge=only(),
+                amount_minor=5000,
+                reason="asked",
+                requested_by=w.person("support"),
+                at=paid.at,
+            )
+        assert not Refund.objects.exists()
+        assert paid.gateway.refunded == {}
+        w.assert_balanced()
+
+
+class TestOneThatIsWon:
+    @pytest.mark.parametrize("state", ["won", "warning_closed"])
+    def test_needs_nobody_any_more(self, paid, state):
+        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, f"charge.dispute.closed:{state}", "2")
+        assert (only().attention, only().attention_since) == ("", None)
+
+    def test_does_not_let_the_method_be_charged_again_by_itself(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, "charge.dispute.closed:won", "2")
+        assert not Binding.objects.get().is_usable
+
+    def test_pauses_nothing_when_its_beginning_comes_after_its_end(self, paid):
+        hears(paid, "charge.dispute.closed:won")
+        hears(paid, "charge.dispute.created:needs_response", "2")
+        assert Binding.objects.get().is_usable
+        assert only().attention == ""
+
+    def test_leaves_another_attention_alone(self, paid):
+        Recharge.objects.update(attention="credit_differs", attention_since=paid.at)
+        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, "charge.dispute.closed:won", "2")
+        assert only().attention == "credit_differs"
+
+
+def test_a_lost_one_stays_with_a_person(paid):
+    hears(paid, "charge.dispute.created:needs_response")
+    hears(paid, "charge.dispute.closed:lost", "2")
+    assert only().attention == disputes.ATTENTION
