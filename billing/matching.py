@@ -38,7 +38,7 @@ ON CONFLICT (statement_id, key) DO UPDATE SET {_SET},
   state = CASE WHEN {_STAYS} THEN d.state ELSE 'open' END,
   reason = CASE WHEN {_STAYS} THEN d.reason ELSE '' END,
   closed_at = CASE WHEN {_STAYS} THEN d.closed_at END,
-  closed_by_id = CASE WHEN {_STAYS} THEN d.closed_by_id END"""
+  closed_by_id = CASE WHEN {_STAYS} THEN d.closed_by_id END"""  # nosec B608
 
 # A rail's or carrier's word for a movement, and the ledger's.
 _BOOKED_AS = (

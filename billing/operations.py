@@ -13,8 +13,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from billing import breaker, nudges, recharges
+from billing.by_hand import OpenRecharge
 from billing.models import Binding, Rail, Recharge, Refund, Rule
-from billing.recharges import Move, OpenRecharge
+from billing.recharges import Move
 from billing.states import RechargeState as S
 from billing.states import RefundState
 from lines.models import Line
@@ -153,7 +154,7 @@ def is_askable(recharge: Recharge) -> bool:
 def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
     """Credit the line after all, as a new order, where the money could not be given back.
 
-    Raises NotUndelivered, LineGone, recharges.OpenRecharge.
+    Raises NotUndelivered, LineGone, by_hand.OpenRecharge.
     """
     try:
         with transaction.atomic():

@@ -7,7 +7,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import money, operations, recharges, refunds
+from billing import by_hand, money, operations, recharges, refunds
 from billing.admin import words
 from billing.models import Recharge
 from billing.states import CANCELABLE_STATES
@@ -163,7 +163,7 @@ REDELIVER = Act(
     refusals={
         operations.NotUndelivered: _("It is not waiting to be credited any more."),
         operations.LineGone: _("The line is gone or has another SIM: refund it instead."),
-        recharges.OpenRecharge: _("Another recharge of the line is under way: wait for its end."),
+        by_hand.OpenRecharge: _("Another recharge of the line is under way: wait for its end."),
         recharges.LostRace: _MOVED,
     },
 )

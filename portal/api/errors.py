@@ -16,7 +16,7 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from rest_framework import exceptions as rest
 
-from billing import bindings, intake, plans, recharges, wording
+from billing import bindings, by_hand, intake, plans, recharges, wording
 from billing.gateways import RailNotConfigured
 from billing.spending import CapReached
 from lines import lifecycle
@@ -99,24 +99,24 @@ REFUSALS: Mapping[type[Exception], Told] = {
     ),
     plans.InvalidPause: Told(400, "invalid", _own, "until"),
     # recharges
-    recharges.OpenRecharge: Told(
+    by_hand.OpenRecharge: Told(
         409,
         "open_recharge",
         gettext_lazy("A recharge of this line is under way. Wait until it has ended."),
     ),
-    recharges.NotSold: Told(
+    by_hand.NotSold: Told(
         400,
         "not_sold",
         gettext_lazy("The carrier does not sell that amount. See /api/v1/carriers."),
         "face_minor",
     ),
-    recharges.LineNotLive: Told(
+    by_hand.LineNotLive: Told(
         409,
         "line_not_live",
         gettext_lazy("This line is not active, so it cannot be recharged."),
         "line",
     ),
-    recharges.BindingNotUsable: Told(409, "binding_not_usable", _NOT_USABLE, "binding"),
+    by_hand.BindingNotUsable: Told(409, "binding_not_usable", _NOT_USABLE, "binding"),
     recharges.TooLate: Told(
         409, "too_late", gettext_lazy("The payment is under way or done, so it cannot be canceled.")
     ),

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from billing import gateways, plans, queries, recharges
+from billing import by_hand, gateways, plans, queries
 from billing.models import Binding
 from billing.spending import CapReached
 from lines import carriers, identifiers, lifecycle, qr
@@ -266,7 +266,7 @@ def _slow_rails(bindings: list[Binding], line: Line) -> list[dict[str, Any]]:
 def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> HttpResponse | None:
     values: dict[str, Any] = form.cleaned_data
     try:
-        opened = recharges.by_hand(
+        opened = by_hand.recharge(
             line=line,
             binding=values["binding"],
             face_minor=values["face"],
@@ -277,13 +277,13 @@ def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> Http
         )
     except gateways.RailNotConfigured:
         form.add_error("binding", _("This payment method cannot be used now. Choose another."))
-    except recharges.OpenRecharge:
+    except by_hand.OpenRecharge:
         form.add_error(None, _("A recharge of this line is under way. Wait until it has ended."))
-    except recharges.NotSold:
+    except by_hand.NotSold:
         form.add_error("face", _("The carrier does not sell that."))
-    except recharges.LineNotLive:
+    except by_hand.LineNotLive:
         form.add_error(None, _("This line is not active, so it cannot be recharged."))
-    except recharges.BindingNotUsable:
+    except by_hand.BindingNotUsable:
         form.add_error("binding", _("This payment method cannot be used now. Choose another."))
     except CapReached:
         form.add_error("face", _("That is over the limit you set for a month."))

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from billing import recharges, refunds
+from billing import by_hand, recharges, refunds
 from billing.models import (
     Decision,
     DeclineCode,
@@ -76,7 +76,7 @@ def colleague(db: Any) -> User:
 
 
 def open_one(world: World, rule: Any, key: str) -> Recharge:
-    return recharges.by_hand(
+    return by_hand.recharge(
         line=rule.line,
         binding=rule.binding,
         face_minor=5000,

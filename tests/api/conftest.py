@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing import gateways, notices, recharges
+from billing import by_hand, gateways, notices
 from billing.models import Binding, Notice, NoticeKind, Recharge, Rule
 from lines.models import EsimProfile, Line, LineKind
 from portal.accounts.models import User
@@ -72,7 +72,7 @@ def belongings(name: str) -> Belongings:
     )
     unproven = world.line(owner, status="unverified", verified_at=None)
     rule = world.rule(line, binding=tool, max_per_day_count=5)
-    spent = recharges.by_hand(
+    spent = by_hand.recharge(
         line=esim,
         binding=tool,
         face_minor=5000,

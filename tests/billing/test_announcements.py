@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing import intake, plans, recharges, verification
+from billing import by_hand, intake, plans, verification
 from billing.gateways.base import (
     Capabilities,
     ChargeHours,
@@ -527,7 +527,7 @@ def test_an_early_occurrence_keeps_its_calendar(slow):
 class TestByHand:
     def opened(self, world, **more):
         line = w.line()
-        return recharges.by_hand(
+        return by_hand.recharge(
             line=line,
             binding=w.binding(line.owner),
             face_minor=5000,

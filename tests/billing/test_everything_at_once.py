@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import intake, plans, recharges, refunds, verification
+from billing import by_hand, intake, plans, recharges, refunds, verification
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
 from billing.intake import Reading
 from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
@@ -172,9 +172,9 @@ class Anything(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), key=st.integers(0, 3))
     def the_owner_recharges_by_hand(self, which: int, key: int) -> None:
-        refusals = (recharges.OpenRecharge, recharges.CapReached, recharges.BindingNotUsable)
+        refusals = (by_hand.OpenRecharge, by_hand.CapReached, by_hand.BindingNotUsable)
         with suppress(*refusals):
-            recharges.by_hand(
+            by_hand.recharge(
                 line=self.rules[which].line,
                 binding=Binding.objects.get(pk=self.tool.pk),
                 face_minor=3000,

@@ -3,7 +3,7 @@
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from billing import operations, recharges, refunds
+from billing import by_hand, operations, recharges, refunds
 from billing.gateways.base import Refused, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule, Transfer
 from billing.states import RechargeState as S
@@ -26,7 +26,7 @@ def colleague(db):
 def opened(world: World, **more) -> Recharge:
     """A recharge of 50.00 that its owner asked for, not yet worked on."""
     line = w.line()
-    return recharges.by_hand(
+    return by_hand.recharge(
         line=line,
         binding=more.pop("binding", None) or w.binding(line.owner),
         face_minor=5000,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import claims, intake, recharges
+from billing import by_hand, claims, intake
 from billing.intake import Reading
 from billing.models import Decision, PaymentAttempt, Recharge, Rule, SpendingCap, Transfer
 from billing.reference_data import load
@@ -30,11 +30,11 @@ def push(line_id):
     return one
 
 
-def by_hand(tool, lines):
+def pressed(tool, lines):
     def one(number):
         line = lines[number % len(lines)]
         try:
-            recharges.by_hand(
+            by_hand.recharge(
                 line=line,
                 binding=tool,
                 face_minor=5000,
@@ -42,7 +42,7 @@ def by_hand(tool, lines):
                 idempotency_key=str(number),
                 at=w.NOON,
             )
-        except (recharges.OpenRecharge, recharges.CapReached) as refusal:
+        except (by_hand.OpenRecharge, by_hand.CapReached) as refusal:
             return type(refusal).__name__
         return "opened"
 
@@ -100,14 +100,14 @@ class TestSixteenProcesses:
         owner = w.person()
         tool = w.binding(owner, max_per_month_minor=10_000)
         lines = [w.line(owner) for _ in range(16)]
-        results = race(by_hand(tool, lines), processes=16)
+        results = race(pressed(tool, lines), processes=16)
         assert sorted(results) == ["CapReached"] * 14 + ["opened"] * 2
         assert Recharge.objects.count() == 2
 
     def test_recharging_one_line_by_hand_open_one(self):
         owner = w.person()
         tool = w.binding(owner)
-        results = race(by_hand(tool, [w.line(owner)]), processes=16)
+        results = race(pressed(tool, [w.line(owner)]), processes=16)
         assert sorted(results) == ["OpenRecharge"] * 15 + ["opened"]
         assert Recharge.objects.count() == 1
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import recharges, reconciliation, refunds, statements
+from billing import by_hand, reconciliation, refunds, statements
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -61,7 +61,7 @@ class Town:
         tool = w.binding(line.owner)
         tool.provider_ref = self.alipay.agree(tool.ref)
         tool.save()
-        made = recharges.by_hand(
+        made = by_hand.recharge(
             line=line, binding=tool, face_minor=5000, owner=line.owner,
             idempotency_key=address.msisdn, at=self.world.at,
         )  # fmt: skip

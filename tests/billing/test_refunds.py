@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing import recharges, refunds, verification
+from billing import by_hand, recharges, refunds, verification
 from billing.gateways.base import NotFound, Refused, Unknown
 from billing.models import Promotion, PromotionUse, Recharge, Refund, Transfer
 from lines.carriers.base import Credited, Rejected
@@ -77,7 +77,7 @@ class TestAsking:
         other = w.line()
         tool = w.binding(other.owner)
 
-        unpaid = recharges.by_hand(
+        unpaid = by_hand.recharge(
             line=other,
             binding=tool,
             face_minor=5000,

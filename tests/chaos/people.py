@@ -18,7 +18,7 @@ import requests
 from django.db import Error, close_old_connections, connection
 from django_q.models import OrmQ
 
-from billing import drafts, gateways, intake, operations, plans, recharges, refunds
+from billing import by_hand, drafts, gateways, intake, operations, plans, recharges, refunds
 from billing.intake import Reading
 from billing.models import Binding, Promotion, Recharge, Refund, Rule
 from billing.states import OPEN_STATES, RechargeState
@@ -36,10 +36,10 @@ REFUSALS = (
     plans.RuleIsOn,
     plans.InvalidDraft,
     plans.NothingToSkip,
-    recharges.OpenRecharge,
-    recharges.CapReached,
-    recharges.BindingNotUsable,
-    recharges.LineNotLive,
+    by_hand.OpenRecharge,
+    by_hand.CapReached,
+    by_hand.BindingNotUsable,
+    by_hand.LineNotLive,
     recharges.TooLate,
     recharges.LostRace,
     refunds.NotRefundable,
@@ -182,7 +182,7 @@ class People:
     def recharge_by_hand(self) -> None:
         rule = self._rule()
         if rule and rule.binding:
-            recharges.by_hand(
+            by_hand.recharge(
                 line=rule.line,
                 binding=rule.binding,
                 face_minor=3000,

@@ -139,6 +139,8 @@ class TestSettings:
             ("WECHAT_NOTICE_WAIT_DAYS", "-1"),
             ("WECHAT_NOTICE_WINDOW_DAYS", "99"),
         ],
+        # Keys and paths differ between processes, and tests' names must not.
+        ids=range(29),
     )
     def test_a_wrong_one_is_named_and_its_value_never_shown(self, name, value):
         with pytest.raises(ValueError, match=f"^{name} must ") as refusal:

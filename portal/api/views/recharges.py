@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import gateways, queries, recharges
+from billing import by_hand, gateways, queries, recharges
 from billing.models import Recharge
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from portal.api.idempotency import domain_key, idempotent
@@ -63,7 +63,7 @@ class RechargeView(View):
             sentence = _("This line is kept in %(currency)s.") % {"currency": line.currency}
             raise ValidationError({"currency": [sentence]})
         binding = named.binding(self.actor, values["binding"])
-        opened = recharges.by_hand(
+        opened = by_hand.recharge(
             line=line,
             binding=binding,
             capabilities=gateways.capabilities(binding.rail_id),

@@ -1,0 +1,146 @@
+"""Recharges that their owners ask for now: checked, opened, and left to the executor."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from billing import calendar, nudges
+from billing.calendar import Hours, day_key, month_key
+from billing.gateways.base import Capabilities
+from billing.models import Binding, Recharge, Rule
+from billing.recharges import Move, write_history
+from billing.spending import CapReached, check_caps
+from billing.states import OPEN_STATES, RechargeState, Trigger
+from lines.models import Line
+from lines.references import new_reference
+
+__all__ = ["CapReached"]
+
+GRACE = timedelta(hours=1)
+
+
+class OpenRecharge(Exception):
+    """The line has a recharge under way; another may start when that one has ended."""
+
+
+class NotSold(Exception):
+    """The carrier does not sell that amount."""
+
+
+class LineNotLive(Exception):
+    """The line is not active, so nothing is charged for it."""
+
+
+class BindingNotUsable(Exception):
+    """The payment method is not active, or is paused."""
+
+
+def recharge(
+    *,
+    line: Line,
+    binding: Binding,
+    face_minor: int,
+    owner: Any,
+    idempotency_key: str,
+    ladder_s: Sequence[int] = (),
+    capabilities: Capabilities | None = None,
+    at: datetime,
+) -> Recharge:
+    """Open a recharge its owner asked for now, and nudge the executor: both or neither.
+
+    `face_minor` is in minor units of the line's currency. The same `idempotency_key` gives the
+    same recharge. A rail that must be told first, or is closed now (`capabilities`), takes it
+    later, and it waits as long. Raises LineNotLive, BindingNotUsable, NotSold, CapReached,
+    OpenRecharge.
+    """
+    period_key = f"hand:{idempotency_key}"[:40]
+    existing = Recharge.objects.filter(line=line, trigger=Trigger.MANUAL, period_key=period_key)
+    if found := existing.first():
+        return found
+    _check(line=line, binding=binding, face_minor=face_minor)
+    try:
+        with transaction.atomic():
+            Line.objects.select_for_update(no_key=True).get(pk=line.pk)
+            Rule.objects.select_for_update(no_key=True).filter(line=line).first()
+            if found := existing.first():
+                return found
+            if open_for(line=line):  # seen, not waited for: inserting beside it could deadlock
+                raise OpenRecharge(line.public_id)
+            moves_at = _moves_at(capabilities, at=at)
+            check_caps(line=line, binding=binding, amount_minor=face_minor, at=moves_at)
+            opened = _insert(
+                line=line,
+                binding=binding,
+                face_minor=face_minor,
+                owner=owner,
+                period_key=period_key,
+                ladder_s=ladder_s,
+                moves_at=moves_at,
+                at=at,
+            )
+            nudges.money()
+    except IntegrityError as error:
+        raise OpenRecharge(line.public_id) from error
+    return opened
+
+
+def _moves_at(rail: Capabilities | None, *, at: datetime) -> datetime:
+    """When the money can move at the earliest."""
+    if rail is None:
+        return at
+    hours = Hours(rail.hours.opens, rail.hours.closes, rail.hours.timezone) if rail.hours else None
+    return calendar.next_open(hours=hours, at=at) + rail.lead
+
+
+def _check(*, line: Line, binding: Binding, face_minor: int) -> None:
+    if not line.is_live:
+        raise LineNotLive(line.public_id)
+    if not binding.is_usable or binding.owner_id != line.owner_id:
+        raise BindingNotUsable(binding.ref)
+    if not line.carrier.sells(face_minor):
+        raise NotSold(str(face_minor))
+
+
+def _insert(
+    *,
+    line: Line,
+    binding: Binding,
+    face_minor: int,
+    owner: Any,
+    period_key: str,
+    ladder_s: Sequence[int],
+    moves_at: datetime,
+    at: datetime,
+) -> Recharge:
+    recharge = Recharge.objects.create(
+        ref=new_reference(),
+        line=line,
+        owner=owner,
+        binding=binding,
+        rail=binding.rail_id,
+        sim_generation=line.sim_generation,
+        trigger=Trigger.MANUAL,
+        period_key=period_key,
+        state=RechargeState.DUE,
+        reason="opened",
+        face_minor=face_minor,
+        price_minor=face_minor,
+        currency=line.currency,
+        ladder_s=list(ladder_s),
+        cap_day=day_key(moves_at, line.timezone),
+        cap_month=month_key(moves_at, line.timezone),
+        created_at=at,
+        due_at=at,
+        expires_at=moves_at + GRACE,
+        act_at=at,
+    )
+    opened = Move(recharge.pk, "", RechargeState.DUE, "opened", at, actor_id=owner.pk)
+    write_history([opened], at=at)
+    return recharge
+
+
+def open_for(*, line: Line) -> Recharge | None:
+    """The recharge under way on a line, if there is one."""
+    return Recharge.objects.filter(line=line, state__in=OPEN_STATES).first()
