@@ -231,7 +231,7 @@ def _rails_stopped(at: datetime) -> Iterable[Item]:
         name, url = in_language(one.name, one.name_en), page_url(one)
         if why := settings.RAILS_STOPPED.get(one.code):
             yield Item(name, _("stopped by its settings: %(why)s") % {"why": why}, "", url)
-        elif one.code not in settings.RAILS:
+        elif one.code not in settings.RAILS and one.bindings.filter(state="active").exists():
             yield Item(name, _("not set up on this installation"), "", url)
         if one.deferred_since:
             yield Item(name, _("charges are held back"), age(one.deferred_since, at), url)

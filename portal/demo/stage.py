@@ -69,7 +69,7 @@ class Stage:
         path = self.folder / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(prefix + secrets.token_urlsafe(24))
+            path.write_text(prefix + secrets.token_hex(16))
             path.chmod(0o600)
         return path.read_text()
 

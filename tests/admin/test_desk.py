@@ -159,6 +159,18 @@ class TestTheMachinery:
         assert titles == ["Alipay"]
         assert details == ["stopped by its settings: ALIPAY_PRIVATE_KEY is missing."]
 
+    def test_names_a_rail_that_is_not_set_up_only_where_somebody_pays_by_it(
+        self, settings, seen, world
+    ):
+        w.rail()
+        settings.RAILS, settings.RAILS_STOPPED = {}, {}
+        assert "Rails and carriers that do not run" not in seen("billing.view_rail")
+
+        w.binding()
+        _count, titles, details = seen("billing.view_rail")["Rails and carriers that do not run"]
+
+        assert (titles, details) == (["Alipay"], ["not set up on this installation"])
+
     def test_shows_the_switches_that_are_thrown(self, settings, seen, world):
         w.rail(deferred_since=world.at - HOUR)
         w.carrier()

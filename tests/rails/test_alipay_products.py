@@ -78,7 +78,7 @@ class TestCyclePay:
         assert window == Noticed(
             earliest_charge_at=datetime.combine(today - timedelta(3), time(), BEIJING),
             latest_charge_at=datetime.combine(today, time(23, 59, 59), BEIJING),
-            max_amount_minor=5000,
+            max_amount_minor=6000,
         )
         assert isinstance(gateway.charge(request=request).outcome, Succeeded)
 
