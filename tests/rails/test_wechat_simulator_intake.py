@@ -136,9 +136,8 @@ class TestWhoIsAsking:
     )
     def test_must_speak_in_flat_messages(self, merchant, body):
         answer = merchant.send("/pay/pappayapply", body)
-        assert answer["return_code"] == "FAIL"
-        assert "sign" not in answer
-        assert "root:" not in str(answer)
+        assert answer["return_msg"].startswith(("XML格式错误", "POST数据为空"))
+        assert set(answer) == {"return_code", "return_msg"}
 
     def test_may_use_characters_of_three_bytes_and_not_of_four(self, wechat, merchant):
         order = self.charge(wechat)
@@ -175,7 +174,7 @@ class TestAnAnnouncementsSignature:
         return merchant.v3(f"/v3/papay/contracts/{contract_id}/notify", body, **changes)
 
     def test_is_good_for_five_minutes(self, wechat, merchant, contract_id):
-        for by in (-301, 301):
+        for by in (-301, 330):  # the call itself takes a moment
             stamp = str(int(datetime.now(UTC).timestamp()) + by)
             answer = self.ask(wechat, merchant, contract_id, timestamp=stamp)
             assert (answer.status_code, answer.json()["code"]) == (401, "SIGN_ERROR")
