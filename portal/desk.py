@@ -35,7 +35,7 @@ from billing.states import RechargeState as S
 from billing.states import RefundState
 from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
-from portal import admin_charts, desk_statements, health, wording
+from portal import admin_charts, desk_evidence, desk_statements, health, wording
 from portal.desk_parts import Item, Section, Text, age, list_url, section
 
 UNKNOWN_FOR = timedelta(hours=1)
@@ -295,6 +295,7 @@ _SECTIONS: tuple[tuple[str | None, Callable[[datetime], Section | None]], ...] =
     ("billing.view_rail", _stopped),
     ("portal.view_heartbeat", _queue),
     ("billing.view_inboundnotification", _unread),
+    ("billing.view_railcall", desk_evidence.not_genuine),
     ("billing.view_difference", desk_statements.differing),
     ("billing.view_statement", desk_statements.absent),
     ("billing.view_rule", _paused),

@@ -17,7 +17,15 @@ class RailCall(models.Model):
     class Meta:
         verbose_name = _("rail call")
         verbose_name_plural = _("rail calls")
-        indexes = [models.Index(name="rail_call_by_reference", fields=["reference"])]
+        indexes = [
+            models.Index(name="rail_call_by_reference", fields=["reference"]),
+            # Almost none: the operators' front page looks for them.
+            models.Index(
+                name="rail_call_not_genuine",
+                fields=["at"],
+                condition=models.Q(is_verified=False) & ~models.Q(response=""),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.reference}"

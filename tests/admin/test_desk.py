@@ -7,7 +7,7 @@ from django.utils import timezone, translation
 
 from billing import refunds
 from billing.gateways.base import Unknown
-from billing.models import Binding, InboundNotification, Rail, Recharge, Rule
+from billing.models import Binding, InboundNotification, Rail, RailCall, Recharge, Rule
 from lines.models import Carrier
 from portal import desk
 from portal.models import Heartbeat
@@ -238,10 +238,38 @@ class TestFiguresOfToday:
 
     def test_cost_few_queries(self, house, root, django_assert_max_num_queries):
         Rail.objects.get_or_create(code="alipay")
-        with django_assert_max_num_queries(30):
+        with django_assert_max_num_queries(31):
             root.get("/admin/")
 
     def test_an_empty_house_says_that_nothing_is_needed(self, operator):
         client = sign_in(operator)
 
         assert "Nothing needs you now" in client.get("/admin/").content.decode()
+
+
+class TestAnAnswerThatIsNotGenuine:
+    def call(self, world, **more):
+        given = {
+            "rail": "alipay",
+            "kind": "alipay.trade.pay",
+            "reference": "R1",
+            "request": "{}",
+            "response": '{"code": "10000"}',
+            "is_verified": False,
+            "at": world.at - HOUR,
+        }
+        return RailCall.objects.create(**given | more)
+
+    def test_is_on_the_front_page_for_three_days(self, world, seen):
+        self.call(world)
+        self.call(world, at=world.at - 4 * DAY)
+
+        count, titles, details = seen("billing.view_railcall")["Answers that could not be verified"]
+
+        assert (count, titles, details) == (1, ["alipay · alipay.trade.pay"], ["R1"])
+
+    def test_is_not_one_that_never_came_and_not_a_good_one(self, world, seen):
+        self.call(world, response="")
+        self.call(world, is_verified=True)
+
+        assert "Answers that could not be verified" not in seen("billing.view_railcall")
