@@ -27,7 +27,13 @@ from billing.gateways.base import (
 )
 from billing.models import Binding, NoticeKind, Recharge
 from billing.recharges import LostRace, Move
-from billing.states import OPEN_STATES, DeclineClass, RechargeState, Trigger
+from billing.states import (
+    OPEN_STATES,
+    UNPAID_END_STATES,
+    DeclineClass,
+    RechargeState,
+    Trigger,
+)
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +56,18 @@ SELECT b.id, GREATEST(
 FROM billing_binding b WHERE b.id = ANY(%b)"""
 _OPEN = [state.value for state in OPEN_STATES]
 _SENT = [S.CHARGING.value, S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value]
+
+# Announced, and ended without a charge since: it stands where the rail lets it stand.
+_STANDING = """
+SELECT DISTINCT ON (g.binding_id) g.binding_id, g.notice_sent_at, g.earliest_charge_at,
+       g.latest_charge_at, g.announced_minor
+FROM billing_recharge g
+WHERE g.binding_id = ANY(%b) AND g.latest_charge_at > %s AND g.announced_minor IS NOT NULL
+  AND g.state = ANY(%b) AND NOT EXISTS (
+    SELECT FROM billing_recharge h
+    WHERE h.binding_id = g.binding_id AND h.charged_at >= g.notice_sent_at)
+ORDER BY g.binding_id, g.latest_charge_at DESC"""
+_UNPAID = [state.value for state in UNPAID_END_STATES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +140,8 @@ def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities
     if not rows:
         return []
     with transaction.atomic():
-        mine = only_one_each(rows, at=at, rails=rails)
+        next_ones = only_one_each(rows, at=at, rails=rails)
+        mine = _without_standing(next_ones, at=at, rails=rails)
         ids = {
             row_id
             for (row_id,) in rowsets.run(
@@ -133,6 +152,37 @@ def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities
             )
         }
     return [row._replace(notice_sent_at=row.notice_sent_at or at) for row in mine if row.id in ids]
+
+
+def _without_standing(
+    rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]
+) -> list[Any]:
+    """Those to announce. Where one that was never used stands, the rail takes no other: who fits
+    into it takes it over, untold a second time by the rail; who does not waits until it is over.
+    """
+    ids = [row.binding_id for row in rows if rails[row.rail].announcement_stands]
+    found = rowsets.read(_STANDING, [ids, at, _UNPAID]) if ids else []
+    standing = {one.binding_id: one for one in found}
+    left = []
+    for row in rows:
+        told = standing.get(row.binding_id)
+        if told is None:
+            left.append(row)
+        elif row.price_minor <= told.announced_minor and row.due_at <= told.latest_charge_at:
+            _take_over(row, told, at=at)
+        else:
+            lead = rails[row.rail].lead
+            _wait_for_turn(row, until=told.latest_charge_at, lead=lead, at=at)
+    return left
+
+
+def _take_over(row: Any, told: Any, *, at: datetime) -> None:
+    """In the caller's transaction; one that another worker has now is left to it."""
+    held = Recharge.objects.filter(pk=row.id, fence=row.fence, state=S.DUE)
+    if held.update(notice_sent_at=told.notice_sent_at):
+        window = Noticed(told.earliest_charge_at, told.latest_charge_at, told.announced_minor)
+        _announced(row, window, at=at)
+        _tell_day(row, window, at=at)
 
 
 def prepare(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Preparation:
@@ -178,7 +228,12 @@ def _noticed(row: Any, outcome: Noticed, at: datetime, context: setbacks.Context
         _refused(row, Refused("ANNOUNCED_AMOUNT_TOO_SMALL"), at, context)
         return
     _announced(row, outcome, at=at)
-    due_at = max(outcome.earliest_charge_at, row.due_at)
+    _tell_day(row, outcome, at=at)
+
+
+def _tell_day(row: Any, told: Noticed, *, at: datetime) -> None:
+    """Once for a recharge, unless it is charged so soon that its result says all."""
+    due_at = max(told.earliest_charge_at, row.due_at)
     if due_at - at < WORTH_TELLING:
         return  # the result is told within the hour anyway
     notices.tell(

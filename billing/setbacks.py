@@ -40,6 +40,10 @@ PAYING_STATES = (
 )
 # A rail's word for an order that was paid and refunded in full behind our back.
 GIVEN_BACK = "REFUNDED"
+# Forgotten, so that it is announced before it is charged.
+NOT_ANNOUNCED: Mapping[str, None] = dict.fromkeys(
+    ("notice_sent_at", "earliest_charge_at", "latest_charge_at", "announced_minor")
+)
 CONFIG_RETRY = timedelta(minutes=10)
 ACTION_RECHECK = timedelta(minutes=10)
 ACTION_EXPIRES = timedelta(hours=24)
@@ -197,7 +201,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None
     elif meaning == DeclineClass.PENDING:
         _pending(row, Pending(), at, context)
     elif meaning == DeclineClass.CONFIG:
-        _misconfigured(row, outcome, at=at)
+        _misconfigured(row, outcome, at=at, context=context)
     else:
         _declined(row, outcome.code, meaning, at=at, context=context)
 
@@ -218,7 +222,7 @@ def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
     )
 
 
-def _misconfigured(row: Any, outcome: Refused, *, at: datetime) -> None:
+def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context) -> None:
     """Our own fault, not the payer's: nothing was taken, an operator is told, and it waits."""
     PaymentAttempt.objects.filter(reference=row.payment_ref).update(code=outcome.code[:80])
     if row.state in (S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value, S.ACTION_REQUIRED.value):
@@ -231,6 +235,8 @@ def _misconfigured(row: Any, outcome: Refused, *, at: datetime) -> None:
     else:
         again = _move(row, S.DUE, "config", at + CONFIG_RETRY, attention="config")
         recharges.move_one(again, at=at)
+        if outcome.code == context.capabilities[row.rail].not_announced_code:
+            Recharge.objects.filter(pk=row.id).update(**NOT_ANNOUNCED)
 
 
 def _declined(
@@ -272,10 +278,7 @@ def _use_fallback(row: Any, *, at: datetime) -> bool:
         binding=second,
         rail=second.rail_id,
         fallback_binding=None,
-        notice_sent_at=None,  # another rail, another announcement
-        earliest_charge_at=None,
-        latest_charge_at=None,
-        announced_minor=None,
+        **NOT_ANNOUNCED,  # another rail, another announcement
     )
     return True
 

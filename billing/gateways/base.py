@@ -309,6 +309,8 @@ class Capabilities:
     must_prepare: bool = False  # `prepare_charge` comes before each charge
     notice: timedelta = timedelta(0)  # from announcing to the earliest charge
     window: timedelta | None = None  # from the earliest charge to the latest
+    announcement_stands: bool = False  # until it is used or over: no other one beside it
+    not_announced_code: str = ""  # its refusal of a charge for want of a fitting announcement
     delay: timedelta = timedelta(0)  # from a charge that is accepted until the money moves
     no_delay_for: timedelta = timedelta(0)  # after signing, in which it moves at once all the same
     settles_within: timedelta = timedelta(0)  # a normal answer may take this long (`Pending`)

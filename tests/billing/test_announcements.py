@@ -345,6 +345,71 @@ class TestAnAnnouncement:
             Recharge.objects.update(announced_minor=4999)
 
 
+class TestOneThatWasNeverUsed:
+    """On a rail where it stands until it is used or over."""
+
+    @pytest.fixture
+    def standing(self, slow):
+        slow.gateway.capabilities = replace(
+            ANNOUNCING, announcement_stands=True, not_announced_code="NO_NOTICE"
+        )
+        rule = low_line(slow.at)
+        slow.run()
+        plans.stop(rule=rule, because="owner", at=slow.at)
+        slow.later(NOTICE)
+        slow.run()
+        assert only().state == "canceled"
+        return slow
+
+    def again(self, world, **more) -> Recharge:
+        line = w.line(balance_minor=980, balance_observed_at=world.at)
+        w.rule(line, wake_at=world.at, binding=Binding.objects.get(), **more)
+        world.run()
+        return Recharge.objects.latest("pk")
+
+    def test_is_taken_over_and_the_rail_is_not_told_again(self, standing):
+        recharge = self.again(standing)
+        assert recharge.state == "completed"
+        assert (recharge.notice_sent_at, recharge.announced_minor) == (w.NOON, 5000)
+        assert len(standing.gateway.calls["prepare"]) == 1
+        assert list(standing.gateway.charged.values()) == [5000]
+        w.assert_balanced()
+
+    def test_is_used_once(self, standing):
+        self.again(standing)
+        standing.later(timedelta(days=1))
+        assert self.again(standing).earliest_charge_at == standing.at + NOTICE
+        assert len(standing.gateway.calls["prepare"]) == 2
+
+    def test_makes_a_dearer_recharge_wait_its_grace_with_it(self, standing):
+        recharge = self.again(standing, face_minor=10_000)
+        over_at = w.NOON + NOTICE + WINDOW
+        assert (recharge.reason, recharge.act_at) == ("binding_busy", over_at)
+        assert recharge.expires_at > over_at + NOTICE
+        assert (len(standing.gateway.calls["prepare"]), taken()) == (1, 0)
+
+    def test_is_nothing_to_a_rail_where_it_does_not_stand(self, standing):
+        standing.gateway.capabilities = ANNOUNCING
+        assert self.again(standing).earliest_charge_at == standing.at + NOTICE
+
+    def test_that_the_rail_does_not_know_is_made_again_and_an_operator_sees_it(self, standing):
+        standing.gateway.script = [Refused("NO_NOTICE")]
+        DeclineCode.objects.create(rail="alipay", code="NO_NOTICE", decline_class="config")
+        recharge = self.again(standing)
+        assert (recharge.state, recharge.attention) == ("due", "config")
+        assert (recharge.earliest_charge_at, standing.gateway.charged) == (None, {})
+        Recharge.objects.filter(state="canceled").update(latest_charge_at=standing.at)  # is over
+        standing.later(timedelta(minutes=10))
+        standing.run()
+        recharge.refresh_from_db()
+        assert (recharge.reason, recharge.attention) == ("announced", "")
+        assert recharge.earliest_charge_at == standing.at + NOTICE
+        standing.later(NOTICE)
+        standing.run()
+        assert list(standing.gateway.charged.values()) == [5000]
+        w.assert_balanced()
+
+
 class TestTheWindow:
     def announced(self, world) -> None:
         low_line(world.at)

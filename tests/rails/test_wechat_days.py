@@ -7,12 +7,13 @@ really happened is what its journal says.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import executor, intake, verification
+from billing import executor, intake, plans, verification
 from billing.executor import Outside
 from billing.intake import Reading
 from billing.models import Binding, Notice, Rail, Recharge, Rule
@@ -21,7 +22,7 @@ from lines.models import Delivery, Line
 from tests import world as w
 from tests.fakes import FakeCarrier
 from tests.rails.contract import new_ref
-from tests.rails.wechat_simulator import POOR, RICH, WechatSimulator, start_wechat
+from tests.rails.wechat_simulator import FROZEN, POOR, RICH, WechatSimulator, start_wechat
 from tests.rails.wechat_world import ANNOUNCE, APPLY, gateway_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.processes]
@@ -46,7 +47,7 @@ class Days:
         gateway = gateway_of(self.wechat, WECHAT_NOTICE_MODE=self.mode)
         self.outside = Outside(
             gateways={"wechat": gateway},
-            adapter_for=lambda _carrier: self.carrier,  # type: ignore[arg-type,return-value]
+            adapter_for=lambda _carrier: self.carrier,
             notify_url=lambda _rail: "http://127.0.0.1:9/nobody",
         )
 
@@ -126,12 +127,47 @@ class Days:
         for kind in ("announcement", "order"):
             hours = {self.hour(one) for one in self.journal(kind)}
             assert all(7 <= hour < 22 for hour in hours)
-        prices = set(Recharge.objects.values_list("price_minor", flat=True))
-        assert {one["amount_minor"] for one in self.journal("charge")} <= prices
+        for contract_id in {one["contract_id"] for one in self.journal("order")}:
+            self._assert_spaced(contract_id)
+            if self.mode == "notify":
+                self._assert_announced(contract_id)
+
+    def charges_of(self, contract_id: str) -> list[dict[str, Any]]:
+        orders = {one["reference"]: one["contract_id"] for one in self.journal("order")}
+        return [one for one in self.journal("charge") if orders[one["reference"]] == contract_id]
+
+    def _assert_spaced(self, contract_id: str) -> None:
+        """One deduction at a time on a contract, and a day between two."""
+        charged = [when(one) for one in self.charges_of(contract_id)]
+        assert all(later - earlier >= DAY for earlier, later in pairwise(charged))
+
+    def _assert_announced(self, contract_id: str) -> None:
+        """Each deduction has an announcement to itself, in its days and up to its amount; and no
+        announcement is made while another one stands."""
+        charges = self.charges_of(contract_id)
+        told = [one for one in self.journal("announcement") if one["contract_id"] == contract_id]
+        ends: list[datetime] = []
+        for one in told:
+            opens_at, closes_at = moment(one["opens_at"]), moment(one["closes_at"])
+            uses = [charge for charge in charges if opens_at <= when(charge) < closes_at]
+            uses = [charge for charge in uses if not ends or when(charge) > ends[-1]][:1]
+            assert all(charge["amount_minor"] <= one["amount_minor"] for charge in uses)
+            charges = [charge for charge in charges if charge not in uses]
+            ends.append(when(uses[0]) if uses else closes_at)
+        assert charges == []
+        assert all(end <= when(later) for end, later in zip(ends, told[1:], strict=False))
 
     @staticmethod
     def hour(entry: dict[str, Any]) -> int:
-        return datetime.fromisoformat(entry["at"]).astimezone(BEIJING).hour
+        return when(entry).astimezone(BEIJING).hour
+
+
+def moment(written: str) -> datetime:
+    return datetime.fromisoformat(written)
+
+
+def when(entry: dict[str, Any]) -> datetime:
+    return moment(entry["at"])
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +202,7 @@ class TestNoticeAhead:
         days.work()
         recharge = only()
         assert (recharge.state, recharge.reason) == ("waiting", "announced")
-        assert recharge.earliest_charge_at.astimezone(BEIJING).hour == 7
+        assert days.hour({"at": str(recharge.earliest_charge_at)}) == 7
         assert len(days.journal("announcement")) == 1
         assert days.journal("charge") == []
 
@@ -185,8 +221,7 @@ class TestNoticeAhead:
         days.scheduled(due_at=due_at, lead=2 * DAY)
         days.live(6 * DAY, step=3 * HOUR)
         [charge] = days.journal("charge")
-        when = datetime.fromisoformat(charge["at"])
-        assert timedelta(0) <= when - due_at < timedelta(minutes=1)
+        assert timedelta(0) <= when(charge) - due_at < timedelta(minutes=1)
         assert only().state == "completed"
         days.assert_kept()
 
@@ -236,15 +271,16 @@ class TestNoticeAhead:
         days.low(binding=shared)
         days.live(8 * DAY, step=3 * HOUR)
         assert list(Recharge.objects.values_list("state", flat=True)) == ["completed"] * 2
-        first, second = (datetime.fromisoformat(one["at"]) for one in days.journal("charge"))
+        first, second = (when(one) for one in days.journal("charge"))
         assert second - first >= DAY
         assert len(days.journal("announcement")) == 2
         days.assert_kept()
 
     def test_a_payer_who_leaves_meanwhile_is_not_charged_and_is_told(self, days: Days) -> None:
-        rule = days.low()
+        binding = days.binding()
+        days.low(binding=binding)
         days.work()
-        days.wechat.revoke(rule.binding.provider_ref)
+        days.wechat.revoke(binding.provider_ref)
         days.live(3 * DAY)
         assert only().state in ("failed", "canceled")
         assert days.journal("charge") == []
@@ -264,6 +300,77 @@ class TestNoticeAhead:
         assert only().state == "completed"
         days.assert_kept()
 
+    def test_a_notice_that_arrives_a_day_late_counts_from_the_day_it_arrived(
+        self, days: Days
+    ) -> None:
+        days.until_clock(21, 50)
+        days.wechat.fault(ANNOUNCE, "lose_before", times=-1)
+        days.low()
+        days.work()
+        days.live(10 * HOUR)
+        days.wechat.calm()
+        days.live(3 * DAY)
+        [announced] = days.journal("announcement")
+        assert only().earliest_charge_at == moment(announced["opens_at"])
+        assert only().state == "completed"
+        assert len(days.journal("order")) == 1
+        days.assert_kept()
+
+
+class TestANoticeThatNobodyUsed:
+    """Its recharge was canceled; at WeChat Pay it stands for its nine days, and bars another."""
+
+    @pytest.fixture
+    def days(self, running: WechatSimulator) -> Days:
+        return days_of(running, "notify")
+
+    def announced_in_vain(self, days: Days) -> Binding:
+        binding = days.binding()
+        rule = days.low(binding=binding)
+        days.work()
+        plans.stop(rule=rule, because="owner", at=days.at)
+        days.live(3 * DAY, step=3 * HOUR)
+        assert only().state == "canceled"
+        return binding
+
+    @pytest.mark.parametrize(("after_days", "face_minor"), [(1, 5000), (1, 3000), (4, 5000)])
+    def test_serves_the_next_recharge_that_fits_into_it(
+        self, days: Days, after_days: int, face_minor: int
+    ) -> None:
+        binding = self.announced_in_vain(days)
+        days.pass_(after_days * DAY)
+        days.low(binding=binding, face_minor=face_minor)
+        days.live(3 * HOUR)
+        assert [one["amount_minor"] for one in days.journal("charge")] == [face_minor]
+        assert Recharge.objects.latest("pk").state == "completed"
+        assert len(days.journal("announcement")) == 1
+        days.assert_kept()
+
+    def test_makes_a_dearer_one_wait_until_it_is_over(self, days: Days) -> None:
+        binding = self.announced_in_vain(days)
+        days.low(binding=binding, face_minor=10_000)
+        days.live(4 * DAY, step=3 * HOUR)
+        waiting = Recharge.objects.latest("pk")
+        assert (waiting.state, waiting.reason, waiting.attention) == ("waiting", "binding_busy", "")
+        assert len(days.journal("announcement")) == 1
+        days.live(7 * DAY, step=3 * HOUR)
+        assert Recharge.objects.latest("pk").state == "completed"
+        assert [one["amount_minor"] for one in days.journal("announcement")] == [5000, 10_000]
+        assert [one["amount_minor"] for one in days.journal("charge")] == [10_000]
+        days.assert_kept()
+
+    def test_that_we_know_nothing_of_costs_an_announcement_and_no_recharge(
+        self, days: Days
+    ) -> None:
+        binding = self.announced_in_vain(days)
+        Recharge.objects.update(latest_charge_at=None)
+        days.pass_(4 * DAY)  # what stands is over before a charge announced today may be made
+        days.low(binding=binding)
+        days.live(6 * DAY)
+        assert Recharge.objects.latest("pk").state == "completed"
+        assert len(days.journal("announcement")) == 2
+        days.assert_kept()
+
 
 def only_delivery() -> str:
     return str(Delivery.objects.get().reference)
@@ -280,7 +387,7 @@ class TestADayLater:
         days.low()
         days.work()
         assert (only().state, days.journal("charge")) == ("payment_pending", [])
-        expected_at = only().earliest_charge_at
+        expected_at = moment(str(only().earliest_charge_at))
         assert timedelta(0) <= expected_at - (days.at + DAY) <= HOUR
         days.live(26 * HOUR)
         assert only().state == "completed"
@@ -292,7 +399,7 @@ class TestADayLater:
         days.scheduled(due_at=due_at, lead=DAY)
         days.live(4 * DAY)
         [charge] = days.journal("charge")
-        assert timedelta(0) <= datetime.fromisoformat(charge["at"]) - due_at < timedelta(minutes=1)
+        assert timedelta(0) <= when(charge) - due_at < timedelta(minutes=1)
         assert only().state == "completed"
         days.assert_kept()
 
@@ -321,9 +428,10 @@ class TestADayLater:
         days.assert_kept()
 
     def test_a_payer_who_leaves_in_those_hours_is_not_charged(self, days: Days) -> None:
-        rule = days.low()
+        binding = days.binding()
+        days.low(binding=binding)
         days.work()
-        days.wechat.revoke(rule.binding.provider_ref)
+        days.wechat.revoke(binding.provider_ref)
         days.live(26 * HOUR)
         assert only().state == "failed"
         assert days.journal("charge") == []
@@ -343,18 +451,18 @@ class TestADayLater:
 
 
 @pytest.mark.parametrize("mode", ["24h", "notify"])
-def test_six_lines_through_four_days_of_lost_answers(running: WechatSimulator, mode: str) -> None:
+def test_eight_lines_through_days_of_lost_answers(running: WechatSimulator, mode: str) -> None:
     days = days_of(running, mode)
-    days.wechat.set(max_charges_per_day=100)  # five of the lines are one person's
-    for number in range(6):
-        days.low(binding=days.binding(payer=POOR if number == 5 else RICH))
+    days.wechat.set(max_charges_per_day=100)  # most of the lines are one person's
+    shared = days.binding()
+    bindings = [days.binding() for _ in range(4)] + [shared, shared]
+    bindings += [days.binding(payer=POOR), days.binding(payer=FROZEN)]
+    for binding in bindings:
+        days.low(binding=binding)
     days.wechat.chance(rate=0.25, kinds=["lose_before", "lose_after", "http_500"], seed=20261122)
-    days.live(4 * DAY, step=2 * HOUR)
+    days.live(3 * DAY)
     days.wechat.calm()
-    days.live(6 * DAY, step=3 * HOUR)
+    days.live(8 * DAY, step=3 * HOUR)
     states = list(Recharge.objects.order_by("rule").values_list("state", flat=True))
-    assert states[:5] == ["completed"] * 5
-    assert states[5] == "failed"
-    announced = [one["reference"] for one in days.journal("announcement")]
-    assert len(announced) == len(set(announced))
+    assert states == ["completed"] * 6 + ["failed"] * 2
     days.assert_kept()

@@ -170,17 +170,15 @@ class WechatGateway:
     def prepare_charge(self, *, request: ChargeRequest, due_at: datetime) -> Preparation:
         """Announce the charge where the mode is notify; else WeChat Pay does, or nobody need.
 
-        The window counts from `request.first_sent_at`, when the notice was first sent, so a
-        repeat names the same one; None: it is sent for the first time, now. The days are fixed by
-        WeChat Pay, so `due_at` moves nothing. May be called twice: the same notice again is
-        answered "exists already", which is as good.
+        The window counts from now, or, where WeChat Pay has the notice already, from
+        `request.first_sent_at`, when it was first sent: a lost request may have arrived or not.
+        The days are fixed by WeChat Pay, so `due_at` moves nothing. May be called twice.
         """
         if self._terms.notice_mode is not NoticeMode.NOTIFY or self._v3_client is None:
             return Preparation(NotNeeded())
         wrong = orders.wrong_charge(request)
         if wrong is not None:
             return Preparation(wrong)
-        sent_at = request.first_sent_at or self._client.now()
         reply = self._v3_client.post(
             announcements.path(request.provider_binding_ref),
             announcements.content(request, self._terms),
@@ -188,6 +186,8 @@ class WechatGateway:
             reference=request.reference,
         )
         if reply.is_success or reply.code == codes.ALREADY_NOTICED:
+            now = self._client.now()
+            sent_at = now if reply.is_success else request.first_sent_at or now
             noticed = announcements.noticed(request, terms=self._terms, sent_at=sent_at)
             return Preparation(noticed, (reply.exchange,))
         return Preparation(announcements.refusal(reply), (reply.exchange,))

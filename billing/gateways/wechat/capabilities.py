@@ -3,7 +3,7 @@
 from datetime import time, timedelta
 
 from billing.gateways.base import Capabilities
-from billing.gateways.wechat import announcements
+from billing.gateways.wechat import announcements, codes
 from billing.gateways.wechat.orders import CURRENCY
 from billing.gateways.wechat.terms import NoticeMode, Terms
 
@@ -32,6 +32,8 @@ def capabilities_of(terms: Terms) -> Capabilities:
         must_prepare=is_ours,
         notice=timedelta(days=terms.notice_wait_days if is_ours else 0),
         window=announcements.window_length(terms) if is_ours else None,
+        announcement_stands=is_ours,
+        not_announced_code=codes.NOT_ANNOUNCED if is_ours else "",
         delay=DELAY if is_wechats else timedelta(0),
         no_delay_for=FRESH if is_wechats else timedelta(0),
         settles_within=DELAY + _SETTLES_LATE_BY if is_wechats else _SETTLES_WITHIN,
