@@ -18,13 +18,12 @@ from lines.models import Line
 
 
 class CapReached(Exception):
-    """A cap leaves no room. `code` is the reason's code; amounts are minor units."""
+    """A cap leaves no room. `code` and `facts` are a reason's, for `billing.wording`."""
 
-    def __init__(self, code: str, cap_minor: int, spent_minor: int) -> None:
+    def __init__(self, code: str, **facts: object) -> None:
         super().__init__(code)
         self.code = code
-        self.cap_minor = cap_minor
-        self.spent_minor = spent_minor
+        self.facts = facts
 
 
 _LOCK_BINDINGS = """
@@ -133,7 +132,13 @@ def check_caps(*, line: Line, binding: Binding, amount_minor: int, at: datetime)
     for code, cap_minor, by in caps:
         spent = spent_minor(at=at, timezone=line.timezone, **by) if cap_minor is not None else 0
         if cap_minor is not None and spent + amount_minor > cap_minor:
-            raise CapReached(code, cap_minor, spent)
+            raise CapReached(
+                code,
+                cap_minor=cap_minor,
+                spent_minor=spent,
+                face_minor=amount_minor,
+                currency=line.currency,
+            )
     if rule:
         _check_day(rule=rule, line=line, at=at)
 
@@ -142,4 +147,4 @@ def _check_day(*, rule: Rule, line: Line, at: datetime) -> None:
     counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
     today = counted.filter(line=line, cap_day=day_key(at, line.timezone)).count()
     if today + 1 > rule.max_per_day_count:
-        raise CapReached("cap_day", rule.max_per_day_count, today)
+        raise CapReached("cap_day", cap_count=rule.max_per_day_count)

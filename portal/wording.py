@@ -7,8 +7,9 @@ from babel.dates import format_date, format_skeleton
 from django.utils.timezone import get_current_timezone
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
 
-from billing import money
+from billing import money, wording
 from billing.models import Rail
+from billing.spending import CapReached
 from billing.words import figures
 from lines.models import Carrier
 
@@ -86,6 +87,12 @@ def weekday(value: date) -> str:
 def rail(one: Rail) -> str:
     """A rail as people call it."""
     return figures.rail_name(one.code, name=one.name, name_en=one.name_en)
+
+
+def cap(reached: CapReached) -> str:
+    """Why a recharge asked for now would break a limit, with its figures."""
+    language = get_language() or "en"
+    return wording.reason(code=reached.code, facts=reached.facts, language=language).sentence
 
 
 def carrier(one: Carrier) -> str:

@@ -12,15 +12,16 @@ from typing import Any
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpResponse
 from django.utils.functional import Promise
-from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import exceptions as rest
 
-from billing import bindings, by_hand, intake, plans, recharges, wording
+from billing import bindings, by_hand, intake, plans, recharges
 from billing.gateways import RailNotConfigured
 from billing.spending import CapReached
 from lines import lifecycle
 from lines.carriers import CarrierNotConfigured
+from portal import wording
 from portal.api.problems import Problem, flat, id_of
 
 log = logging.getLogger(__name__)
@@ -49,11 +50,6 @@ def _own_field(error: Any) -> str:
 
 def _wrong_code(error: lifecycle.WrongCode) -> str:
     return _("This code is not right. Tries left: %(n)s.") % {"n": error.tries_left}
-
-
-def _cap(error: CapReached) -> str:
-    facts = {"cap_minor": error.cap_minor, "spent_minor": error.spent_minor}
-    return wording.reason(code=error.code, facts=facts, language=get_language() or "en").sentence
 
 
 _NOT_FOUND = gettext_lazy("There is no such thing here, or it is not yours.")
@@ -123,7 +119,7 @@ REFUSALS: Mapping[type[Exception], Told] = {
     recharges.LostRace: Told(
         409, "changed_meanwhile", gettext_lazy("It has just changed. Read it again, then decide.")
     ),
-    CapReached: Told(409, "cap_reached", _cap),
+    CapReached: Told(409, "cap_reached", wording.cap),
     # payment methods
     bindings.BindingNotUsable: Told(409, "binding_not_usable", _NOT_USABLE),
     bindings.RailNotOffered: Told(

@@ -19,7 +19,7 @@ from billing.spending import CapReached
 from lines import carriers, identifiers, lifecycle, qr
 from lines.models import Line, LineKind, LineStatus
 from lines.references import new_reference
-from portal import cards, charts, stories
+from portal import cards, charts, stories, wording
 from portal.forms import lines as forms
 from portal.views import owned
 
@@ -285,8 +285,8 @@ def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> Http
         form.add_error(None, _("This line is not active, so it cannot be recharged."))
     except by_hand.BindingNotUsable:
         form.add_error("binding", _("This payment method cannot be used now. Choose another."))
-    except CapReached:
-        form.add_error("face", _("That is over the limit you set for a month."))
+    except CapReached as reached:
+        form.add_error(None if reached.code == "cap_day" else "face", wording.cap(reached))
     else:
         return redirect("portal:recharge", opened.ref)
     return None

@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from billing.gateways.base import Unknown
 from billing.models import Binding, Rail, Recharge, Refund, Rule
@@ -165,7 +166,7 @@ class TestADoubleClick:
         assert held.moves.filter(because="approved").count() == 1
         assert Operation.objects.count() == 1
         when = timezone.localtime(Operation.objects.get().at)
-        clock = f"{when:%m/%d/%Y} {when.hour % 12 or 12}:{when:%M}"
+        clock = date_format(when, "SHORT_DATETIME_FORMAT")
         [message] = said(response)
         assert message.startswith(f"Already done by oliver at {clock}")
         assert message.endswith(": Approve.")

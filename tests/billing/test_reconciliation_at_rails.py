@@ -128,7 +128,7 @@ def shop(request: Any, tmp_path: Any) -> Any:
         with start_wechat(tmp_path, mode="none") as wechat:
             wechat.relax()
             hour = wechat.now().hour
-            wechat.advance(((12 - hour) % 24) * 3600)  # open, and far from midnight
+            wechat.advance(((12 - hour) % 24) * 3600 + 1)  # open, and far from midnight
             gateway = wechat_world.gateway_of(wechat, WECHAT_NOTICE_MODE="none")
             yield shop_of("wechat", wechat, gateway)
     else:

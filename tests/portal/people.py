@@ -6,6 +6,7 @@ Alice has two lines, a plan and a history; Bob is the stranger; Charlie has just
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import (
     Binding,
@@ -199,8 +200,8 @@ def recharge(
         price_minor=face_minor - discount_minor,
         currency=of.currency,
         ladder_s=[],
-        cap_day=at.date(),
-        cap_month=at.date().replace(day=1),
+        cap_day=day_key(at, of.timezone),
+        cap_month=month_key(at, of.timezone),
         created_at=at,
         due_at=at,
         expires_at=at + timedelta(days=1),

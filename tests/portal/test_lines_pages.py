@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from django.urls import reverse
 
-from billing.models import Recharge
+from billing.models import Recharge, Rule
 from lines import carriers
 from lines.models import Line
 from tests.portal import people
@@ -161,6 +161,7 @@ class TestProving:
 class TestByHand:
     def test_is_charged_once_however_often_it_is_pressed(self, alice, as_user):
         client, line = as_user(alice), alice.lines.get(kind="fm")
+        Rule.objects.update(max_per_day_count=2)  # she was charged three hours ago
         target = reverse("portal:by-hand", args=[line.public_id])
         [once] = re.findall(r'name="once" value="(\w+)"', client.get(target).content.decode())
         form = {"face": "2000", "binding": alice.bindings.get().ref, "once": once}
@@ -187,7 +188,17 @@ class TestByHand:
         target = reverse("portal:by-hand", args=[line.public_id])
         text = as_user(alice).post(target, form).content.decode()
         assert 'id="id_face_error"' in text
-        assert "over the limit" in text
+        assert 'of this month&#x27;s ¥150.00 for the line is used, and ¥200.00 more' in text
+        assert not Recharge.objects.filter(trigger="manual").exists()
+
+    def test_over_the_days_limit_is_refused_in_other_words(self, alice, as_user):
+        line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
+        people.recharge(line, pays, at=datetime.now(UTC))
+        form = {"face": "2000", "binding": pays.ref, "once": "another"}
+        target = reverse("portal:by-hand", args=[line.public_id])
+        text = as_user(alice).post(target, form).content.decode()
+        assert "You allow 1 recharge a day, and today&#x27;s is used up" in text
+        assert not Recharge.objects.filter(trigger="manual").exists()
 
 
 class TestALinesPage:
