@@ -240,7 +240,7 @@ class Past:
             max_per_month_minor=card.month_cap_minor,
             max_per_day_count=card.most_a_day,
             cycle=card.cycle,
-            anchor_date=None if card.cycle == "none" else _anchor(card, at, soon.date()),
+            anchor_date=None if card.cycle == "none" else first_day(card, at, soon.date()),
             charge_time=soon.time().replace(microsecond=0) if is_soon else time(9, 30),
             threshold_minor=card.threshold_minor,
             topup_mode="to" if card.target_minor else "by",
@@ -307,16 +307,14 @@ _SIGN: dict[str, Callable[[Simulators, Binding, str], None]] = {
 }
 
 
-def _anchor(card: Card, at: datetime, soon: date) -> date:
-    """The first charge: on the card's day of the month in which the plan began."""
+def first_day(card: Card, at: datetime, soon: date) -> date:
+    """The first charge: the card's day of the month that comes next after the plan began."""
     if card.fate == "due_soon":
         return soon
     local = at.astimezone(ZoneInfo(ZONE)).date()
-    for ahead in range(62):
-        day = local + timedelta(days=ahead)
-        if day.day == card.day:
-            return day
-    return local
+    # From the day after: on the day itself its hour has passed, if the demo starts in the evening.
+    ahead = (local + timedelta(days=n) for n in range(1, 63))
+    return next(day for day in ahead if day.day == card.day)
 
 
 def _credited(line: Line) -> int:
