@@ -21,6 +21,12 @@ UPDATE billing_rule r SET
   cooldown_until = %s + make_interval(secs => r.cooldown_s),
   wake_at = LEAST(r.wake_at, %s + make_interval(secs => r.cooldown_s))
 FROM billing_recharge g WHERE g.id = ANY(%b) AND r.id = g.rule_id AND r.is_on"""
+# One by hand is no rule's: it has hidden a low balance from the line's rule while it was under way,
+# so the rule looks again. Its latch and its cool-down are its own.
+_LOOK_AGAIN = """
+UPDATE billing_rule r SET wake_at = LEAST(r.wake_at, %s)
+FROM billing_recharge g WHERE g.id = ANY(%b) AND g.rule_id IS NULL AND r.line_id = g.line_id
+  AND r.is_on"""
 _COOL_DOWN = """
 UPDATE billing_rule r SET
   cooldown_until = %s + make_interval(secs => r.cooldown_s),
@@ -43,14 +49,25 @@ def unpaid(*, recharge_ids: Sequence[int], at: datetime) -> None:
     if not recharge_ids:
         return
     ids = list(recharge_ids)
-    rowsets.run(_REARM, [at, at, ids])
+    _fire_again(ids, at=at)
     promotions.release(recharge_ids=ids)
 
 
 def refunded(*, recharge_ids: Sequence[int], at: datetime) -> None:
     """Ended without credit: as `unpaid`, but the promotion was consumed and is returned."""
     if recharge_ids:
-        rowsets.run(_REARM, [at, at, list(recharge_ids)])
+        _fire_again(list(recharge_ids), at=at)
+
+
+def _fire_again(recharge_ids: list[int], *, at: datetime) -> None:
+    rowsets.run(_REARM, [at, at, recharge_ids])
+    rowsets.run(_LOOK_AGAIN, [at, recharge_ids])
+
+
+def taken_back(*, recharge_ids: Sequence[int], at: datetime) -> None:
+    """The carrier has its credit back: what the line has now is asked for."""
+    if recharge_ids:
+        rowsets.run(_REFRESH, [at + BALANCE_REFRESH, list(recharge_ids)])
 
 
 def paid(*, promoted_ids: Sequence[int], binding_ids: Sequence[int]) -> None:

@@ -354,6 +354,7 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
             )
         ]
     )
+    aftermath.taken_back(recharge_ids=[row.id], at=at)
     refunds.automatic(
         recharge=Recharge.objects.get(pk=row.id), because="reversed_by_carrier", at=at
     )

@@ -384,6 +384,7 @@ def _book_reversal(refund: Refund, row: Any, *, reference: str, at: datetime) ->
         at=at,
     )
     ledger.post([entry])
+    aftermath.taken_back(recharge_ids=[row.recharge_id], at=at)
     _leave(refund, RefundState.INTENDED, act_at=at, at=at)
 
 
