@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, URLField
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
@@ -36,7 +36,10 @@ class Desk(ModelAdmin):
     list_per_page = 50
     list_fullwidth = True
     actions = None
-    formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
+    formfield_overrides = {
+        ArrayField: {"widget": UnfoldAdminTextInputWidget},
+        URLField: {"assume_scheme": "https"},
+    }
     search_help_text = _("Reference, e-mail address, or the last 4 figures of a number")
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

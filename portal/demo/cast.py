@@ -27,7 +27,7 @@ class Card:
     usage_minor: int = 300  # a day
     months: int = 0  # how long it has run already
     now_minor: int = 4_000  # the balance the visitor finds
-    fate: str = ""  # "", "ported", "due_soon", "paused", "unverified"
+    fate: str = ""  # "", "ported", "due_soon", "capped", "paused", "unverified"
 
     @property
     def daily_minor(self) -> int:
@@ -226,6 +226,7 @@ PEOPLE = (
                 usage_minor=600,
                 months=1,
                 now_minor=2_150,
+                fate="capped",
             ),
         ),
     ),

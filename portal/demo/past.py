@@ -7,7 +7,7 @@ So the three books agree from the first minute.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,6 +28,8 @@ from lines.models import Carrier, Line
 from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, Card, Person
 
 ZONE = "Asia/Shanghai"
+EAST_OF_IT = "Asia/Tokyo"  # an hour ahead
+CHARGE_TIME = time(9, 30)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 _TIMEOUT_S = 30
 CARRIERS = (
@@ -161,7 +163,7 @@ class Past:
             "msisdn": card.number,
             "iccid": card.iccid,
             "label": card.label,
-            "timezone": ZONE,
+            "timezone": zone_of(card, soon=self._soon),
             "at": at,
         }
         if card.is_esim:
@@ -185,6 +187,8 @@ class Past:
         days = [began + n * DAY for n in range(30 * card.months)]
         for today, tomorrow in pairwise(days):
             balance = self._day(line, card, balance, today, until=tomorrow)
+        if card.fate == "capped":  # on the first of a month its cap would be fresh
+            self._day(line, card, balance, self.now - 2 * MINUTE, until=self.now)
         if card.fate == "paused":
             plans.pause(rule=rule, until=self.now + 14 * DAY, at=self.now - DAY)
 
@@ -230,8 +234,7 @@ class Past:
         )
 
     def _draft(self, line: Line, card: Card, tool: Binding, *, at: datetime) -> Draft:
-        is_soon = card.fate == "due_soon"
-        soon = (self.now + timedelta(seconds=100)).astimezone(ZoneInfo(ZONE))
+        first = first_charge(card, agreed_at=at, soon=self._soon)
         return Draft(
             line=line,
             binding=tool,
@@ -240,13 +243,18 @@ class Past:
             max_per_month_minor=card.month_cap_minor,
             max_per_day_count=card.most_a_day,
             cycle=card.cycle,
-            anchor_date=None if card.cycle == "none" else first_day(card, at, soon.date()),
-            charge_time=soon.time().replace(microsecond=0) if is_soon else time(9, 30),
+            anchor_date=None if card.cycle == "none" else first.date(),
+            charge_time=first.time(),
             threshold_minor=card.threshold_minor,
             topup_mode="to" if card.target_minor else "by",
             target_minor=card.target_minor,
             expiry_days_before=card.expiry_days,
         )
+
+    @property
+    def _soon(self) -> datetime:
+        """When the visitor, who waits for web and workers to start, is there to see it."""
+        return self.now + timedelta(seconds=100)
 
     # --- the present --------------------------------------------------------------------------
 
@@ -307,14 +315,29 @@ _SIGN: dict[str, Callable[[Simulators, Binding, str], None]] = {
 }
 
 
-def first_day(card: Card, at: datetime, soon: date) -> date:
-    """The first charge: the card's day of the month that comes next after the plan began."""
+# --- the first charge of a plan -----------------------------------------------------------------
+
+
+def zone_of(card: Card, *, soon: datetime) -> str:
+    """Where the line lives.
+
+    Nothing is planned in a day's last half hour; what is to fall due in it lives where the next
+    day has begun.
+    """
+    local = soon.astimezone(ZoneInfo(ZONE))
+    is_late = (local.hour, local.minute) >= (23, 30)
+    return EAST_OF_IT if card.fate == "due_soon" and is_late else ZONE
+
+
+def first_charge(card: Card, *, agreed_at: datetime, soon: datetime) -> datetime:
+    """By the line's own clock: `soon`, or on the first of the card's days after the agreement's,
+    on which the hour may have passed."""
     if card.fate == "due_soon":
-        return soon
-    local = at.astimezone(ZoneInfo(ZONE)).date()
-    # From the day after: on the day itself its hour has passed, if the demo starts in the evening.
-    ahead = (local + timedelta(days=n) for n in range(1, 63))
-    return next(day for day in ahead if day.day == card.day)
+        return soon.astimezone(ZoneInfo(zone_of(card, soon=soon))).replace(microsecond=0)
+    day = agreed_at.astimezone(ZoneInfo(ZONE)).date() + DAY
+    while day.day != card.day:
+        day += DAY
+    return datetime.combine(day, CHARGE_TIME)
 
 
 def _credited(line: Line) -> int:

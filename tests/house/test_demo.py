@@ -1,32 +1,49 @@
-"""The demo starts on every day of the year, at every hour."""
+"""The demo's people can be made on any day of the year and at any hour."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from portal.demo import past
-from portal.demo.cast import PEOPLE
+import pytest
 
-EVENING = datetime(2026, 11, 28, 12, 34, tzinfo=UTC)  # 20:34 in Beijing; it would have been 09:30
-SCHEDULED = [
-    card
-    for person in PEOPLE
-    for card in person.cards
-    if card.cycle != "none" and card.fate != "due_soon"
-]
+from billing import calendar
+from billing.calendar import Cycle, Schedule
+from portal.demo.cast import PEOPLE, Card
+from portal.demo.past import ZONE, first_charge, zone_of
+
+SCHEDULED = [card for person in PEOPLE for card in person.cards if card.cycle != "none"]
+DAYS = [datetime(2027, 6, 1) + timedelta(days=n) for n in range(2 * 366)]  # noqa: DTZ001
+HOURS = ("00:00", "00:01", "09:29", "09:30", "12:00", "23:28", "23:29", "23:45", "23:59")
 
 
-class TestFirstDay:
-    def test_lies_ahead_on_the_cards_day_even_when_the_demo_begins_on_that_day(self):
-        begun_on_it = [
-            (card, EVENING + timedelta(days=n)) for card in SCHEDULED for n in range(400)
-        ]
+def instants() -> list[datetime]:
+    """By the clock of the demo's zone, 29 February 2028 among them."""
+    zone = ZoneInfo(ZONE)
+    marks = [tuple(map(int, hour.split(":"))) for hour in HOURS]
+    return [day.replace(hour=h, minute=m, tzinfo=zone) for day in DAYS for h, m in marks]
 
-        days = [(card, at, past.first_day(card, at, at.date())) for card, at in begun_on_it]
 
-        assert SCHEDULED
-        assert [day.day for _card, _at, day in days] == [card.day for card, _at, _day in days]
-        assert all(day > at.date() for _card, at, day in days)
+def first_due(card: Card, *, now: datetime) -> tuple[datetime, datetime]:
+    """When the card's plan was agreed to, and when its first charge then falls due."""
+    agreed_at = now - timedelta(days=30 * card.months)
+    soon = now + timedelta(seconds=100)
+    first = first_charge(card, agreed_at=agreed_at, soon=soon)
+    schedule = Schedule(
+        anchor=first.date(),
+        cycle=Cycle(card.cycle),
+        charge_time=first.time(),
+        timezone=zone_of(card, soon=soon),
+    )
+    return agreed_at, calendar.occurrence(schedule, 0).due_at
 
-    def test_is_a_month_later_when_todays_hour_has_passed(self):
-        card = next(card for card in SCHEDULED if card.day == 28)
 
-        assert past.first_day(card, EVENING, date(2026, 11, 28)) == date(2026, 12, 28)
+class TestTheFirstCharge:
+    @pytest.mark.parametrize("card", SCHEDULED, ids=lambda card: card.number[-3:])
+    def test_is_always_after_the_agreement(self, card: Card) -> None:
+        plans = [first_due(card, now=now) for now in instants()]
+        late = [agreed_at for agreed_at, due_at in plans if due_at <= agreed_at]
+        assert late == []
+
+    def test_that_is_to_fall_due_while_one_watches_does(self) -> None:
+        [card] = [card for card in SCHEDULED if card.fate == "due_soon"]
+        for now in instants():
+            assert first_due(card, now=now)[1] == now + timedelta(seconds=100)
