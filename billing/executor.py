@@ -23,7 +23,7 @@ from billing import (
     openings,
     payments,
     recharges,
-    refunds,
+    refunding,
     setbacks,
 )
 from billing.calls import NotStarted
@@ -97,7 +97,7 @@ def run_batch(*, at: datetime, outside: Outside, batch: int = BATCH) -> Progress
     began = time.monotonic()
     moved = work(claims.claim(at=at, limit=batch), at=at, outside=outside, began=began)
     began = time.monotonic()
-    returned = _refund(refunds.claim(at=at, limit=batch), at=at, outside=outside, began=began)
+    returned = _refund(refunding.claim(at=at, limit=batch), at=at, outside=outside, began=began)
     return Progress(opened, moved, returned)
 
 
@@ -345,7 +345,7 @@ def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float
     adapters = _adapters(rows, outside=outside)
 
     def call(row: Any) -> Any:
-        return refunds.ask(
+        return refunding.ask(
             row, gateway=outside.gateways[row.rail], adapter=adapters[row.carrier_id]
         )
 
@@ -354,10 +354,10 @@ def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float
     for row, result in zip(rows, results, strict=True):
         if isinstance(result, Exception):
             _log_break(result)
-            asked.append(refunds.Asked(row, payments.unusable(result)))
+            asked.append(refunding.Asked(row, payments.unusable(result)))
         elif not isinstance(result, NotStarted):
-            asked.append(refunds.Asked(row, result))
-    refunds.record(asked, at=at)
+            asked.append(refunding.Asked(row, result))
+    refunding.record(asked, at=at)
     return len(rows)
 
 

@@ -15,6 +15,7 @@ from billing import (
     operations,
     payments,
     recharges,
+    refunding,
     refunds,
     setbacks,
 )
@@ -217,16 +218,16 @@ class TestAWorkerWhoseLeaseIsAnothers:
             outside=world.outside,
             began=time.monotonic(),
         )
-        stalled = refunds.claim(at=world.at, limit=10)[0]
+        stalled = refunding.claim(at=world.at, limit=10)[0]
         Refund.objects.update(lease_until=w.NOON - w.DAY)
-        other = refunds.claim(at=world.at, limit=10)[0]
+        other = refunding.claim(at=world.at, limit=10)[0]
 
         paid = Answer(Succeeded("R1", 5000, "CNY"))
-        refunds.record([refunds.Asked(stalled, paid)], at=world.at)
+        refunding.record([refunding.Asked(stalled, paid)], at=world.at)
         assert (Refund.objects.get().state, only().state) == ("intended", "refunding")
         assert not Transfer.objects.filter(kind="refund").exists()
 
-        refunds.record([refunds.Asked(other, paid)], at=world.at)
+        refunding.record([refunding.Asked(other, paid)], at=world.at)
         assert (Refund.objects.get().state, only().state) == ("succeeded", "refunded")
 
     def test_is_another_only_when_the_databases_clock_says_so(self, world, low, monkeypatch):
@@ -350,7 +351,7 @@ class TestAReversalWhoseWorkerDied:
         w.assert_balanced()
 
     def test_is_taken_over_only_when_a_late_effect_would_have_shown(self):
-        assert refunds.REVERSAL_GRACE.total_seconds() < refunds.LEASE_S
+        assert refunding.REVERSAL_GRACE.total_seconds() < refunding.LEASE_S
 
 
 class TestQuarantine:

@@ -22,7 +22,7 @@ from billing import (
     nudges,
     payments,
     recharges,
-    refunds,
+    refunding,
     rowsets,
     setbacks,
 )
@@ -80,12 +80,12 @@ def no_fence(patch: Patch) -> None:
 
 def no_fence_on_refunds(patch: Patch) -> None:
     """As `no_fence`, for the money's way back."""
-    plain = refunds._settle
+    plain = refunding._settle
 
     def settle(row: Any, answer: Any, *, at: Any) -> None:
         plain(row._replace(fence=Refund.objects.get(pk=row.id).fence), answer, at=at)
 
-    patch.setattr(refunds, "_settle", settle)
+    patch.setattr(refunding, "_settle", settle)
 
 
 def timeout_is_a_decline(patch: Patch) -> None:
@@ -153,9 +153,9 @@ def message_dropped(patch: Patch) -> None:
 
 def refund_without_a_key(patch: Patch) -> None:
     """A new reference each time a refund is sent."""
-    plain = refunds.ask
+    plain = refunding.ask
     patch.setattr(
-        refunds,
+        refunding,
         "ask",
         lambda row, **more: plain(row._replace(reference=new_reference()), **more),
     )
@@ -205,7 +205,7 @@ def order_not_found_believed_at_once(patch: Patch) -> None:
 
 def reversal_sent_again_at_once(patch: Patch) -> None:
     """A credit taken back without an answer is taken back again in ten seconds."""
-    patch.setattr(refunds, "REVERSAL_GRACE", timedelta(0))
+    patch.setattr(refunding, "REVERSAL_GRACE", timedelta(0))
 
 
 def nudge_forgotten(patch: Patch) -> None:

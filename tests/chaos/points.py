@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from billing import aftermath, crediting, inbox, openings, payments, recharges, refunds, setbacks
+from billing import aftermath, crediting, inbox, openings, payments, recharges, refunding, setbacks
 from billing.executor import Outside
 
 Strike = Callable[[str], None]
@@ -30,7 +30,7 @@ _INSIDE = (
     (setbacks, "_mark", "setback"),
     (aftermath, "credited", "credit"),
     (crediting, "_mark", "delivery setback"),
-    (refunds, "_leave", "refund"),
+    (refunding, "_leave", "refund"),
     (recharges, "_wake", "message"),
 )
 # Return when the transaction is committed.
@@ -39,7 +39,7 @@ _COMMITTED = (
     (payments, "begin", "charge intent"),
     (payments, "record", "payment"),
     (crediting, "record", "credit"),
-    (refunds, "record", "refund"),
+    (refunding, "record", "refund"),
     (inbox, "process", "message"),
 )
 

@@ -20,7 +20,7 @@ import waitress
 from django.core.wsgi import get_wsgi_application
 from django.db import Error, close_old_connections, connection
 
-from billing import claims, executor, inbox, refunds, sweeps
+from billing import claims, executor, inbox, refunding, sweeps
 from portal import tether
 from tests.chaos import points
 from tests.chaos.clock import SharedClock
@@ -31,7 +31,7 @@ from tests.chaos.scene import Scene
 # One real second is so many virtual ones; what production waits for is shortened as much.
 SPEED = 20
 LEASE_S = claims.LEASE_S / SPEED
-REFUND_LEASE_S = refunds.LEASE_S / SPEED
+REFUND_LEASE_S = refunding.LEASE_S / SPEED
 CHARGES_WITHIN_S = executor.CHARGES_WITHIN_S / SPEED
 BATCH_DEADLINE_S = executor.BATCH_DEADLINE_S / SPEED
 BATCH = 8
@@ -128,7 +128,7 @@ def _work(stage: Stage, sweep: Callable[[datetime], int]) -> None:
 
 def _shorten() -> None:
     claims.LEASE_S = LEASE_S  # type: ignore[assignment]
-    refunds.LEASE_S = REFUND_LEASE_S  # type: ignore[assignment]
+    refunding.LEASE_S = REFUND_LEASE_S  # type: ignore[assignment]
     executor.CHARGES_WITHIN_S = CHARGES_WITHIN_S
     executor.BATCH_DEADLINE_S = BATCH_DEADLINE_S
 

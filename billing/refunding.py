@@ -1,0 +1,318 @@
+"""The refund leg, run by the executor: the credit back from the carrier first, then the money.
+
+Shaped like `payments` and `crediting`: `claim` leases what is due, `ask` is the one call, `record`
+commits what came back. What may go back, and who decides it, is in `refunds`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from billing import aftermath, evidence, ladders, ledger, notices, recharges, refunds, rowsets
+from billing.gateways.base import (
+    Answer,
+    Gateway,
+    NotFound,
+    Pending,
+    RefundRequest,
+    Refused,
+    Succeeded,
+    Unknown,
+)
+from billing.models import NoticeKind, Recharge, Refund
+from billing.recharges import LostRace, Move
+from billing.states import RechargeState, RefundState
+from lines.carriers.base import CarrierAdapter, CreditAnswer, CreditRequest, LineAddress
+from lines.carriers.base import Rejected as CarrierRejected
+from lines.carriers.base import Reversed as CarrierReversed
+from lines.carriers.base import Unknown as NoAnswer
+from lines.models import Delivery, DeliveryState
+
+log = logging.getLogger(__name__)
+
+S = RechargeState
+# Longer than REVERSAL_GRACE: whoever takes a reversal over after a crash sends it again where the
+# carrier does not know it.
+LEASE_S = 150
+# A rail may need time to have the money it gives back (a merchant's empty balance).
+REFUSED_WAIT = timedelta(hours=1)
+MAX_REFUSALS = 5
+REVERSAL_GRACE = timedelta(minutes=2)
+
+_CLAIM = """
+WITH picked AS (
+  SELECT id FROM billing_refund
+  WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp())
+  ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE billing_refund f SET fence = f.fence + 1,
+  lease_until = clock_timestamp() + make_interval(secs => %s)
+FROM picked WHERE f.id = picked.id RETURNING f.id"""
+_WORK = """
+SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
+       f.reversal_ref, f.currency, f.reason, f.fence, f.queries, f.created_at,
+       g.id AS recharge_id, g.ref, g.price_minor, g.face_minor, g.bonus_minor,
+       g.refund_committed_minor, g.owner_id, g.line_id, g.completed_at,
+       a.rail, a.reference AS charge_ref, a.provider_ref AS provider_charge_ref,
+       l.msisdn, l.iccid, c.id AS carrier_id, c.code AS carrier,
+       d.reference AS delivery_ref, d.carrier_ref, d.state AS delivery_state
+FROM billing_refund f
+JOIN billing_recharge g ON g.id = f.recharge_id
+JOIN billing_paymentattempt a ON a.id = f.attempt_id
+JOIN lines_line l ON l.id = g.line_id
+JOIN lines_carrier c ON c.id = l.carrier_id
+LEFT JOIN LATERAL (
+  SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
+) d ON true
+WHERE f.id = ANY(%b) ORDER BY f.id"""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The carrier had reversed the credit by itself: it must not be asked to do so again."""
+
+    answer: CreditAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call that was made: what was claimed, and what came back."""
+
+    row: Any
+    answer: Answer | CreditAnswer | TakenBack
+
+
+def claim(*, at: datetime, limit: int) -> list[Any]:
+    """Up to `limit` refunds with something to do, leased to the caller."""
+    with transaction.atomic():
+        ids = [row[0] for row in rowsets.run(_CLAIM, [at, limit, LEASE_S])]
+        return rowsets.read(_WORK, [ids]) if ids else []
+
+
+def ask(
+    row: Any, *, gateway: Gateway, adapter: CarrierAdapter
+) -> Answer | CreditAnswer | TakenBack:
+    """The next call of a refund. No transaction is open; repeated under the same reference."""
+    if row.state == RefundState.REVERSING.value:
+        return _take_back(row, adapter=adapter)
+    if row.state == RefundState.UNKNOWN.value:
+        return gateway.query_refund(refund_ref=row.reference, charge_ref=row.charge_ref)
+    return gateway.refund(
+        request=RefundRequest(
+            refund_ref=row.reference,
+            charge_ref=row.charge_ref,
+            provider_charge_ref=row.provider_charge_ref,
+            amount_minor=row.amount_minor,
+            charged_minor=row.price_minor,
+            currency=row.currency,
+            reason=row.reason[:60],
+        )
+    )
+
+
+def _take_back(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer | TakenBack:
+    """Look first: a line debited twice for one credit would be its holder's loss."""
+    if row.fence > 1 and not adapter.can_query_by_reference:  # claimed before: perhaps sent
+        return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
+    if adapter.can_query_by_reference:
+        found = adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref or "")
+        if isinstance(found.outcome, CarrierReversed):
+            return TakenBack(found)
+        if isinstance(found.outcome, NoAnswer):
+            return found
+    return adapter.reverse(
+        request=CreditRequest(
+            reference=row.reversal_ref,
+            address=LineAddress(msisdn=row.msisdn, iccid=row.iccid),
+            amount_minor=row.reversal_minor,
+            currency=row.currency,
+        ),
+        carrier_ref=row.carrier_ref or "",
+    )
+
+
+def record(asked: Sequence[Asked], *, at: datetime) -> None:
+    """Commit what came back, a row at a time: refunds are rare, and each must stand alone."""
+    for one in asked:
+        try:
+            with transaction.atomic():
+                _settle(one.row, one.answer, at=at)
+        except LostRace:
+            log.info("refund %s was settled by another worker", one.row.id)
+        except rowsets.POISON:
+            log.exception("answer about refund %s cannot be recorded", one.row.id)
+
+
+def _settle(row: Any, answer: Answer | CreditAnswer | TakenBack, *, at: datetime) -> None:
+    """Fenced: whoever holds a newer lease decides."""
+    refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
+    if refund.fence != row.fence or refund.state != row.state:
+        raise LostRace(refund.reference)
+    if isinstance(answer, TakenBack):
+        evidence.record_calls(answer.answer.exchanges, at=at)
+        _settle_taken_back(refund, row, at=at)
+        return
+    if isinstance(answer, CreditAnswer):
+        evidence.record_calls(answer.exchanges, at=at)
+        _settle_reversal(refund, row, answer, at=at)
+        return
+    evidence.record_rail_calls([(row.rail, answer)], at=at)
+    _OUTCOMES.get(type(answer.outcome), _ask_again)(refund, row, answer.outcome, at)
+
+
+def _settle_taken_back(refund: Refund, row: Any, *, at: datetime) -> None:
+    """The whole credit is gone already. That fits a whole refund; a part is a person's matter."""
+    if row.reversal_minor == row.face_minor + row.bonus_minor:
+        _book_reversal(refund, row, reference=row.delivery_ref, at=at)
+    else:
+        _hold(refund, "credit_differs", at=at)
+
+
+def _book_reversal(refund: Refund, row: Any, *, reference: str, at: datetime) -> None:
+    """The credit is back from the carrier: the money may go back too."""
+    entry = ledger.reversed_(
+        recharge_id=row.recharge_id,
+        reference=reference,
+        carrier_code=row.carrier,
+        credit_minor=row.reversal_minor,
+        currency=row.currency,
+        at=at,
+    )
+    ledger.post([entry])
+    aftermath.taken_back(recharge_ids=[row.recharge_id], at=at)
+    _leave(refund, RefundState.INTENDED, act_at=at, at=at)
+
+
+def _settle_reversal(refund: Refund, row: Any, answer: CreditAnswer, *, at: datetime) -> None:
+    """Credit first, money second: nobody keeps both."""
+    if isinstance(answer.outcome, CarrierReversed):
+        _book_reversal(refund, row, reference=row.reversal_ref, at=at)
+    elif isinstance(answer.outcome, CarrierRejected):
+        refunds.undo(
+            refund, because="refund_refused", actor_id=None, at=at, code=answer.outcome.code
+        )
+    else:
+        _retry(refund, at=at)
+
+
+def _succeeded(refund: Refund, row: Any, outcome: Succeeded, at: datetime) -> None:
+    if outcome.amount_minor != refund.amount_minor or outcome.currency != refund.currency:
+        _hold(refund, "amount_differs", at=at)
+        return
+    ledger.post(
+        ledger.refunded(
+            recharge_id=row.recharge_id,
+            reference=refund.reference,
+            rail_code=row.rail,
+            amount_minor=refund.amount_minor,
+            promotion_minor=refund.promotion_minor,
+            currency=refund.currency,
+            at=at,
+        )
+    )
+    _leave(refund, RefundState.SUCCEEDED, act_at=None, at=at)
+    is_whole = row.refund_committed_minor == row.price_minor
+    target = S.REFUNDED if is_whole else S.COMPLETED
+    recharges.move_one(
+        Move(row.recharge_id, S.REFUNDING.value, target.value, "refunded", None), at=at
+    )
+    if is_whole:
+        _after_whole_refund(row, at=at)
+    _tell(row, at=at)
+
+
+def _after_whole_refund(row: Any, *, at: datetime) -> None:
+    """The line has nothing of it any more: its delivery is reversed, its rule may fire again."""
+    if row.reversal_minor:
+        Delivery.objects.filter(reference=row.delivery_ref, state=DeliveryState.CREDITED).update(
+            state=DeliveryState.REVERSED, settled_at=at
+        )
+    aftermath.refunded(recharge_ids=[row.recharge_id], at=at)
+
+
+def _refused(refund: Refund, row: Any, outcome: Refused, at: datetime) -> None:
+    """Tried again for a while (a merchant's balance may fill), then a person."""
+    del row
+    refund.code = outcome.code[:80]
+    if refund.queries >= MAX_REFUSALS:
+        _hold(refund, "refund_refused", at=at)
+    else:
+        _leave(refund, RefundState(refund.state), act_at=at + REFUSED_WAIT, at=at, asked=1)
+
+
+def _not_found(refund: Refund, row: Any, outcome: NotFound, at: datetime) -> None:
+    """Never happened: the same reference goes again, which the rail counts once."""
+    del row, outcome
+    _leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1)
+
+
+def _ask_again(refund: Refund, row: Any, outcome: object, at: datetime) -> None:
+    del row
+    if isinstance(outcome, Pending):
+        act_at = ladders.next_pending_at(queries=refund.queries, at=at)
+        _leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+    else:
+        _retry(refund, at=at)
+
+
+def _retry(refund: Refund, *, at: datetime) -> None:
+    """Up the ladder under the same reference; at its end a person."""
+    act_at = ladders.next_query_at(queries=refund.queries, at=at)
+    if act_at is None:
+        _hold(refund, "refund_unknown", at=at)
+        return
+    if refund.state == RefundState.REVERSING:
+        # It has no key: sent again only when a late effect of the last one would have shown.
+        act_at = max(act_at, at + REVERSAL_GRACE)
+        _leave(refund, RefundState.REVERSING, act_at=act_at, at=at, asked=1)
+    else:
+        _leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+
+
+_OUTCOMES: Mapping[type, Any] = {
+    Succeeded: _succeeded,
+    Refused: _refused,
+    NotFound: _not_found,
+    Unknown: _ask_again,
+}
+
+
+def _leave(
+    refund: Refund, state: RefundState, *, act_at: datetime | None, at: datetime, asked: int = 0
+) -> None:
+    is_final = state in (RefundState.SUCCEEDED, RefundState.REFUSED)
+    refund.state = state
+    refund.act_at = act_at
+    refund.lease_until = None
+    refund.queries = refund.queries + asked if asked else 0
+    refund.settled_at = at if is_final else None
+    refund.attention = ""
+    refund.save()
+
+
+def _hold(refund: Refund, attention: str, *, at: datetime) -> None:
+    """For a person: the recharge shows it too, on the operators' front page, with its age."""
+    refund.act_at, refund.lease_until, refund.attention = None, None, attention
+    refund.save()
+    Recharge.objects.filter(pk=refund.recharge_id).update(attention=attention, attention_since=at)
+
+
+def _tell(row: Any, *, at: datetime) -> None:
+    notices.tell(
+        owner_id=row.owner_id,
+        kind=NoticeKind.REFUNDED,
+        occurrence_key=row.reference,
+        line_id=row.line_id,
+        recharge_id=row.recharge_id,
+        facts={
+            "code": "refunded",
+            "amount_minor": row.amount_minor,
+            "currency": row.currency,
+            "rail": row.rail,
+        },
+        channels=["inbox", "email"],
+        at=at,
+    )
