@@ -18,7 +18,12 @@ from billing.gateways.base import (
 )
 from billing.gateways.wechat.adapter import APPLY as APPLY_PATH
 from billing.gateways.wechat.adapter import ORDER_QUERY
-from billing.gateways.wechat.codes import ACCEPTED_BEFORE, ASK_THE_ORDER, DECLINE_CODES
+from billing.gateways.wechat.codes import (
+    ACCEPTED_BEFORE,
+    ASK_THE_ORDER,
+    DECLINE_CODES,
+    SAME_NUMBER,
+)
 from tests.rails.contract import new_ref
 from tests.rails.wechat_simulator import DAY_S, FROZEN, POOR
 from tests.rails.wechat_world import (
@@ -36,7 +41,9 @@ from tests.rails.wechat_world import (
 
 pytestmark = pytest.mark.processes
 
-UNKNOWN = sorted(code for code, meaning in DECLINE_CODES.items() if meaning == "unknown")
+UNKNOWN = sorted(
+    {code for code, meaning in DECLINE_CODES.items() if meaning == "unknown"} | SAME_NUMBER
+)
 OF_REFUNDS = {"CHANGE", "REFUNDCLOSE"}  # what becomes of a refund, never an answer to a charge
 REFUSALS = sorted(set(DECLINE_CODES) - set(UNKNOWN) - ASK_THE_ORDER - ACCEPTED_BEFORE - OF_REFUNDS)
 SOON = timedelta(minutes=1)
@@ -102,6 +109,18 @@ class TestEveryCodeOfACharge:
     def test_a_code_that_says_nothing_is_unknown(self, wechat, gateway, contract, code):
         wechat.fault(APPLY, "decline", code=code)
         assert isinstance(gateway.charge(request=charge_of(contract)).outcome, Unknown)
+
+    def test_too_many_calls_are_no_decline_and_the_same_number_goes_again(
+        self, wechat, gateway, contract
+    ):
+        wechat.fault(APPLY, "decline", code="FREQUENCY_LIMITED")
+        request = charge_of(contract)
+        assert isinstance(gateway.charge(request=request).outcome, Unknown)
+        assert gateway.query(reference=request.reference).outcome == NotFound()
+        again = gateway.charge(request=request)
+        assert isinstance(again.outcome, Pending)
+        assert isinstance(gateway.query(reference=request.reference).outcome, Succeeded)
+        assert wechat.charges()[request.reference] == request.amount_minor
 
     def test_a_code_nobody_listed_is_handed_on_for_the_operators_table(
         self, wechat, gateway, contract

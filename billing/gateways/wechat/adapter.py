@@ -62,7 +62,6 @@ _SPOOLED_BYTES = 4 * 1024 * 1024
 # A little after the 24 hours, so that one question is enough.
 _SLACK = timedelta(minutes=10)
 _SOON = timedelta(minutes=1)
-# Deductions this soon after signing are made at once, whatever the mode.
 # An order is given back in at most 50 parts, told ten at a time.
 _MOST_REFUND_PAGES = 6
 

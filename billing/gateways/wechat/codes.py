@@ -12,7 +12,7 @@ DECLINE_CODES: dict[str, str] = {
     "NOTENOUGH": "soft",
     "RULELIMIT": "soft",
     "RULE_LIMIT": "soft",  # v3's spelling
-    "FREQUENCY_LIMITED": "soft",
+    "FREQUENCY_LIMITED": "soft",  # as what an order failed of; as an answer see SAME_NUMBER
     "PAYERROR": "soft",  # a trade_state: "the payment failed, for instance at the bank"
     # The contract is gone: bind again.
     "CONTRACT_NOT_EXIST": "hard",
@@ -70,6 +70,9 @@ ASK_THE_ORDER = frozenset({"ORDERPAID", "ORDERCLOSED", "OUT_TRADE_NO_USED"})
 
 # Accepted before: it waits like any other, and is not sent again.
 ACCEPTED_BEFORE = frozenset({"ORDER_ACCEPTED", "ACCEPT"})
+
+# Too many calls: nothing was looked at, so it is no decline, and no number is spent.
+SAME_NUMBER = frozenset({"FREQUENCY_LIMITED"})
 
 NO_SUCH_ORDER = frozenset({"ORDERNOTEXIST"})
 NO_SUCH_REFUND = frozenset({"REFUNDNOTEXIST"})

@@ -35,8 +35,13 @@ _CLOSED_STATES = ("CLOSED", "REVOKED", "PAYERROR")
 
 
 def refusal(reply: Reply) -> Refused | Unknown:
-    """A reply other than success to a call that changes something."""
-    if not reply.code or codes.DECLINE_CODES.get(reply.code) == "unknown":
+    """A reply other than success to a call that changes something.
+
+    Too many calls are Unknown: asking, and then sending the *same* number again, is the back-off
+    that WeChat Pay wants.
+    """
+    says_nothing = not reply.code or codes.DECLINE_CODES.get(reply.code) == "unknown"
+    if says_nothing or reply.code in codes.SAME_NUMBER:
         return Unknown(reply.explain())
     return Refused(reply.code, reply.text("err_code_des"))
 
