@@ -13,7 +13,7 @@ from tests.rails.simulators import RICH, AlipaySimulator, Inbox
 
 PAY, QUERY = "alipay.trade.pay", "alipay.trade.query"
 REFUND, REFUND_QUERY = "alipay.trade.refund", "alipay.trade.fastpay.refund.query"
-CANCEL = "alipay.trade.cancel"
+CANCEL, CLOSE = "alipay.trade.cancel", "alipay.trade.close"
 UNSIGN, AGREEMENT = "alipay.user.agreement.unsign", "alipay.user.agreement.query"
 BILL = "alipay.data.dataservice.bill.downloadurl.query"
 

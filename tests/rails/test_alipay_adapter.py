@@ -14,6 +14,7 @@ from billing.gateways.base import (
     Unknown,
 )
 from tests.rails.alipay_world import (
+    CLOSE,
     PAY,
     QUERY,
     charge_of,
@@ -256,16 +257,55 @@ class TestTheRailsOwnRules:
         assert answer.outcome.code == "INVALID_PARAMETER"
         assert answer.exchanges == ()
 
-    def test_a_declined_trade_left_open_is_pending_then_canceled_and_its_number_spent(
-        self, alipay, gateway
-    ):
-        alipay.set(declines_leave_open=True)
-        request = charge_of(alipay.agree(new_ref("B"), payer=POOR))
-        assert isinstance(gateway.charge(request=request).outcome, Refused)
-        assert isinstance(gateway.query(reference=request.reference).outcome, Pending)
+    def test_a_charge_that_was_canceled_has_spent_its_number(self, alipay, gateway, agreement):
+        alipay.set(async_delay_s=3600)
+        slow = gateway_of(alipay, ALIPAY_ASYNC_TYPE="NORMAL_ASYNC")
+        request = charge_of(agreement)
+        assert isinstance(slow.charge(request=request).outcome, Pending)
         canceled = gateway.cancel(reference=request.reference).outcome
         assert isinstance(canceled, Closed)
         assert canceled.code == "CANCELED"
-        spent = gateway.charge(request=request).outcome
-        assert isinstance(spent, Closed)
+        assert isinstance(gateway.charge(request=request).outcome, Closed)
         assert request.reference not in alipay.charges()
+
+
+class TestADeclineThatLeavesItsTradeOpen:
+    """A new number follows a decline, so the old one must not be paid any more."""
+
+    @pytest.fixture
+    def request_(self, alipay):
+        alipay.set(declines_leave_open=True)
+        return charge_of(alipay.agree(new_ref("B"), payer=POOR))
+
+    def test_is_a_decline_once_the_trade_is_closed(self, alipay, gateway, request_):
+        answer = gateway.charge(request=request_)
+        assert isinstance(answer.outcome, Refused)
+        assert answer.outcome.code == "BUYER_BALANCE_NOT_ENOUGH"
+        assert [exchange.kind for exchange in answer.exchanges] == [PAY, CLOSE]
+        asked = gateway.query(reference=request_.reference).outcome
+        assert isinstance(asked, Closed)
+        assert asked.code == "TRADE_CLOSED"
+
+    @pytest.mark.parametrize("kind", ["lose_before", "system_error", "gateway_error", "http_500"])
+    def test_is_unknown_while_it_may_still_be_paid(self, alipay, gateway, request_, kind):
+        alipay.fault(CLOSE, kind)
+        assert isinstance(gateway.charge(request=request_).outcome, Unknown)
+        assert isinstance(gateway.query(reference=request_.reference).outcome, Pending)
+
+    def test_and_was_paid_meanwhile_is_paid(self, alipay, gateway, agreement):
+        request = charge_of(agreement)
+        gateway.charge(request=request)
+        alipay.fault(PAY, "decline", sub_code="BUYER_BALANCE_NOT_ENOUGH")
+        answer = gateway.charge(request=request)
+        assert isinstance(answer.outcome, Succeeded)
+        assert [exchange.kind for exchange in answer.exchanges] == [PAY, CLOSE, QUERY]
+
+    @pytest.mark.parametrize("code", ["INVALID_PARAMETER", "BRAND_NEW_REASON"])
+    def test_of_which_the_payer_knows_nothing_keeps_its_number(
+        self, alipay, gateway, agreement, code
+    ):
+        alipay.fault(PAY, "decline", sub_code=code)
+        request = charge_of(agreement)
+        answer = gateway.charge(request=request)
+        assert [exchange.kind for exchange in answer.exchanges] == [PAY]
+        assert isinstance(gateway.charge(request=request).outcome, Succeeded)

@@ -32,6 +32,7 @@ from billing.gateways.base import (
     BindingStatus,
     Capabilities,
     ChargeRequest,
+    Exchange,
     NotFound,
     Noticed,
     Notification,
@@ -233,15 +234,32 @@ class AlipayGateway:
         outcome = trades.paid(reply, reference=request.reference)
         if isinstance(outcome, Refused) and outcome.code in codes.ASK_THE_TRADE:
             return self._ask_instead(reply, request.reference)
+        if isinstance(outcome, Refused) and outcome.code in codes.LEAVES_OPEN:
+            return self._closed_first(reply, outcome, request.reference)
         return Answer(outcome, (reply.exchange,))
 
-    def _ask_instead(self, reply: Reply, reference: str) -> Answer:
+    def _ask_instead(self, reply: Reply, reference: str, *before: Exchange) -> Answer:
         """The code says that the trade exists: its state is the outcome, not the code."""
         asked = self.query(reference=reference)
         outcome = asked.outcome
         if isinstance(outcome, NotFound):
             outcome = Unknown(f"{reply.sub_code}, yet no such trade is found")
-        return Answer(outcome, (reply.exchange, *asked.exchanges))
+        return Answer(outcome, (*before, reply.exchange, *asked.exchanges))
+
+    def _closed_first(self, reply: Reply, declined: Refused, reference: str) -> Answer:
+        """A decline is final once its trade cannot be paid any more: closed, or never made.
+
+        One that cannot be closed is Unknown, so no new number follows while it may be paid.
+        """
+        closing = self._client.call(
+            method="alipay.trade.close", content={"out_trade_no": reference}, reference=reference
+        )
+        if closing.code == codes.SUCCESS or closing.sub_code in codes.CANNOT_BE_PAID:
+            return Answer(declined, (reply.exchange, closing.exchange))
+        if closing.sub_code in codes.ASK_THE_TRADE:
+            return self._ask_instead(closing, reference, reply.exchange)
+        uncertain = Unknown(f"{declined.code}, and its trade may be open: {closing.explain()}")
+        return Answer(uncertain, (reply.exchange, closing.exchange))
 
     def query(
         self, *, reference: str, provider_ref: str = "", provider_binding_ref: str = ""

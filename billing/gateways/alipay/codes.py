@@ -101,6 +101,8 @@ DECLINE_CODES: dict[str, str] = {
     "REASON_TRADE_REFUND_FEE_ERR": "config",
 }
 
+_DECLINES = ("soft", "hard")
+
 SUCCESS = "10000"
 BUSINESS_FAILURE = "40004"
 
@@ -119,6 +121,10 @@ ASK_THE_TRADE = frozenset(
     }
 )
 
+# A decline may leave its trade open (WAIT_BUYER_PAY), where a payer can still pay it. What is ours
+# to put right, or not known, keeps its number; only what a new number follows is closed first.
+LEAVES_OPEN = frozenset(code for code, meaning in DECLINE_CODES.items() if meaning in _DECLINES)
+
 # Both spellings are the vendor's.
 NO_SUCH_AGREEMENT = frozenset(
     {
@@ -130,6 +136,8 @@ NO_SUCH_AGREEMENT = frozenset(
 )
 
 NO_SUCH_TRADE = "TRADE_NOT_EXIST"
+# As an answer to closing a trade.
+CANNOT_BE_PAID = frozenset({NO_SUCH_TRADE, "TRADE_HAS_CLOSE"})
 
 
 def bare(sub_code: str) -> str:
