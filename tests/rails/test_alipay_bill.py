@@ -138,6 +138,14 @@ class TestReadingABill:
         with pytest.raises(StatementNotReady):
             bill.rows(file)
 
+    @pytest.mark.parametrize("brackets", ["（元）", "(元)", ""])
+    def test_one_that_a_bank_relays_is_refused_by_name_though_it_has_all_we_read(self, brackets):
+        columns = [name for name in HEADER.split(",") if name not in ("分润（元）", "备注")]
+        columns += [f"实收净额{brackets}", "商户识别号", "交易方式", "备注"]
+        assert len(columns) == 27
+        with pytest.raises(StatementNotReady, match=r"an acquiring bank's .* 商户识别号"):
+            bill.rows(bill_file(PAYMENT + ",,", header=",".join(columns)))
+
     def test_a_damaged_file_is_not_ready_however_much_of_it_is_whole(self):
         many = [PAYMENT.replace("cd6e", f"{number:04d}") for number in range(5000)]
         raw = bytearray(bill_file(*many).getvalue())

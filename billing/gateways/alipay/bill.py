@@ -20,6 +20,8 @@ from billing.money import InvalidAmount, from_decimal_text
 _KINDS = {"交易": StatementKind.PAYMENT, "退款": StatementKind.REFUND}
 _OTHER_NAMES = {"交易号": "支付宝交易号"}
 _NEEDED = ("支付宝交易号", "商户订单号", "业务类型", "完成时间", "订单金额(元)", "服务费(元)")
+# Relayed by an acquiring bank, a bill has 27 columns, and its amounts and fees are the bank's.
+_OF_A_BANK = ("实收净额", "商户识别号", "交易方式")
 _REFUND_NUMBER = "退款批次号/请求号"
 _END = "业务明细列表结束"
 _LONGEST_LINE = 8192
@@ -82,6 +84,11 @@ def _columns(lines: Iterator[tuple[int, str]]) -> Mapping[str, int]:
     header = next((line for _, line in lines if line.strip() and not line.startswith("#")), "")
     names = [cell.replace("（", "(").replace("）", ")") for cell in _cells(header)]
     columns = {_OTHER_NAMES.get(name, name): place for place, name in enumerate(names)}
+    foreign = [name for name in columns if name.startswith(_OF_A_BANK)]
+    if foreign:
+        raise StatementNotReady(
+            f"The bill is an acquiring bank's and not Alipay's own: it has {', '.join(foreign)}."
+        )
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise StatementNotReady(f"The bill lacks the columns {', '.join(missing)}.")
