@@ -172,6 +172,14 @@ class TestADecline:
         assert isinstance(refused, Refused)
         assert refused.code == "duplicate_transaction"
 
+    @pytest.mark.parametrize("kind", ["lose_before", "http_500", "garbage", "rate_limit"])
+    def test_as_a_duplicate_that_cannot_be_looked_into_is_unknown(
+        self, stripe_sim, gateway, card, kind
+    ):
+        stripe_sim.fault(CREATE, "decline", decline_code="duplicate_transaction")
+        stripe_sim.fault("payment_intents.list", kind)
+        assert isinstance(charge(gateway, charge_of(card)), Unknown)
+
     def test_of_a_card_past_its_month_and_of_one_that_was_removed_are_hard(self, own_stripe):
         gateway = gateway_of(own_stripe)
         own_stripe.card("good", exp_year=2026, exp_month=1)

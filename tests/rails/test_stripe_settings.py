@@ -57,6 +57,18 @@ class TestTheCodeTable:
             ({"code": "authentication_required", "advice_code": "try_again_later"},
              "authentication_required"),
             ({"decline_code": "lost_card", "advice_code": None}, "lost_card"),
+            (
+                {"decline_code": "do_not_honor", "network_advice_code": "03"},
+                "advice:do_not_try_again",
+            ),
+            (
+                {"decline_code": "do_not_honor", "network_advice_code": "21"},
+                "advice:do_not_try_again",
+            ),
+            ({"decline_code": "do_not_honor", "network_advice_code": "02"}, "do_not_honor"),
+            ({"decline_code": "do_not_honor", "network_advice_code": ["03"]}, "do_not_honor"),
+            ({"decline_code": "do_not_honor", "advice_code": "try_again_later",
+              "network_advice_code": "03"}, "advice:try_again_later"),
             ({"decline_code": ["lost_card"]}, ""),
             ({}, ""),
         ],

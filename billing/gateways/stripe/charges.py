@@ -22,7 +22,6 @@ from billing.gateways.base import (
     NotFound,
     Outcome,
     Refused,
-    Succeeded,
     Unknown,
 )
 from billing.gateways.stripe import codes, intents, orders
@@ -89,8 +88,9 @@ class Charges:
             return self._ask_payer(request, intent, refused, evidence)
         if refused.code == codes.DUPLICATE:
             earlier = self.query(request.reference, "", request.provider_binding_ref)
-            is_paid = isinstance(earlier.outcome, Succeeded)
-            return Answer(earlier.outcome if is_paid else refused, evidence + earlier.exchanges)
+            # A decline only where it is certain that nothing of ours under it is paid or under way.
+            is_nothing = isinstance(earlier.outcome, Closed | NotFound)
+            return Answer(refused if is_nothing else earlier.outcome, evidence + earlier.exchanges)
         is_about_params = isinstance(reply.problem, stripe.InvalidRequestError)
         if is_about_params and reply.error.get("param") in ("payment_method", "customer"):
             card = self._facts_of(request.provider_binding_ref)

@@ -17,6 +17,8 @@ DUPLICATE = "duplicate_transaction"
 INSTRUMENT_GONE = "payment_method_gone"  # ours: the card was removed from its customer
 NOT_OFFERED = "currency_not_offered"  # ours: no setting lists it; the card is not to blame
 ADVICE = "advice:"
+# Mastercard's own numbers for "never again", in case Stripe passes them on without its word for it.
+NEVER_AGAIN = frozenset({"03", "21"})
 
 DECLINE_CODES: dict[str, str] = {
     # What the issuer advises, whatever its decline says.
@@ -88,7 +90,7 @@ def of_decline(error: Mapping[str, object]) -> str:
 
     An advice nobody has listed says nothing to us, so the decline speaks then.
     """
-    advice = f"{ADVICE}{error.get('advice_code') or ''}"
+    advice = f"{ADVICE}{_advice(error)}"
     code, decline_code = error.get("code"), error.get("decline_code")
     if code == AUTHENTICATION_REQUIRED or decline_code == AUTHENTICATION_REQUIRED:
         return AUTHENTICATION_REQUIRED
@@ -96,3 +98,8 @@ def of_decline(error: Mapping[str, object]) -> str:
         return advice
     given = decline_code or code
     return given if isinstance(given, str) else ""
+
+
+def _advice(error: Mapping[str, object]) -> object:
+    is_final = str(error.get("network_advice_code")) in NEVER_AGAIN
+    return error.get("advice_code") or ("do_not_try_again" if is_final else "")
