@@ -306,16 +306,25 @@ class TestTheRailsOwnRules:
         assert asked.code == code
         assert request.reference not in wechat.charges()
 
-    def test_one_number_with_two_meanings_takes_the_first_and_refuses_the_second(
+    def test_one_number_with_two_meanings_yields_the_truth_of_the_first(
         self, wechat, gateway, contract
     ):
         request = charge_of(contract)
         gateway.charge(request=request)
         other = charge_of(contract, reference=request.reference, amount_minor=9900)
-        outcome = gateway.charge(request=other).outcome
-        assert isinstance(outcome, Refused)
-        assert outcome.code == "INVALID_REQUEST"
+        answer = gateway.charge(request=other)
+        assert isinstance(answer.outcome, Succeeded)
+        assert answer.outcome.amount_minor == 5000
+        assert [exchange.kind for exchange in answer.exchanges] == [APPLY_PATH, ORDER_QUERY]
         assert wechat.charges()[request.reference] == 5000
+
+    @pytest.mark.parametrize("kind", ["lose_before", "system_error", "bad_signature"])
+    def test_an_invalid_request_whose_order_cannot_be_asked_for_is_unknown(
+        self, wechat, gateway, contract, kind
+    ):
+        wechat.fault(APPLY, "decline", code="INVALID_REQUEST")
+        wechat.fault(QUERY, kind)
+        assert isinstance(gateway.charge(request=charge_of(contract)).outcome, Unknown)
 
     def test_a_description_that_v2_cannot_carry_is_sent_without_it(self, wechat, gateway, contract):
         request = charge_of(contract, description="话费\x00😀<&>充值" * 40)

@@ -210,6 +210,8 @@ class WechatGateway:
             return self._accepted(reply, request)
         if isinstance(outcome, Refused) and outcome.code in codes.ASK_THE_ORDER:
             return self._ask_instead(reply, request.reference)
+        if isinstance(outcome, Refused) and outcome.code == codes.INVALID_REQUEST:
+            return self._refused_unless_ordered(reply, outcome, request.reference)
         return Answer(outcome, (reply.exchange,))
 
     def _accepted(self, reply: Reply, request: ChargeRequest) -> Answer:
@@ -243,6 +245,13 @@ class WechatGateway:
         outcome = asked.outcome
         if isinstance(outcome, NotFound):
             outcome = Unknown(f"{reply.code}, yet no such order is found")
+        return Answer(outcome, (reply.exchange, *asked.exchanges))
+
+    def _refused_unless_ordered(self, reply: Reply, refused: Refused, reference: str) -> Answer:
+        """One code for no notice, a wrong hour, and another request under this number: an order
+        of that one may well be paid, and then it is the outcome."""
+        asked = self.query(reference=reference)
+        outcome = refused if isinstance(asked.outcome, NotFound) else asked.outcome
         return Answer(outcome, (reply.exchange, *asked.exchanges))
 
     def query(

@@ -33,7 +33,7 @@ def capabilities_of(terms: Terms) -> Capabilities:
         notice=timedelta(days=terms.notice_wait_days if is_ours else 0),
         window=announcements.window_length(terms) if is_ours else None,
         announcement_stands=is_ours,
-        not_announced_code=codes.NOT_ANNOUNCED if is_ours else "",
+        not_announced_code=codes.INVALID_REQUEST if is_ours else "",
         delay=DELAY if is_wechats else timedelta(0),
         no_delay_for=FRESH if is_wechats else timedelta(0),
         settles_within=DELAY + _SETTLES_LATE_BY if is_wechats else _SETTLES_WITHIN,

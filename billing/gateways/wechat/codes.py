@@ -80,4 +80,4 @@ NO_SUCH_CONTRACT = frozenset({"CONTRACT_NOT_EXIST"})
 
 # v3's answer to a notice that was sent already, with the same content.
 ALREADY_NOTICED = "RESOURCE_ALREADY_EXISTS"
-NOT_ANNOUNCED = "INVALID_REQUEST"
+INVALID_REQUEST = "INVALID_REQUEST"
