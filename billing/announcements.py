@@ -43,6 +43,10 @@ AGAIN_SOON, AGAIN_LATER = timedelta(minutes=1), timedelta(hours=1)
 BUSY_RECHECK = timedelta(minutes=30)
 TURN_GRACE = timedelta(days=1)
 WORTH_TELLING = timedelta(hours=1)
+# Less of a window than this is not taken over: the charge might come after its end.
+ROOM = timedelta(hours=1)
+# One that waits for a standing announcement looks sooner than its end: another may have used it.
+STANDING_RECHECK = timedelta(days=1)
 
 # A charge of another recharge on the same agreement that is announced, under way, or just made.
 _BUSY = """
@@ -57,7 +61,8 @@ FROM billing_binding b WHERE b.id = ANY(%b)"""
 _OPEN = [state.value for state in OPEN_STATES]
 _SENT = [S.CHARGING.value, S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value]
 
-# Announced, and ended without a charge since: it stands where the rail lets it stand.
+# Announced, and ended without a charge since: it stands where the rail lets it stand, until it
+# refuses a charge for want of it.
 _STANDING = """
 SELECT DISTINCT ON (g.binding_id) g.binding_id, g.notice_sent_at, g.earliest_charge_at,
        g.latest_charge_at, g.announced_minor
@@ -66,6 +71,10 @@ WHERE g.binding_id = ANY(%b) AND g.latest_charge_at > %s AND g.announced_minor I
   AND g.state = ANY(%b) AND NOT EXISTS (
     SELECT FROM billing_recharge h
     WHERE h.binding_id = g.binding_id AND h.charged_at >= g.notice_sent_at)
+  AND NOT EXISTS (
+    SELECT FROM billing_paymentattempt a
+    WHERE a.binding_id = g.binding_id AND a.created_at >= g.notice_sent_at
+      AND a.code = ANY(%b::text[]))
 ORDER BY g.binding_id, g.latest_charge_at DESC"""
 _UNPAID = [state.value for state in UNPAID_END_STATES]
 
@@ -125,11 +134,14 @@ def _free_at(
 def _wait_for_turn(row: Any, *, until: datetime, lead: timedelta, at: datetime) -> None:
     """A low balance does not get better by waiting, so its grace goes on; a date does pass."""
     one = Move(row.id, row.state, S.WAITING.value, "binding_busy", until, fence=row.fence)
-    if recharges.move([one], at=at) and row.trigger != Trigger.SCHEDULE:
-        still_good_at = until + lead + TURN_GRACE
-        Recharge.objects.filter(pk=row.id, expires_at__lt=still_good_at).update(
-            expires_at=still_good_at
-        )
+    if recharges.move([one], at=at):
+        _keep_grace(row, until=until + lead + TURN_GRACE)
+
+
+def _keep_grace(row: Any, *, until: datetime) -> None:
+    """In the caller's transaction, of a row that is still its own."""
+    if row.trigger != Trigger.SCHEDULE:
+        Recharge.objects.filter(pk=row.id, expires_at__lt=until).update(expires_at=until)
 
 
 # --- before the call ----------------------------------------------------------------------------
@@ -160,20 +172,26 @@ def _without_standing(
     """Those to announce. Where one that was never used stands, the rail takes no other: who fits
     into it takes it over, untold a second time by the rail; who does not waits until it is over.
     """
-    ids = [row.binding_id for row in rows if rails[row.rail].announcement_stands]
-    found = rowsets.read(_STANDING, [ids, at, _UNPAID]) if ids else []
+    where = {row.binding_id: rails[row.rail] for row in rows if rails[row.rail].announcement_stands}
+    codes = sorted({rail.not_announced_code for rail in where.values()} - {""})
+    found = rowsets.read(_STANDING, [list(where), at, _UNPAID, codes]) if where else []
     standing = {one.binding_id: one for one in found}
     left = []
     for row in rows:
         told = standing.get(row.binding_id)
         if told is None:
             left.append(row)
-        elif row.price_minor <= told.announced_minor and row.due_at <= told.latest_charge_at:
+        elif _fits(row, told, at=at):
             _take_over(row, told, at=at)
         else:
-            lead = rails[row.rail].lead
-            _wait_for_turn(row, until=told.latest_charge_at, lead=lead, at=at)
+            until = min(told.latest_charge_at, at + STANDING_RECHECK)
+            _wait_for_turn(row, until=until, lead=rails[row.rail].lead, at=at)
     return left
+
+
+def _fits(row: Any, told: Any, *, at: datetime) -> bool:
+    is_in_time = max(at, row.due_at) + ROOM <= told.latest_charge_at
+    return is_in_time and bool(row.price_minor <= told.announced_minor)
 
 
 def _take_over(row: Any, told: Any, *, at: datetime) -> None:
@@ -232,14 +250,15 @@ def _noticed(row: Any, outcome: Noticed, at: datetime, context: setbacks.Context
 
 
 def _tell_day(row: Any, told: Noticed, *, at: datetime) -> None:
-    """Once for a recharge, unless it is charged so soon that its result says all."""
+    """Once a day that is told, unless it is charged so soon that its result says all. Announced
+    anew, or on the second tool, a recharge has another day, which must be told too."""
     due_at = max(told.earliest_charge_at, row.due_at)
     if due_at - at < WORTH_TELLING:
         return  # the result is told within the hour anyway
     notices.tell(
         owner_id=row.owner_id,
         kind=NoticeKind.UPCOMING_CHARGE,
-        occurrence_key=f"{row.ref}:announced",
+        occurrence_key=f"{row.ref}:announced:{due_at.date()}",
         line_id=row.line_id,
         recharge_id=row.id,
         facts={
@@ -271,11 +290,23 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: setbacks.Context
     """A definite no before anything was taken: what its code means is data here too."""
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):
-        _again(row, at + setbacks.CONFIG_RETRY, attention="config", at=at)
+        rail = context.capabilities[row.rail]
+        if rail.announcement_stands and outcome.code == rail.not_announced_code:
+            _barred(row, rail=rail, at=at)
+        else:
+            _again(row, at + setbacks.CONFIG_RETRY, attention="config", at=at)
         return
     breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     move = Move(row.id, row.state, S.FAILED.value, "hard_decline", None, fence=row.fence)
     setbacks.ended(row, move, at=at)
+
+
+def _barred(row: Any, *, rail: Capabilities, at: datetime) -> None:
+    """Most likely by an announcement that we have lost sight of, which is over after its own days:
+    so long the grace goes on, and no longer."""
+    _again(row, at + AGAIN_LATER, attention="config", at=at)
+    over_at = row.notice_sent_at + rail.notice + (rail.window or timedelta(0))
+    _keep_grace(row, until=over_at + rail.lead + TURN_GRACE)
 
 
 def _unknown(row: Any, outcome: Unknown, at: datetime, context: setbacks.Context) -> None:

@@ -383,9 +383,9 @@ class TestOneThatWasNeverUsed:
 
     def test_makes_a_dearer_recharge_wait_its_grace_with_it(self, standing):
         recharge = self.again(standing, face_minor=10_000)
-        over_at = w.NOON + NOTICE + WINDOW
-        assert (recharge.reason, recharge.act_at) == ("binding_busy", over_at)
-        assert recharge.expires_at > over_at + NOTICE
+        seen_next_at = standing.at + timedelta(days=1)
+        assert (recharge.reason, recharge.act_at) == ("binding_busy", seen_next_at)
+        assert recharge.expires_at > seen_next_at + NOTICE
         assert (len(standing.gateway.calls["prepare"]), taken()) == (1, 0)
 
     def test_is_nothing_to_a_rail_where_it_does_not_stand(self, standing):
@@ -398,7 +398,6 @@ class TestOneThatWasNeverUsed:
         recharge = self.again(standing)
         assert (recharge.state, recharge.attention) == ("due", "config")
         assert (recharge.earliest_charge_at, standing.gateway.charged) == (None, {})
-        Recharge.objects.filter(state="canceled").update(latest_charge_at=standing.at)  # is over
         standing.later(timedelta(minutes=10))
         standing.run()
         recharge.refresh_from_db()
