@@ -77,13 +77,19 @@ def read(*, recharge_ids: list[int]) -> list[Any]:
     return rowsets.read(_WORK, [recharge_ids]) if recharge_ids else []
 
 
-def release(*, recharge_id: int, fence: int, act_at: datetime) -> None:
-    """Give a lease back, nothing having been tried: it was no crash, and is due at `act_at`."""
-    rowsets.run(
-        "UPDATE billing_recharge SET lease_until = NULL, act_at = %s, "
-        "crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s",
-        [act_at, recharge_id, fence],
-    )
+_RELEASE = """
+UPDATE billing_recharge SET lease_until = NULL, act_at = %s,
+  crash_count = GREATEST(crash_count - 1, 0), attention = COALESCE(NULLIF(attention, ''), %s),
+  attention_since = CASE WHEN attention = '' AND %s <> '' THEN %s ELSE attention_since END
+WHERE id = %s AND fence = %s"""
+
+
+def release(row: Any, *, act_at: datetime, at: datetime, attention: str = "") -> None:
+    """Give a lease back, nothing having been tried: it was no crash, and is due at `act_at`.
+
+    No question counts as asked. `attention`: why it could not be, where nothing graver is said.
+    """
+    rowsets.run(_RELEASE, [act_at, attention, attention, at, row.id, row.fence])
 
 
 def is_live_attempt(row: Any) -> bool:
@@ -96,5 +102,5 @@ def is_live_delivery(row: Any) -> bool:
 
 
 def attention_left(row: Any) -> str:
-    """What needs a person when a row at rest was looked at: no longer that looking crashed."""
-    return "" if row.attention == "crashed" else str(row.attention)
+    """What still needs a person once the question was asked: no longer that it could not be."""
+    return "" if row.attention in ("crashed", "config") else str(row.attention)

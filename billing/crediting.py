@@ -106,7 +106,13 @@ def _ready(row: Any) -> Any:
 
 def _sent(row: Any, *, at: datetime) -> Move:
     return _move(
-        row, S.DELIVERING, "sent", at, keeps_lease=True, new_deliveries=0 if row.delivery_id else 1
+        row,
+        S.DELIVERING,
+        "sent",
+        at,
+        keeps_lease=True,
+        keeps_crashes=True,
+        new_deliveries=0 if row.delivery_id else 1,
     )
 
 
@@ -249,13 +255,7 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
     if row.state == S.COMPLETED.value:
         _after_completion(row, outcome, at=at)
     elif row.state not in DELIVERING_STATES:
-        recharges.stay(
-            recharge_id=row.id,
-            fence=row.fence,
-            act_at=None,
-            attention=claims.attention_left(row),
-            at=at,
-        )
+        _is_at_rest(row, at=at)
     elif isinstance(outcome, Accepted):
         _accepted(row, outcome, at=at)
     elif isinstance(outcome, Rejected):
@@ -263,10 +263,16 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
     elif isinstance(outcome, Reversed):
         _undeliverable(row, "reversed_by_carrier", outcome.carrier_ref, at=at)
     elif _is_surely_not_there(row, outcome, at=at):
-        recharges.move_one(_move(row, S.CHARGED, "confirmed_not_credited", at), at=at)
+        again = _move(row, S.CHARGED, "confirmed_not_credited", at, keeps_crashes=True)
+        recharges.move_one(again, at=at)
         _mark(row, DeliveryState.INTENDED)
     else:
         _not_known(row, at=at)
+
+
+def _is_at_rest(row: Any, *, at: datetime) -> None:
+    attention = claims.attention_left(row)
+    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
 
 
 def _is_surely_not_there(row: Any, outcome: CreditOutcome, *, at: datetime) -> bool:
@@ -320,35 +326,32 @@ def _not_known(row: Any, *, at: datetime) -> None:
     _mark(row, DeliveryState.UNKNOWN)
     is_unknown = row.state == S.DELIVERY_UNKNOWN.value
     act_at = ladders.next_query_at(queries=row.queries + 1 if is_unknown else 0, at=at)
-    attention = "delivery_unknown" if act_at is None else row.attention
+    attention = "delivery_unknown" if act_at is None else claims.attention_left(row)
     if is_unknown:
         recharges.stay(
             recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
         )
     else:
-        recharges.move_one(_move(row, S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at), at=at)
+        unknown = _move(row, S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True)
+        recharges.move_one(unknown, at=at)
 
 
 def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
     """Completed may later be reversed (rule 22): back into the books, and the money goes back."""
     if not isinstance(outcome, Reversed):
-        recharges.stay(
-            recharge_id=row.id,
-            fence=row.fence,
-            act_at=None,
-            attention=claims.attention_left(row),
-            at=at,
-        )
+        _is_at_rest(row, at=at)
         return
     recharges.move_one(_move(row, S.REVERSED, "reversed_by_carrier", None), at=at)
     _mark_reversed(row, at=at)
+    # Of one that was refunded in part, that part came back before.
+    left_minor = ledger.on_line_minor(recharge_id=row.id)
     ledger.post(
         [
             ledger.reversed_(
                 recharge_id=row.id,
                 reference=row.delivery_ref,
                 carrier_code=row.carrier,
-                credit_minor=credit_minor(row),
+                credit_minor=left_minor,
                 currency=row.currency,
                 at=at,
             )

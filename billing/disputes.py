@@ -6,12 +6,22 @@ reconciliation shows it. What a message does is to stop further charges at once.
 
 from datetime import datetime
 
-from billing import breaker
-from billing.models import InboundNotification, PaymentAttempt, Recharge
+from billing import breaker, nudges
+from billing.gateways.base import NotificationKind
+from billing.models import InboundNotification, PaymentAttempt, Recharge, Refund
 
 ATTENTION = breaker.DISPUTED
+_KIND = NotificationKind.DISPUTE.value
 # How a rail says that it is over and the money is, or stays, ours; in any order of messages.
 _OURS = ("won", "warning_closed")
+
+
+def is_open(*, recharge_id: int) -> bool:
+    """Whether its payer has disputed the payment, and no message says that it is over and ours."""
+    references = PaymentAttempt.objects.filter(recharge=recharge_id).values("reference")
+    heard = InboundNotification.objects.filter(kind=_KIND, our_ref__in=references)
+    ends = [claims.rpartition(":")[2] for claims in heard.values_list("claims", flat=True)]
+    return bool(ends) and not any(end in _OURS for end in ends)
 
 
 def told(row: InboundNotification, *, at: datetime) -> str | None:
@@ -23,8 +33,13 @@ def told(row: InboundNotification, *, at: datetime) -> str | None:
     if attempt is None:
         return None
     recharge = Recharge.objects.filter(pk=attempt.recharge_id)
-    if _is_won(row):
+    row.our_ref = attempt.reference
+    row.save(update_fields=["our_ref"])
+    if not is_open(recharge_id=attempt.recharge_id):
         recharge.filter(attention=ATTENTION).update(attention="", attention_since=None)
+        held = Refund.objects.filter(recharge=attempt.recharge_id, attention=ATTENTION)
+        if held.update(attention="", act_at=at):
+            nudges.money()
         return "won"
     rules, method = breaker.lock_method(attempt.binding_id)
     breaker.pause(rules=rules, method=method, reason=breaker.DISPUTED, at=at)
@@ -38,11 +53,3 @@ def _attempt_of(row: InboundNotification) -> PaymentAttempt | None:
         return attempts.filter(reference=row.our_ref).first()
     # Some rails name the payment by their own number alone.
     return attempts.filter(provider_ref=row.provider_ref).exclude(provider_ref="").first()
-
-
-def _is_won(row: InboundNotification) -> bool:
-    """This message says so, or one about the same payment that was faster."""
-    about = {"our_ref": row.our_ref, "provider_ref": row.provider_ref}
-    same = InboundNotification.objects.filter(source=row.source, kind=row.kind, **about)
-    claims = same.values_list("claims", flat=True)
-    return any(claim.rpartition(":")[2] in _OURS for claim in claims)

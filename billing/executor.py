@@ -7,7 +7,7 @@ open while a rail or carrier is asked.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from billing import (
     claims,
     crediting,
     declines,
+    disputes,
     openings,
     payments,
     recharges,
@@ -129,10 +130,7 @@ def _reachable(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[A
     adapters = _adapters(rows, outside=outside)
     for row in rows:
         if row.carrier_id not in adapters:
-            wait_until = at + payments.DEFERRED_RECHECK
-            recharges.stay(
-                recharge_id=row.id, fence=row.fence, act_at=wait_until, attention="config", at=at
-            )
+            _give_back(row, at=at, attention="config")
     return [row for row in rows if row.carrier_id in adapters]
 
 
@@ -293,10 +291,9 @@ def _query(
     return asked
 
 
-def _give_back(row: Any, *, at: datetime) -> None:
+def _give_back(row: Any, *, at: datetime, attention: str = "") -> None:
     """Nothing was asked, and nobody died: the claim must not count as a crash."""
-    act_at = at + payments.DEFERRED_RECHECK
-    claims.release(recharge_id=row.id, fence=row.fence, act_at=act_at)
+    claims.release(row, act_at=at + payments.DEFERRED_RECHECK, attention=attention, at=at)
 
 
 def _credit(
@@ -342,23 +339,45 @@ def _answered(rows: Sequence[Any], results: Sequence[Any]) -> list[crediting.Ask
 
 
 def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -> int:
+    """One call each: the carrier takes the credit back, or the rail gives the money back."""
     adapters = _adapters(rows, outside=outside)
 
     def call(row: Any) -> Any:
-        return refunding.ask(
-            row, gateway=outside.gateways[row.rail], adapter=adapters[row.carrier_id]
-        )
+        if refunding.is_about_credit(row):
+            return refunding.take_back(row, adapter=adapters[row.carrier_id])
+        return refunding.ask(row, gateway=outside.gateways[row.rail])
 
+    ready = [row for row in rows if _may_refund(row, at=at, outside=outside, adapters=adapters)]
     asked = []
-    results = _all(call, rows, until=began + BATCH_DEADLINE_S)
-    for row, result in zip(rows, results, strict=True):
-        if isinstance(result, Exception):
+    results = _all(call, ready, until=began + BATCH_DEADLINE_S)
+    for row, result in zip(ready, results, strict=True):
+        if isinstance(result, NotStarted):
+            refunding.give_back(row, act_at=at + payments.DEFERRED_RECHECK, attention="")
+        elif isinstance(result, Exception):
             _log_break(result)
             asked.append(refunding.Asked(row, payments.unusable(result)))
-        elif not isinstance(result, NotStarted):
+        else:
             asked.append(refunding.Asked(row, result))
     refunding.record(asked, at=at)
     return len(rows)
+
+
+def _may_refund(
+    row: Any, *, at: datetime, outside: Outside, adapters: Mapping[int, CarrierAdapter]
+) -> bool:
+    """Whether its next call can be made at all; if not, it waits, and an operator is told why."""
+    if row.crash_count > claims.MAX_CRASHES:
+        log.error("refund %s is quarantined after %s crashes", row.id, row.crash_count)
+        refunding.set_aside(row, attention="crashed", at=at)
+        return False
+    if refunding.is_unsent(row) and disputes.is_open(recharge_id=row.recharge_id):
+        refunding.set_aside(row, attention=disputes.ATTENTION, at=at)
+        return False
+    of_carrier = refunding.is_about_credit(row)
+    if row.carrier_id in adapters if of_carrier else row.rail in outside.gateways:
+        return True
+    refunding.give_back(row, act_at=at + payments.DEFERRED_RECHECK, attention="config")
+    return False
 
 
 def _adapters(rows: Sequence[Any], *, outside: Outside) -> dict[int, CarrierAdapter]:

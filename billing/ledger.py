@@ -26,6 +26,10 @@ UNDELIVERED = "undelivered"
 PROMOTION = "promotion"
 FEES = "fees"
 
+_ON_LINE = """
+SELECT COALESCE(sum(CASE kind WHEN 'deliver' THEN amount_minor ELSE -amount_minor END), 0)
+FROM billing_transfer WHERE recharge_id = %s AND kind IN ('deliver', 'reverse')"""
+
 COLUMNS = (
     Column("recharge_id", "bigint"),
     Column("kind", "text"),
@@ -57,6 +61,12 @@ def rail(code: str) -> str:
 
 def carrier(code: str) -> str:
     return f"carrier:{code}"
+
+
+def on_line_minor(*, recharge_id: int) -> int:
+    """What the carrier has credited for it and not taken back, by these books. Minor units."""
+    [(minor,)] = rowsets.run(_ON_LINE, [recharge_id])
+    return int(minor)
 
 
 def post(entries: Sequence[Entry]) -> None:

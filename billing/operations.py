@@ -60,6 +60,10 @@ class NotUndelivered(Exception):
     """The recharge is not lying between payment and line: someone was first."""
 
 
+class PartlyRefunded(Exception):
+    """Some of the money went back already, so the whole is not owed: give the rest back too."""
+
+
 class LineGone(Exception):
     """The line is gone, or has another SIM: nothing can be credited to it."""
 
@@ -154,13 +158,15 @@ def is_askable(recharge: Recharge) -> bool:
 def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
     """Credit the line after all, as a new order, where the money could not be given back.
 
-    Raises NotUndelivered, LineGone, by_hand.OpenRecharge.
+    Raises NotUndelivered, PartlyRefunded, LineGone, by_hand.OpenRecharge.
     """
     try:
         with transaction.atomic():
             locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
             if locked.state not in REDELIVERABLE_STATES:
                 raise NotUndelivered(locked.ref)
+            if locked.refund_committed_minor:
+                raise PartlyRefunded(locked.ref)
             line = Line.objects.get(pk=locked.line_id)
             if not line.is_live or line.sim_generation != locked.sim_generation:
                 raise LineGone(line.public_id)
@@ -187,7 +193,7 @@ def query_refund(*, refund: Refund, at: datetime) -> None:
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     with transaction.atomic():
         asked = Refund.objects.filter(free, pk=refund.pk, state=refund.state)
-        if asked.update(act_at=at) != 1:
+        if asked.update(act_at=at, crash_count=0) != 1:
             raise BeingAsked(refund.reference)
         nudges.money()
 

@@ -176,6 +176,7 @@ def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities
                     at,
                     fence=row.fence,
                     keeps_lease=True,
+                    keeps_crashes=True,
                     new_attempts=0 if row.attempt_id else 1,
                 )
                 for row in ready

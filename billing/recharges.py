@@ -57,6 +57,7 @@ class Move:
     act_at: datetime | None
     fence: int | None = None  # the claim that is being settled; None: nobody's
     keeps_lease: bool = False
+    keeps_crashes: bool = False  # nothing has come of it yet: workers that died before still count
     charged_at: datetime | None = None
     completed_at: datetime | None = None
     credited_minor: int | None = None
@@ -76,6 +77,7 @@ _MOVE_COLUMNS = (
     Column("act_at", "timestamptz"),
     Column("fence", "bigint"),
     Column("keeps_lease", "boolean"),
+    Column("keeps_crashes", "boolean"),
     Column("charged_at", "timestamptz"),
     Column("completed_at", "timestamptz"),
     Column("credited_minor", "bigint"),
@@ -90,7 +92,9 @@ _MOVE_COLUMNS = (
 _MOVE_ASSIGN = """
     state = v.target, reason = v.because, act_at = v.act_at,
     lease_until = CASE WHEN v.keeps_lease THEN t.lease_until END,
-    crash_count = 0, queries = 0,
+    crash_count = GREATEST(0, CASE WHEN v.keeps_crashes THEN t.crash_count ELSE 1 END
+                              - CASE WHEN v.keeps_lease THEN 0 ELSE 1 END),
+    queries = 0,
     unknown_since = CASE WHEN v.target IN ('payment_unknown', 'delivery_unknown') THEN v.at END,
     charged_at = COALESCE(v.charged_at, t.charged_at),
     completed_at = COALESCE(v.completed_at, t.completed_at),
@@ -131,6 +135,7 @@ def move(moves: Sequence[Move], *, at: datetime) -> set[int]:
             m.act_at,
             m.fence,
             m.keeps_lease,
+            m.keeps_crashes,
             m.charged_at,
             m.completed_at,
             m.credited_minor,

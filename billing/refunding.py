@@ -48,12 +48,12 @@ WITH picked AS (
   SELECT id FROM billing_refund
   WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp())
   ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE billing_refund f SET fence = f.fence + 1,
+UPDATE billing_refund f SET fence = f.fence + 1, crash_count = f.crash_count + 1,
   lease_until = clock_timestamp() + make_interval(secs => %s)
 FROM picked WHERE f.id = picked.id RETURNING f.id"""
 _WORK = """
 SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
-       f.reversal_ref, f.currency, f.reason, f.fence, f.queries, f.created_at,
+       f.reversal_ref, f.currency, f.reason, f.fence, f.crash_count, f.queries, f.created_at,
        g.id AS recharge_id, g.ref, g.price_minor, g.face_minor, g.bonus_minor,
        g.refund_committed_minor, g.owner_id, g.line_id, g.completed_at,
        a.rail, a.reference AS charge_ref, a.provider_ref AS provider_charge_ref,
@@ -92,12 +92,35 @@ def claim(*, at: datetime, limit: int) -> list[Any]:
         return rowsets.read(_WORK, [ids]) if ids else []
 
 
-def ask(
-    row: Any, *, gateway: Gateway, adapter: CarrierAdapter
-) -> Answer | CreditAnswer | TakenBack:
-    """The next call of a refund. No transaction is open; repeated under the same reference."""
-    if row.state == RefundState.REVERSING.value:
-        return _take_back(row, adapter=adapter)
+def give_back(row: Any, *, act_at: datetime, attention: str) -> None:
+    """Give a lease back, nothing having been asked: it was no crash, and is due at `act_at`."""
+    rowsets.run(
+        "UPDATE billing_refund SET lease_until = NULL, act_at = %s, attention = %s, "
+        "crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s",
+        [act_at, attention, row.id, row.fence],
+    )
+
+
+def set_aside(row: Any, *, attention: str, at: datetime) -> None:
+    """It stays where it is, and a person is called. Nothing was asked. Fenced."""
+    with transaction.atomic():
+        refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
+        if refund.fence == row.fence:
+            _hold(refund, attention, at=at)
+
+
+def is_about_credit(row: Any) -> bool:
+    """Whether the carrier is asked next; otherwise it is the rail."""
+    return bool(row.state == RefundState.REVERSING.value)
+
+
+def is_unsent(row: Any) -> bool:
+    """Whether the rail has yet to be told to give the money back."""
+    return bool(row.state != RefundState.UNKNOWN.value)
+
+
+def ask(row: Any, *, gateway: Gateway) -> Answer:
+    """The rail's next call. No transaction is open; repeated under the same reference."""
     if row.state == RefundState.UNKNOWN.value:
         return gateway.query_refund(refund_ref=row.reference, charge_ref=row.charge_ref)
     return gateway.refund(
@@ -113,9 +136,11 @@ def ask(
     )
 
 
-def _take_back(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer | TakenBack:
-    """Look first: a line debited twice for one credit would be its holder's loss."""
-    if row.fence > 1 and not adapter.can_query_by_reference:  # claimed before: perhaps sent
+def take_back(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer | TakenBack:
+    """The carrier's next call. Look first: a line debited twice for one credit would be its
+    holder's loss. No transaction is open."""
+    is_perhaps_sent = row.queries > 0 or row.crash_count > 1
+    if is_perhaps_sent and not adapter.can_query_by_reference:
         return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
     if adapter.can_query_by_reference:
         found = adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref or "")
@@ -164,8 +189,8 @@ def _settle(row: Any, answer: Answer | CreditAnswer | TakenBack, *, at: datetime
 
 
 def _settle_taken_back(refund: Refund, row: Any, *, at: datetime) -> None:
-    """The whole credit is gone already. That fits a whole refund; a part is a person's matter."""
-    if row.reversal_minor == row.face_minor + row.bonus_minor:
+    """All the line had of it is gone already. That fits a refund of all; less is a person's."""
+    if row.reversal_minor == ledger.on_line_minor(recharge_id=row.recharge_id):
         _book_reversal(refund, row, reference=row.delivery_ref, at=at)
     else:
         _hold(refund, "credit_differs", at=at)
@@ -287,7 +312,7 @@ def _leave(
     refund.state = state
     refund.act_at = act_at
     refund.lease_until = None
-    refund.queries = refund.queries + asked if asked else 0
+    refund.crash_count, refund.queries = 0, refund.queries + asked if asked else 0
     refund.settled_at = at if is_final else None
     refund.attention = ""
     refund.save()
@@ -296,6 +321,7 @@ def _leave(
 def _hold(refund: Refund, attention: str, *, at: datetime) -> None:
     """For a person: the recharge shows it too, on the operators' front page, with its age."""
     refund.act_at, refund.lease_until, refund.attention = None, None, attention
+    refund.crash_count = 0
     refund.save()
     Recharge.objects.filter(pk=refund.recharge_id).update(attention=attention, attention_since=at)
 

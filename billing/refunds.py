@@ -11,11 +11,12 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import breaker, nudges, recharges, rowsets
+from billing import disputes, ledger, nudges, recharges, rowsets
 from billing.models import PaymentAttempt, Recharge, Refund
 from billing.money import share
 from billing.recharges import Move
 from billing.states import AttemptState, RechargeState, RefundState
+from lines.models import Delivery, DeliveryState
 from lines.references import new_reference
 
 S = RechargeState
@@ -48,6 +49,10 @@ class SamePerson(Exception):
 
 class NotRefusedByRail(Exception):
     """The rail has not said a definite no to this refund: it may yet give the money back."""
+
+
+class CreditTakenBack(Exception):
+    """The line has lost the part that was to be refunded: only the money can make up for it."""
 
 
 class NotWaiting(Exception):
@@ -83,7 +88,7 @@ def request(
     with transaction.atomic():
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
         # Of a disputed payment the bank gives the money back: never both.
-        if locked.state not in REFUNDABLE_STATES or locked.attention == breaker.DISPUTED:
+        if locked.state not in REFUNDABLE_STATES or disputes.is_open(recharge_id=locked.pk):
             raise NotRefundable(locked.ref)
         left_minor = locked.price_minor - locked.refund_committed_minor
         if not 0 < amount_minor <= left_minor:
@@ -126,19 +131,33 @@ def reject(*, refund: Refund, rejected_by: Any, at: datetime) -> None:
 def give_up(*, refund: Refund, given_up_by: Any, at: datetime) -> None:
     """End a refund that the rail has refused for good: the recharge goes back to where it was.
 
-    Raises NotRefusedByRail. Nothing moved, so the line may be credited after all.
+    No money moved, so the line may be credited after all: also where its credit was taken back,
+    but then only where that was all of it. Raises NotRefusedByRail, CreditTakenBack.
     """
     with transaction.atomic():
         locked = Refund.objects.select_for_update(no_key=True).get(pk=refund.pk)
-        if locked.state != RefundState.INTENDED or locked.attention != "refund_refused":
+        is_refused = locked.state == RefundState.INTENDED and locked.attention == "refund_refused"
+        if not is_refused or locked.act_at is not None:  # due again: perhaps being asked right now
             raise NotRefusedByRail(locked.reference)
-        undo(locked, because="refund_refused", actor_id=given_up_by.pk, at=at, code=locked.code)
+        back = S.REVERSED if locked.reversal_minor else None
+        if back and ledger.on_line_minor(recharge_id=locked.recharge_id):
+            raise CreditTakenBack(locked.reference)
+        actor_id = given_up_by.pk
+        undo(
+            locked, because="refund_refused", actor_id=actor_id, at=at, code=locked.code, back=back
+        )
 
 
 def undo(
-    refund: Refund, *, because: str, actor_id: int | None, at: datetime, code: str = ""
+    refund: Refund,
+    *,
+    because: str,
+    actor_id: int | None,
+    at: datetime,
+    code: str = "",
+    back: RechargeState | None = None,
 ) -> None:
-    """The refund does not happen: the recharge goes back to where it was.
+    """The refund does not happen: the recharge goes `back`, by default to where it was.
 
     In the caller's transaction, with the refund locked.
     """
@@ -151,11 +170,25 @@ def undo(
         refund_committed_minor=F("refund_committed_minor") - refund.amount_minor
     )
     last = recharge.moves.filter(target=S.REFUNDING).order_by("-pk").first()
-    back = last.source if last else S.COMPLETED.value
-    # What the carrier said meanwhile was not heard: a completed one is looked at once more.
-    act_at = at if back == S.COMPLETED.value else None
+    target = back or S(last.source if last else S.COMPLETED)
+    if target == S.REVERSED:
+        Delivery.objects.filter(order_ref=recharge.ref, state=DeliveryState.CREDITED).update(
+            state=DeliveryState.REVERSED, settled_at=at
+        )
+    # What the carrier said meanwhile was not heard: a completed one is looked at once more. Any
+    # other is paid for nothing, and only a person can go on.
+    is_completed = target == S.COMPLETED
     recharges.move_one(
-        Move(recharge.pk, S.REFUNDING.value, back, because, act_at, actor_id=actor_id), at=at
+        Move(
+            recharge.pk,
+            S.REFUNDING.value,
+            target.value,
+            because,
+            at if is_completed else None,
+            actor_id=actor_id,
+            attention="" if is_completed else "undeliverable",
+        ),
+        at=at,
     )
 
 

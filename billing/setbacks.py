@@ -117,13 +117,13 @@ def _not_known(row: Any, because: str, *, at: datetime, soon: bool = False) -> N
     _mark(row, AttemptState.UNKNOWN)
     queries = row.queries + 1 if row.state == S.PAYMENT_UNKNOWN.value else 0
     act_at = at if soon and not queries else ladders.next_query_at(queries=queries, at=at)
-    attention = "payment_unknown" if act_at is None else row.attention
+    attention = "payment_unknown" if act_at is None else claims.attention_left(row)
     if row.state == S.PAYMENT_UNKNOWN.value:
         recharges.stay(
             recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
         )
         return
-    recharges.move_one(_move(row, S.PAYMENT_UNKNOWN, because, act_at), at=at)
+    recharges.move_one(_move(row, S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True), at=at)
     _tell(row, NoticeKind.CONFIRMING, because, at=at)
 
 
@@ -145,13 +145,16 @@ def _not_found(row: Any, outcome: NotFound, at: datetime, context: Context) -> N
     elif row.state == S.ACTION_REQUIRED.value:
         _close(row, S.FAILED, "confirmed_not_taken", at=at)
     else:
-        recharges.move_one(_move(row, S.DUE, "confirmed_not_taken", at), at=at)
+        # Whoever died sending it may die again: that it is not there is no progress.
+        again = _move(row, S.DUE, "confirmed_not_taken", at, keeps_crashes=True)
+        recharges.move_one(again, at=at)
         _mark(row, AttemptState.INTENDED)
 
 
 def _wait_out_grace(row: Any, *, until: datetime, at: datetime) -> None:
     if row.state == S.CHARGING.value:
-        recharges.move_one(_move(row, S.PAYMENT_UNKNOWN, "no_answer", until), at=at)
+        waiting = _move(row, S.PAYMENT_UNKNOWN, "no_answer", until, keeps_crashes=True)
+        recharges.move_one(waiting, at=at)
         _mark(row, AttemptState.UNKNOWN)
     else:
         recharges.stay(recharge_id=row.id, fence=row.fence, act_at=until, attention="", at=at)

@@ -162,6 +162,7 @@ REDELIVER = Act(
     run=lambda recharge, **why: operations.redeliver(recharge=recharge, **why),
     refusals={
         operations.NotUndelivered: _("It is not waiting to be credited any more."),
+        operations.PartlyRefunded: _("A part of it was refunded already: refund the rest instead."),
         operations.LineGone: _("The line is gone or has another SIM: refund it instead."),
         by_hand.OpenRecharge: _("Another recharge of the line is under way: wait for its end."),
         recharges.LostRace: _MOVED,

@@ -74,6 +74,9 @@ GIVE_UP = Act(
     ),
     refusals={
         refunds.NotRefusedByRail: _("The rail may yet give the money back: ask again first."),
+        refunds.CreditTakenBack: _(
+            "A part of the credit was taken back for it, so the money must follow: ask again."
+        ),
         recharges.LostRace: _("It has moved on meanwhile."),
     },
     is_grave=True,

@@ -270,6 +270,7 @@ class Refund(models.Model):
     act_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
     fence = models.BigIntegerField(default=0)
+    crash_count = models.PositiveSmallIntegerField(default=0)  # claims since the last outcome
     queries = models.PositiveSmallIntegerField(default=0)
     attention = models.CharField(_("needs a person"), max_length=40, blank=True)
 

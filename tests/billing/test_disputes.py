@@ -2,10 +2,12 @@
 
 import pytest
 
-from billing import bindings, disputes, inbox, operations, refunds
+from billing import bindings, disputes, inbox, operations, recharges, refunds
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import Binding, Notice, PaymentAttempt, Recharge, Refund, Rule
+from lines.models import Delivery
 from tests import world as w
+from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
 
@@ -22,6 +24,16 @@ def paid(world):
 
 def only() -> Recharge:
     return Recharge.objects.get()
+
+
+def ask(world) -> Refund:
+    return refunds.request(
+        recharge=only(),
+        amount_minor=5000,
+        reason="asked",
+        requested_by=w.person("support"),
+        at=world.at,
+    )
 
 
 def hears(world, claims: str, number: str = "1") -> None:
@@ -74,16 +86,68 @@ class TestADispute:
     def test_is_not_refunded_as_well(self, paid):
         hears(paid, "charge.dispute.created:needs_response")
         with pytest.raises(refunds.NotRefundable):
-            refunds.request(
-                recharge=only(),
-                amount_minor=5000,
-                reason="asked",
-                requested_by=w.person("support"),
-                at=paid.at,
-            )
+            ask(paid)
         assert not Refund.objects.exists()
         assert paid.gateway.refunded == {}
         w.assert_balanced()
+
+    def test_is_not_refunded_though_another_attention_hides_it(self, paid):
+        Recharge.objects.update(attention="credit_differs", attention_since=paid.at)
+        hears(paid, "charge.dispute.created:needs_response")
+        with pytest.raises(refunds.NotRefundable):
+            ask(paid)
+        assert only().attention == "credit_differs"
+
+    def test_stops_a_refund_that_was_approved_before_any_money_moved(self, paid):
+        refund = ask(paid)
+        refunds.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
+        hears(paid, "charge.dispute.created:needs_response")
+        paid.run()
+        refund.refresh_from_db()
+        assert (refund.state, refund.attention, refund.act_at) == ("reversing", "disputed", None)
+        assert (paid.carrier.reversals, paid.gateway.refunded) == ({}, {})
+        w.assert_balanced()
+
+        hears(paid, "charge.dispute.closed:won", "2")
+        paid.run()
+        assert (only().state, only().attention) == ("refunded", "")
+        assert list(paid.gateway.refunded.values()) == [5000]
+        w.assert_balanced()
+
+    def test_lets_a_refund_that_may_have_been_made_be_asked_about(self, paid):
+        refund = ask(paid)
+        refunds.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
+        paid.gateway.script = [LOST_AFTER]
+        paid.run()
+        hears(paid, "charge.dispute.created:needs_response")
+        paid.later(w.MINUTE)
+        paid.run()
+        refund.refresh_from_db()
+        assert (refund.state, only().state) == ("succeeded", "refunded")
+        w.assert_balanced()
+
+    def test_stops_the_refund_that_a_reversal_causes_by_itself(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        delivery = Delivery.objects.get()
+        paid.carrier.reversals[delivery.reference] = 5000
+        recharges.wake_delivery(reference=delivery.reference, carrier_ref="", at=paid.at)
+        paid.run()
+        assert (only().state, only().attention) == ("refunding", "disputed")
+        assert paid.gateway.refunded == {}
+        w.assert_balanced()
+
+    def test_that_names_the_payment_by_the_rails_number_alone_stops_refunds_too(self, paid):
+        note = Notification(
+            NotificationKind.DISPUTE,
+            "evt_1",
+            our_ref="",
+            provider_ref=PaymentAttempt.objects.get().provider_ref,
+            claims="charge.dispute.created:needs_response",
+        )
+        inbox.accept(source="rail:alipay", note=note, at=paid.at)
+        inbox.process(at=paid.at, limit=10)
+        with pytest.raises(refunds.NotRefundable):
+            ask(paid)
 
 
 class TestOneThatIsWon:

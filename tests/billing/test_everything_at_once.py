@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import by_hand, intake, plans, recharges, refunds, verification
+from billing import by_hand, intake, operations, plans, recharges, refunds, verification
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
 from billing.intake import Reading
 from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
@@ -150,7 +150,14 @@ class Anything(RuleBasedStateMachine):
         done = list(Delivery.objects.filter(state="credited").exclude(carrier_ref=""))
         if done:
             one = done[pick % len(done)]
-            self.world.carrier.reversals.setdefault(one.reference, one.credited_minor)
+            left_minor = one.credited_minor - sum(
+                self.world.carrier.reversals.get(reference, 0)
+                for reference in Refund.objects.filter(
+                    recharge__ref=one.order_ref, reversal_ref__isnull=False
+                ).values_list("reversal_ref", flat=True)
+            )
+            if left_minor:
+                self.world.carrier.reversals.setdefault(one.reference, left_minor)
             recharges.wake_delivery(
                 reference=one.reference, carrier_ref=one.carrier_ref, at=self.world.at
             )
@@ -216,6 +223,23 @@ class Anything(RuleBasedStateMachine):
                 refunds.approve(refund=refund, approved_by=self.people[1], at=self.world.at)
             else:
                 refunds.reject(refund=refund, rejected_by=self.people[1], at=self.world.at)
+
+    @rule(gives_up=st.booleans())
+    def an_operator_looks_at_what_was_refused(self, gives_up: bool) -> None:
+        for refund in Refund.objects.exclude(attention="").filter(settled_at=None):
+            with suppress(refunds.NotRefusedByRail, refunds.CreditTakenBack):
+                if gives_up:
+                    refunds.give_up(refund=refund, given_up_by=self.people[1], at=self.world.at)
+                else:
+                    operations.query_refund(refund=refund, at=self.world.at)
+
+    @rule()
+    def an_operator_credits_again(self) -> None:
+        for one in Recharge.objects.filter(state__in=operations.REDELIVERABLE_STATES):
+            with suppress(by_hand.OpenRecharge, operations.PartlyRefunded, operations.LineGone):
+                operations.redeliver(
+                    recharge=one, actor=self.people[0], reason="owed", at=self.world.at
+                )
 
     @rule()
     def the_rail_is_deferred_or_not(self) -> None:

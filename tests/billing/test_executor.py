@@ -244,7 +244,7 @@ class TestAWorkerDies:
 
         world.gateway.charge = world.gateway.query = die  # type: ignore[method-assign]
         world.gateway.query = lambda **_: (_ for _ in ()).throw(SystemExit)
-        for _ in range(4):
+        for _ in range(3):
             with pytest.raises(SystemExit):
                 world.run()
             world.lapse_leases()

@@ -1,6 +1,7 @@
 """What was found by destruction (tests/chaos), each once more by itself: stalls, crashes, wakes."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -51,6 +52,14 @@ def passes(monkeypatch):
 
 def only() -> Recharge:
     return Recharge.objects.get()
+
+
+def kill(**_):
+    raise SystemExit  # as kill -9: nothing after this line runs
+
+
+def nothing(_carrier):
+    """No adapter: its settings are missing, or wrong."""
 
 
 def before(monkeypatch, module, name, act):
@@ -355,6 +364,37 @@ class TestAReversalWhoseWorkerDied:
 
 
 class TestQuarantine:
+    def test_of_a_charge_that_kills_three_workers_comes_though_it_is_asked_about_in_between(
+        self, world, low
+    ):
+        """The charge itself kills; the rail has never heard of it, each time."""
+        world.gateway.charge = kill
+        for _ in range(3):
+            with pytest.raises(SystemExit):
+                world.run()
+            world.lapse_leases()
+            world.later(timedelta(minutes=3))
+            world.run()  # not found: it waits for its grace, and is sent again
+            world.later(timedelta(minutes=3))
+        world.run()
+        assert (only().state, only().attention, only().act_at) == ("charging", "crashed", None)
+        assert PaymentAttempt.objects.count() == 1
+        w.assert_balanced()
+
+    def test_comes_when_a_credit_does_so(self, world, low):
+        world.carrier.credit = kill
+        for _ in range(3):
+            with pytest.raises(SystemExit):
+                world.run()
+            world.lapse_leases()
+            world.later(timedelta(minutes=3))
+            world.run()
+            world.later(timedelta(minutes=3))
+        world.run()
+        assert (only().state, only().attention) == ("delivering", "crashed")
+        assert Delivery.objects.count() == 1
+        w.assert_balanced()
+
     def test_of_a_paid_recharge_ends_when_an_operator_says_so(self, world, low):
         world.carrier.script = [Rejected("BUSY")]
         world.run()
@@ -381,3 +421,38 @@ class TestQuarantine:
         world.run()
         assert (only().state, only().attention) == ("completed", "")
         w.assert_balanced()
+
+
+class TestACarrierThatIsNotConfigured:
+    def test_is_asked_nothing_and_climbs_no_ladder_until_it_is(self, world, low):
+        world.gateway.script = [LOST_AFTER]
+        world.run()
+        world.later(timedelta(minutes=1))
+        for _ in range(15):
+            executor.run_batch(at=world.at, outside=replace(world.outside, adapter_for=nothing))
+            world.later(timedelta(minutes=1))
+        assert (only().state, only().attention) == ("payment_unknown", "config")
+        assert (only().queries, only().crash_count) == (0, 0)
+        assert world.gateway.calls["query"] == []
+
+        world.gateway.script = [Unknown("down")]
+        world.run()
+        assert (only().state, only().attention) == ("payment_unknown", "")
+        assert only().act_at == world.at + timedelta(minutes=1)
+        world.later(timedelta(minutes=1))
+        world.run()
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_is_charged_for_by_nobody(self, world, low):
+        executor.run_batch(at=world.at, outside=replace(world.outside, adapter_for=nothing))
+        assert (only().state, only().attention) == ("due", "config")
+        assert only().attention_since == world.at
+        assert world.gateway.calls == {}
+
+    def test_leaves_a_graver_attention_alone(self, world, low):
+        world.run()
+        since = world.at - w.DAY
+        Recharge.objects.update(attention="disputed", attention_since=since, act_at=world.at)
+        executor.run_batch(at=world.at, outside=replace(world.outside, adapter_for=nothing))
+        assert (only().attention, only().attention_since) == ("disputed", since)
