@@ -14,7 +14,7 @@ from lines import identifiers
 from lines.identifiers import ActivationCode, InvalidIdentifier
 from lines.models import LIVE_STATUSES, Carrier, Line, LineStatus
 
-_LONGEST_LABEL = 40
+LONGEST_LABEL = 40
 _LONGEST_OID = 64
 
 Parsed = TypeVar("Parsed")
@@ -84,9 +84,9 @@ def number_and_card(*, msisdn: str, iccid: str) -> tuple[str, str]:
 def label(text: str) -> str:
     """A line's name: one line of printable text, maybe empty. Raises WrongField."""
     name = "".join(char for char in " ".join(text.split()) if char.isprintable())
-    if len(name) > _LONGEST_LABEL:
+    if len(name) > LONGEST_LABEL:
         sentence = _("A name has at most {most} characters, this has {count}.")
-        raise WrongField("label", format_lazy(sentence, most=_LONGEST_LABEL, count=len(name)))
+        raise WrongField("label", format_lazy(sentence, most=LONGEST_LABEL, count=len(name)))
     return name
 
 

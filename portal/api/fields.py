@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from django.utils.dateparse import parse_datetime
@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.money import MAX_AMOUNT_MINOR
+from lines import identifiers
 
 # PostgreSQL and Python disagree about years far from ours, and nothing here is from there.
 _EARLIEST_YEAR, _LATEST_YEAR = 2000, 2100
@@ -23,15 +24,26 @@ class Out(serializers.Serializer[Any]):
 class In(serializers.Serializer[Any]):
     """What is asked. Only validates; a name it does not know is refused, since it may be a typo."""
 
+    default_error_messages = {"invalid": _("Send a JSON object here.")}
+
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping) and (unknown := set(data) - set(self.fields)):
-            sentence = _("There is no such field. Check its spelling.")
-            raise serializers.ValidationError({str(name): [sentence] for name in sorted(unknown)})
-        return super().to_internal_value(data)
+        unknown = set(data) - set(self.fields) if isinstance(data, Mapping) else set()
+        sentence = _("There is no such field. Check its spelling.")
+        errors: Any = {str(name): [sentence] for name in sorted(unknown)}
+        try:
+            values = super().to_internal_value(data)
+        except serializers.ValidationError as refusal:
+            others: Any = refusal.detail
+            raise serializers.ValidationError({**others, **errors}) from refusal
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
 
 
 class TextField(serializers.CharField):
     """Text, as JSON text: 1 is not "1"."""
+
+    default_error_messages = {"max_length": _("Write at most {max_length} characters.")}
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -42,7 +54,11 @@ class TextField(serializers.CharField):
 class WholeField(serializers.IntegerField):
     """A whole number, as a JSON number: neither "1" nor true nor 1.0."""
 
-    default_error_messages = {"invalid": _("Write a whole number, without quotes.")}
+    default_error_messages = {
+        "invalid": _("Write a whole number, without quotes."),
+        "min_value": _("Write a number of at least {min_value}."),
+        "max_value": _("Write a number of at most {max_value}."),
+    }
 
     def to_internal_value(self, data: Any) -> int:
         if not isinstance(data, int) or isinstance(data, bool):
@@ -67,6 +83,15 @@ class YesNoField(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid")
         return data
+
+
+class ChoiceField(serializers.ChoiceField):
+    """One of the names it lists."""
+
+    default_error_messages = {"invalid_choice": _("Write one of: {choices}.")}
+
+    def fail(self, key: str, **facts: Any) -> NoReturn:
+        super().fail(key, choices=", ".join(map(str, self.choices)), **facts)
 
 
 class InstantField(serializers.DateTimeField):
@@ -153,6 +178,26 @@ class ZoneField(TextField):
         except (ValueError, OSError, LookupError):
             self.fail("no_zone")
         return name
+
+
+class MsisdnField(TextField):
+    """A mobile number: E.164, or as it is written at home."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return identifiers.parse_msisdn(super().to_internal_value(data))
+        except identifiers.InvalidIdentifier as refusal:
+            raise serializers.ValidationError(str(refusal.sentence)) from refusal
+
+
+class IccidField(TextField):
+    """A card's number, with or without blanks and the filler F."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return identifiers.parse_iccid(super().to_internal_value(data)).value
+        except identifiers.InvalidIdentifier as refusal:
+            raise serializers.ValidationError(str(refusal.sentence)) from refusal
 
 
 def reference() -> TextField:

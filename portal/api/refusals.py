@@ -19,6 +19,13 @@ class CardNumber(APIException):
     )
 
 
+class CodeNotSent(APIException):
+    status_code = 503
+    default_code = "code_not_sent"
+    default_detail = _("The carrier did not take it. Try again in a minute.")
+    wait = 60
+
+
 class KeyMissing(APIException):
     status_code = 400
     default_code = "idempotency_key_missing"

@@ -43,6 +43,16 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "`application/problem+json` with a `code` for programs and a `detail` for people."
     ),
     "OAS_VERSION": "3.1.0",
+    "TAGS": [
+        {"name": "lines", "description": "Put in, prove, rename, remove; balances and decisions."},
+        {"name": "bindings", "description": "Payment methods, agreed on their own pages."},
+        {"name": "rules", "description": "Terms, preview, agreement; pause, skip, stop."},
+        {"name": "recharges", "description": "What was and will be charged; begun by hand."},
+        {"name": "notices", "description": "The owner's inbox."},
+        {"name": "readings", "description": "For carriers: report balances."},
+        {"name": "carriers", "description": "What can be bought."},
+        {"name": "rails", "description": "How it can be paid."},
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -53,6 +63,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "portal.api.openapi.close_requests",
+        "portal.api.glossary.explain",
     ],
     "PREPROCESSING_HOOKS": ["portal.api.openapi.only_ours"],
     "ENUM_NAME_OVERRIDES": {

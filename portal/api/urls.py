@@ -35,8 +35,10 @@ class ReferenceConverter:
 register_converter(ReferenceConverter, "ref")
 
 
-def _at(address: str, view: type[View], methods: Mapping[str, str]) -> URLPattern:
-    return path(address, view.as_view(dict(methods)))
+def _at(
+    address: str, view: type[View], methods: Mapping[str, str], *, name: str = ""
+) -> URLPattern:
+    return path(address, view.as_view(dict(methods)), name=name)
 
 
 urlpatterns: list[Any] = [
@@ -49,6 +51,7 @@ urlpatterns: list[Any] = [
         "lines/<ref:line>",
         LineView,
         {"get": "retrieve", "patch": "rename", "delete": "destroy"},
+        name="api-line",
     ),
     _at("lines/<ref:line>/proof", LineView, {"post": "send_code"}),
     _at("lines/<ref:line>/prove", LineView, {"post": "prove"}),
@@ -66,12 +69,13 @@ urlpatterns: list[Any] = [
     _at("rules", RuleView, {"get": "list"}),
     _at("readings", ReadingView, {"post": "create"}),
     _at("bindings", BindingView, {"get": "list", "post": "create"}),
-    _at("bindings/<ref:binding>", BindingView, {"get": "retrieve"}),
+    _at("bindings/<ref:binding>", BindingView, {"get": "retrieve"}, name="api-binding"),
     _at("bindings/<ref:binding>/refresh", BindingView, {"post": "refresh"}),
     _at("bindings/<ref:binding>/default", BindingView, {"post": "make_default"}),
+    _at("bindings/<ref:binding>/resume", BindingView, {"post": "resume"}),
     _at("bindings/<ref:binding>/end", BindingView, {"post": "end"}),
     _at("recharges", RechargeView, {"get": "list", "post": "create"}),
-    _at("recharges/<ref:recharge>", RechargeView, {"get": "retrieve"}),
+    _at("recharges/<ref:recharge>", RechargeView, {"get": "retrieve"}, name="api-recharge"),
     _at("recharges/<ref:recharge>/cancel", RechargeView, {"post": "cancel"}),
     _at("notices", NoticeView, {"get": "list"}),
     _at("notices/<int:notice>/read", NoticeView, {"post": "mark_read"}),

@@ -8,6 +8,7 @@ import pytest
 
 from billing import by_hand, gateways, notices
 from billing.models import Binding, Notice, NoticeKind, Recharge, Rule
+from lines.carriers.tmf654.adapter import Tmf654Carrier
 from lines.models import EsimProfile, Line, LineKind
 from portal.accounts.models import User
 from tests import world
@@ -37,9 +38,9 @@ def gateway() -> Iterator[FakeGateway]:
 
 
 @pytest.fixture(autouse=True)
-def _carrier_that_is_down(settings: Any) -> None:
-    """Configured, and nobody listens there: no code is ever taken."""
+def _carrier_that_takes_codes(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CARRIER_TOKENS = {"cmcc": "secret"}
+    monkeypatch.setattr(Tmf654Carrier, "send_code", lambda _carrier, **_what: True)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from portal.api.errors import REFUSALS
 from portal.api.parsers import MAX_BODY_BYTES
 from tests.api.callers import Caller, with_token
 from tests.api.conftest import Belongings
-from tests.api.test_matrix import by_hand
+from tests.api.test_matrix import by_hand, terms
 
 FIELDS = {"type", "title", "status", "code", "detail", "errors", "request_id"}
 
@@ -43,6 +43,25 @@ class TestShape:
         answer = as_alice.post("recharges", by_hand(alice) | {"face_minr": 1})
         assert list(problem(answer, 400, "invalid")["errors"]) == ["face_minr"]
 
+    def test_names_all_that_is_wrong_at_once(self, as_alice: Caller, alice: Belongings) -> None:
+        answer = as_alice.post("lines", {"kind": "fax", "msisdn": 5, "colour": "red"})
+        errors = problem(answer, 400, "invalid")["errors"]
+        assert set(errors) == {"kind", "carrier", "msisdn", "colour"}
+
+    def test_of_a_choice_names_the_choices(
+        self, as_alice: Caller, alice: Belongings, in_english: None
+    ) -> None:
+        answer = as_alice.call(
+            "POST",
+            f"lines/{alice.line.public_id}/rule/preview",
+            terms(alice) | {"cycle": "weekly", "max_per_day_count": 11},
+            Accept_Language="en",
+        )
+        assert problem(answer, 400, "invalid")["errors"] == {
+            "cycle": ["Write one of: none, monthly, quarterly, yearly."],
+            "max_per_day_count": ["Write a number of at most 10."],
+        }
+
     @pytest.mark.parametrize(
         ("query", "field"),
         [
@@ -56,6 +75,8 @@ class TestShape:
             ("cursor=%00", "cursor"),
             ("is_open=perhaps", "is_open"),
             ("created_from=yesterday", "created_from"),
+            ("created_from=2026-11-22", "created_from"),
+            ("created_before=2026-11-22T09:00:00", "created_before"),
             ("line=%00", "line"),
         ],
     )

@@ -6,6 +6,7 @@ import pytest
 
 from billing.models import Decision
 from lines import lifecycle
+from lines.carriers.tmf654.adapter import Tmf654Carrier
 from lines.models import BalanceReading, EsimProfile, Line, LineProof
 from tests import world
 from tests.api.callers import Caller
@@ -82,7 +83,7 @@ class TestProving:
         monkeypatch.setattr("secrets.randbelow", lambda _most: 123456)
         path = f"lines/{alice.unproven.public_id}"
         sent = as_alice.post(f"{path}/proof")
-        assert sent.json() == {"is_sent": False, "status": "unverified"}  # nobody listens there
+        assert sent.json() == {"is_sent": True, "status": "unverified"}
         answer = as_alice.post(f"{path}/prove", {"code": "123456"})
         assert answer.status_code == 200
         assert answer.json()["status"] == "active"
@@ -92,6 +93,17 @@ class TestProving:
         statuses = [as_alice.post(path).status_code for _ in range(4)]
         assert statuses == [201, 201, 201, 429]
         assert LineProof.objects.count() == 3
+
+    def test_by_a_code_that_the_carrier_did_not_take_may_be_tried_again_with_the_same_key(
+        self, as_alice: Caller, alice: Belongings, monkeypatch: Any
+    ) -> None:
+        path = f"lines/{alice.unproven.public_id}/proof"
+        with monkeypatch.context() as down:
+            down.setattr(Tmf654Carrier, "send_code", lambda _carrier, **_what: False)
+            failed = as_alice.post(path, key="code")
+        assert (failed.status_code, failed.json()["code"]) == (503, "code_not_sent")
+        assert failed["Retry-After"] == "60"
+        assert as_alice.post(path, key="code").json()["is_sent"] is True
 
     def test_where_no_code_was_sent_or_left_says_so(
         self, as_alice: Caller, alice: Belongings

@@ -95,6 +95,7 @@ ROWS = [
     Row(BINDING, "GET", 200, "binding"),
     Row(f"{BINDING}/refresh", "POST", 200, "binding"),
     Row(f"{BINDING}/default", "POST", 200, "binding"),
+    Row(f"{BINDING}/resume", "POST", 200, "binding"),
     Row(f"{BINDING}/end", "POST", 200, "binding", lambda _: {}),
     Row("recharges", "GET", 200),
     Row("recharges", "POST", 201, body=by_hand),
@@ -181,6 +182,18 @@ class TestOwner:
     def test_finds_nothing_at_a_name_that_nobody_has(self, row: Row, alice: Belongings) -> None:
         answer = ask(with_token(alice.owner), row, whose=None, mine=alice)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+class TestWhatCameIntoBeing:
+    @named([row for row in ROWS if row.method == "POST" and row.own == 201 and not row.of])
+    def test_is_read_where_the_answer_says(
+        self, row: Row, as_alice: Caller, alice: Belongings
+    ) -> None:
+        made = ask(as_alice, row, whose=alice, mine=alice)
+        body = made.json()
+        thing = body if "id" in body else body["binding"]
+        read = as_alice.get(made["Location"].removeprefix("/api/v1/"))
+        assert read.json()["id"] == thing["id"]
 
 
 class TestStranger:

@@ -44,6 +44,19 @@ class TestOneReading:
         assert alice.line.balance_minor == 1500
         assert alice.line.readings.get().source == "pushed"
 
+    @pytest.mark.parametrize(
+        "written", [{"msisdn": "138 0013 8000"}, {"iccid": "8944 5385 3200 8160 222F"}]
+    )
+    def test_finds_its_line_however_it_is_written(
+        self, written: dict[str, str], as_carrier: Caller, alice: Belongings
+    ) -> None:
+        Line.objects.filter(pk=alice.line.pk).update(
+            msisdn="+8613800138000", iccid="8944538532008160222"
+        )
+        answer = as_carrier.post("readings", item(alice.line, line=None, **written))
+        assert answer.json()["applied"] == 1
+        assert alice.line.readings.get().balance_minor == 1500
+
     def test_needs_no_key_and_takes_one(self, as_carrier: Caller, alice: Belongings) -> None:
         assert as_carrier.post("readings", item(alice.line), key=None).status_code == 207
         first, again = (
@@ -95,6 +108,8 @@ class TestRefusedReading:
         ("more", "code", "field"),
         [
             ({"currency": "EUR"}, "currency_differs", "currency"),
+            ({"line": None, "msisdn": "12345"}, "invalid", "msisdn"),
+            ({"line": None, "iccid": "8944538532008160223"}, "invalid", "iccid"),
             ({"balance_minor": 15.5}, "invalid", "balance_minor"),
             ({"balance_minor": "1500"}, "invalid", "balance_minor"),
             ({"balance_minor": True}, "invalid", "balance_minor"),
@@ -152,6 +167,7 @@ class TestBatch:
             "refused",
         ]
         assert (answer["applied"], answer["kept"], answer["refused"]) == (2, 0, 3)
+        assert answer["results"][3]["detail"] == answer["results"][4]["detail"]
         bob.line.refresh_from_db()
         assert bob.line.balance_minor == 77
 

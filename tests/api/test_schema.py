@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from jsonschema import Draft202012Validator
 
 from billing import gateways
-from portal.api import clients
+from portal.api import clients, glossary
 from portal.api.models import Scope
 from tests import world
 from tests.api.conftest import belongings
@@ -59,6 +60,30 @@ class TestDocument:
         assert len(requests) >= 9
         assert all(schema["additionalProperties"] is False for schema in requests)
 
+    def test_says_what_every_plain_name_means_with_a_value_that_is_possible(
+        self, document: dict[str, Any]
+    ) -> None:
+        for schema_name, schema in document["components"]["schemas"].items():
+            for name, prop in schema.get("properties", {}).items():
+                if prop.get("type", "array") != "array":
+                    assert prop["description"], f"{schema_name}.{name}"
+                for value in prop.get("examples", []):
+                    assert _wrong(value, prop, document) == [], f"{schema_name}.{name}"
+
+    @pytest.mark.parametrize("name", glossary.REQUESTS)
+    def test_shows_requests_that_it_allows(self, name: str, document: dict[str, Any]) -> None:
+        [shown] = document["components"]["schemas"][name]["examples"]
+        assert _wrong(shown, {"$ref": f"#/components/schemas/{name}"}, document) == []
+
+    def test_explains_no_name_that_is_not_there(self, document: dict[str, Any]) -> None:
+        schemas = document["components"]["schemas"]
+        there = {name for schema in schemas.values() for name in schema.get("properties", {})}
+        there |= {
+            f"{name}.{prop}" for name in schemas for prop in schemas[name].get("properties", {})
+        }
+        assert set(glossary.WORDS) - there == set()
+        assert set(glossary.REQUESTS) - set(schemas) == set()
+
     def test_asks_for_no_card_number_anywhere(self, document: dict[str, Any]) -> None:
         names = {
             name
@@ -81,6 +106,12 @@ class TestDocument:
         assert "<script>" not in text
         script = client.get("/api/v1/docs/?script=")
         assert script["Content-Type"].startswith("application/javascript")
+
+
+def _wrong(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
+    """What JSON Schema finds wrong with `value`."""
+    whole = {**schema, "components": document["components"]}
+    return [error.message for error in Draft202012Validator(whole).iter_errors(value)]
 
 
 @pytest.fixture

@@ -5,11 +5,15 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
+from lines.claims import LONGEST_LABEL
 from lines.models import EsimProfile, LineKind, LineStatus
 from portal.api.fields import (
+    ChoiceField,
+    IccidField,
     In,
     InstantField,
     MinorField,
+    MsisdnField,
     Out,
     TextField,
     WholeField,
@@ -80,11 +84,11 @@ class LineBriefOut(Out):
 class LineIn(In):
     """A card (`fm`: number and ICCID) or an eSIM (activation code, or its parts)."""
 
-    kind = serializers.ChoiceField(choices=LineKind.choices)
+    kind = ChoiceField(choices=LineKind.choices)
     carrier = TextField(max_length=20)
     msisdn = TextField(max_length=40, required=False, allow_blank=True, default="")
     iccid = TextField(max_length=40, required=False, allow_blank=True, default="")
-    label = TextField(max_length=200, required=False, allow_blank=True, default="")  # type: ignore[assignment]
+    label = TextField(max_length=LONGEST_LABEL, required=False, allow_blank=True, default="")  # type: ignore[assignment]
     timezone = ZoneField(required=False, help_text="Without one, the carrier's.")
     activation_code = TextField(max_length=300, required=False, allow_blank=True)
     smdp_address = TextField(max_length=300, required=False, allow_blank=True)
@@ -101,13 +105,13 @@ class LineIn(In):
 
 
 class RenameIn(In):
-    label = TextField(max_length=200, allow_blank=True)  # type: ignore[assignment]
+    label = TextField(max_length=LONGEST_LABEL, allow_blank=True)  # type: ignore[assignment]
 
 
 class ProofSentOut(Out):
     """What became of the request: a code is on its way, or the line is proven already."""
 
-    is_sent = serializers.BooleanField()
+    is_sent = serializers.BooleanField(help_text="False: it needed none, and is proven.")
     status = serializers.ChoiceField(choices=LineStatus.choices)
 
 
@@ -142,8 +146,8 @@ class ReadingIn(In):
     """One balance, of a line named in exactly one way."""
 
     line = reference()
-    msisdn = TextField(max_length=16)
-    iccid = TextField(max_length=20)
+    msisdn = MsisdnField(max_length=40)
+    iccid = IccidField(max_length=40)
     balance_minor = WholeField(min_value=-_MOST, max_value=_MOST)
     reserved_minor = MinorField(min_value=0, required=False, default=0)
     currency = TextField(min_length=3, max_length=3)

@@ -6,11 +6,12 @@ from django.utils.translation import get_language
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing import wording
+from billing import problems, wording
 from billing.models import Channel, Decision, Rule, TopUpMode
 from billing.models.rules import CYCLE_CHOICES
 from billing.states import Trigger
 from portal.api.fields import (
+    ChoiceField,
     DayField,
     HourField,
     In,
@@ -32,21 +33,27 @@ class TermsIn(In):
     face_minor = MinorField()
     max_per_charge_minor = MinorField()
     max_per_month_minor = MinorField()
-    cycle = serializers.ChoiceField(choices=CYCLE_CHOICES, required=False)
+    cycle = ChoiceField(choices=CYCLE_CHOICES, required=False)
     anchor_date = DayField(required=False, allow_null=True)
     charge_time = HourField(required=False)
     threshold_minor = MinorField(required=False, allow_null=True, min_value=0)
-    topup_mode = serializers.ChoiceField(choices=TopUpMode.choices, required=False)
+    topup_mode = ChoiceField(choices=TopUpMode.choices, required=False)
     target_minor = MinorField(required=False, allow_null=True)
-    expiry_days_before = WholeField(min_value=1, max_value=60, required=False, allow_null=True)
-    max_per_day_count = WholeField(min_value=1, max_value=100, required=False)
+    expiry_days_before = WholeField(
+        min_value=1, max_value=problems.MAX_EXPIRY_DAYS, required=False, allow_null=True
+    )
+    max_per_day_count = WholeField(
+        min_value=1, max_value=problems.MAX_CHARGES_A_DAY, required=False
+    )
     remind_low_balance = YesNoField(required=False)
     remind_days_before = serializers.ListField(
-        child=WholeField(min_value=1, max_value=60), max_length=10, required=False
+        child=WholeField(min_value=1, max_value=problems.MAX_REMINDER_DAYS),
+        max_length=problems.MAX_REMINDERS,
+        required=False,
     )
     remind_result = YesNoField(required=False)
     channels = serializers.ListField(
-        child=serializers.ChoiceField(choices=Channel.choices), max_length=5, required=False
+        child=ChoiceField(choices=Channel.choices), max_length=5, required=False
     )
 
     def get_fields(self) -> dict[str, Any]:

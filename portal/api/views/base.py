@@ -45,6 +45,10 @@ class View(GenericViewSet[Any]):
         body.is_valid(raise_exception=True)
         return dict(body.validated_data)
 
+    def made(self, body: Any, *, at: str) -> Response:
+        """201: `body`, and where to read it from now on."""
+        return Response(body, status=201, headers={"Location": at})
+
     def filters(self, kind: Any) -> dict[str, Any]:
         """The query's filters, validated; a name that is none is refused, not ignored."""
         given = self.request.query_params

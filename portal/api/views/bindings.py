@@ -56,7 +56,8 @@ class BindingView(View):
             payer_ip=get_adapter().get_client_ip(request),
             language=get_language() or "zh-hans",
         )
-        return Response(StartedOut(started).data, status=201)
+        here = reverse("api-binding", args=[started.binding.ref])
+        return self.made(StartedOut(started).data, at=here)
 
     @extend_schema(summary="Ask the rail about it now", request=None, responses=BindingOut)
     @may_answer(503)
@@ -73,6 +74,19 @@ class BindingView(View):
     @idempotent()
     def make_default(self, request: Request, binding: str) -> Response:
         bindings.make_default(binding=owned.binding(self.actor, binding), at=timezone.now())
+        return Response(BindingOut(owned.binding(self.actor, binding)).data)
+
+    @extend_schema(
+        summary="Use it again",
+        description="After declined charges it rests, and so do the rules that pay with it.",
+        request=None,
+        responses=BindingOut,
+    )
+    @may_answer(409)
+    @idempotent()
+    def resume(self, request: Request, binding: str) -> Response:
+        mine = owned.binding(self.actor, binding)
+        bindings.resume(binding=mine, actor=request.user, at=timezone.now())
         return Response(BindingOut(owned.binding(self.actor, binding)).data)
 
     @extend_schema(

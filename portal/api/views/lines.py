@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -14,9 +15,11 @@ from billing import plans, queries
 from billing.models import Rule
 from lines import carriers, lifecycle
 from lines.models import BalanceReading, Carrier, Line, LineKind, LineStatus
+from portal.api.fields import ChoiceField
 from portal.api.idempotency import idempotent
 from portal.api.models import Scope
 from portal.api.openapi import may_answer
+from portal.api.refusals import CodeNotSent
 from portal.api.serializers.lines import (
     ActivationCodeOut,
     LineIn,
@@ -32,8 +35,8 @@ from portal.views import owned
 
 
 class LineFilter(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=LineStatus.choices, required=False)
-    kind = serializers.ChoiceField(choices=LineKind.choices, required=False)
+    status = ChoiceField(choices=LineStatus.choices, required=False)
+    kind = ChoiceField(choices=LineKind.choices, required=False)
 
 
 class DecisionFilter(serializers.Serializer[Any]):
@@ -71,7 +74,7 @@ class LineView(View):
         put_in = lifecycle.add_fm if values.pop("kind") == LineKind.FM else lifecycle.add_esim
         values.setdefault("timezone", carrier.timezone)
         line = put_in(owner=request.user, carrier=carrier, at=timezone.now(), **values)
-        return Response(LineOut(line).data, status=201)
+        return self.made(LineOut(line).data, at=reverse("api-line", args=[line.public_id]))
 
     @extend_schema(summary="Rename a line", request=RenameIn, responses=LineOut)
     @idempotent()
@@ -105,9 +108,10 @@ class LineView(View):
     @idempotent(required=True, atomic=False)
     def send_code(self, request: Request, line: str) -> Response:
         mine = owned.line(self.actor, line)
-        is_sent = lifecycle.send_proof(line=mine, carriers=carriers, at=timezone.now())
+        if not lifecycle.send_proof(line=mine, carriers=carriers, at=timezone.now()):
+            raise CodeNotSent
         mine.refresh_from_db(fields=["status"])
-        answer = {"is_sent": bool(is_sent), "status": mine.status}
+        answer = {"is_sent": bool(mine.msisdn), "status": mine.status}
         return Response(ProofSentOut(answer).data, status=201)
 
     # Not atomic: a wrong try counts for good, though the request is refused.

@@ -11,13 +11,14 @@ from rest_framework.response import Response
 
 from billing import notices, queries
 from billing.models import Notice, NoticeKind
+from portal.api.fields import ChoiceField
 from portal.api.idempotency import idempotent
 from portal.api.serializers.recharges import NoticeOut
 from portal.api.views.base import View
 
 
 class NoticeFilter(serializers.Serializer[Any]):
-    kind = serializers.ChoiceField(choices=NoticeKind.choices, required=False)
+    kind = ChoiceField(choices=NoticeKind.choices, required=False)
     is_read = serializers.BooleanField(required=False)
 
 

@@ -73,7 +73,8 @@ def _listed(body: Any) -> list[Any]:
 
 def _push(items: list[Any], *, carrier: Carrier) -> list[Result]:
     """Each item's own result. Lines are looked up together, readings taken in one by one."""
-    read = [ReadingIn(data=item) for item in items]
+    # REST framework has words of its own for null: let it be as wrong as any other non-object.
+    read = [ReadingIn(data=[] if item is None else item) for item in items]
     is_valid = [one.is_valid() for one in read]
     good = [one.validated_data for one, fine in zip(read, is_valid, strict=True) if fine]
     lines = _lines(good, carrier=carrier)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -13,6 +14,7 @@ from rest_framework.response import Response
 from billing import by_hand, gateways, queries, recharges
 from billing.models import Recharge
 from billing.states import OPEN_STATES, RechargeState, Trigger
+from portal.api.fields import ChoiceField, InstantField
 from portal.api.idempotency import domain_key, idempotent
 from portal.api.openapi import may_answer
 from portal.api.refusals import KeyReused
@@ -24,11 +26,11 @@ from portal.views import owned
 
 class RechargeFilter(serializers.Serializer[Any]):
     line = serializers.CharField(max_length=26, required=False)
-    state = serializers.ChoiceField(choices=RechargeState.choices, required=False)
-    trigger = serializers.ChoiceField(choices=Trigger.choices, required=False)
+    state = ChoiceField(choices=RechargeState.choices, required=False)
+    trigger = ChoiceField(choices=Trigger.choices, required=False)
     is_open = serializers.BooleanField(required=False)
-    created_from = serializers.DateTimeField(required=False)
-    created_before = serializers.DateTimeField(required=False)
+    created_from = InstantField(required=False)
+    created_before = InstantField(required=False)
 
 
 class RechargeView(View):
@@ -74,7 +76,8 @@ class RechargeView(View):
         )
         if opened.face_minor != values["face_minor"]:
             raise KeyReused  # so long ago that its answer is forgotten; the recharge is not
-        return Response(RechargeStoryOut(owned.recharge(self.actor, opened.ref)).data, status=201)
+        shown = RechargeStoryOut(owned.recharge(self.actor, opened.ref))
+        return self.made(shown.data, at=reverse("api-recharge", args=[opened.ref]))
 
     @extend_schema(
         summary="Cancel a recharge before its charge", request=None, responses=RechargeStoryOut
