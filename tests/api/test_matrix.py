@@ -11,7 +11,7 @@ import pytest
 
 from lines.references import new_reference
 from portal.api import urls
-from tests import world
+from tests import days, world
 from tests.api.callers import Caller, integrator, with_token
 from tests.api.conftest import Belongings
 
@@ -83,7 +83,7 @@ ROWS = [
     Row(RULE, "PUT", 409, "line", terms, SEEN),  # it runs: only `confirm` takes new terms
     Row(f"{RULE}/preview", "POST", 200, "line", terms),
     Row(f"{RULE}/confirm", "POST", 412, "line", lambda _: {"consent_text": "other words"}, SEEN),
-    Row(f"{RULE}/pause", "POST", 200, "line", lambda _: {"until": "2027-01-01T00:00:00+08:00"}),
+    Row(f"{RULE}/pause", "POST", 200, "line", lambda _: {"until": days.soon().isoformat()}),
     Row(f"{RULE}/resume", "POST", 200, "line"),
     Row(f"{RULE}/skip", "POST", 409, "line", lambda _: {}),  # it has no schedule
     Row(f"{RULE}/unskip", "POST", 200, "line"),
