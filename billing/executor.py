@@ -22,6 +22,7 @@ from billing import (
     declines,
     disputes,
     openings,
+    overdue,
     payments,
     recharges,
     refunding,
@@ -265,16 +266,15 @@ def _charge(
 def _query(
     rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
 ) -> list[payments.Asked]:
-    """Ask the rail. One that is switched off, or was not come to, is asked a minute later."""
+    """Ask the rail, and call off what is overdue. One that is switched off, or was not come to, is
+    asked a minute later."""
     reachable = [row for row in rows if row.rail in outside.gateways]
     secrets = payments.agreements(reachable) if reachable else {}
 
     def call(row: Any) -> Any:
-        return payments.query(
-            row,
-            gateway=outside.gateways[row.rail],
-            provider_binding_ref=secrets[row.binding_id],
-        )
+        gateway = outside.gateways[row.rail]
+        answer = payments.query(row, gateway=gateway, provider_binding_ref=secrets[row.binding_id])
+        return overdue.ended(row, answer, gateway=gateway, at=at)
 
     asked = []
     for row, result in zip(reachable, _all(call, reachable, until=until), strict=True):

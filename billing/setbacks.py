@@ -13,7 +13,17 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, claims, declines, evidence, ladders, notices, recharges, rowsets
+from billing import (
+    breaker,
+    claims,
+    declines,
+    evidence,
+    ladders,
+    notices,
+    overdue,
+    recharges,
+    rowsets,
+)
 from billing.gateways.base import (
     ActionRequired,
     Answer,
@@ -44,9 +54,13 @@ GIVEN_BACK = "REFUNDED"
 NOT_ANNOUNCED: Mapping[str, None] = dict.fromkeys(
     ("notice_sent_at", "earliest_charge_at", "latest_charge_at", "announced_minor")
 )
+_WHY_ENDED: Mapping[str, str] = {
+    DeclineClass.SOFT: "retries_exhausted",
+    DeclineClass.HARD: "hard_decline",
+    DeclineClass.AUTH: "not_confirmed",
+}
 CONFIG_RETRY = timedelta(minutes=10)
 ACTION_RECHECK = timedelta(minutes=10)
-ACTION_EXPIRES = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +109,18 @@ def _succeeded(row: Any, outcome: Succeeded, at: datetime, context: Context) -> 
 
 
 def _pending(row: Any, outcome: Pending, at: datetime, context: Context) -> None:
-    del context
+    """Asked about gently and without end; one that is overdue and could not be called off is shown
+    to a person meanwhile."""
     act_at = outcome.ask_again_at or ladders.next_pending_at(queries=row.queries, at=at)
+    is_late = overdue.is_overdue(row, outcome, rail=context.capabilities[row.rail], at=at)
+    attention = "payment_overdue" if is_late else ""
     if row.state in (S.PAYMENT_PENDING.value, S.ACTION_REQUIRED.value):
-        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
+        recharges.stay(
+            recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
+        )
     else:
-        recharges.move_one(_move(row, S.PAYMENT_PENDING, "pending", act_at), at=at)
+        pending = _move(row, S.PAYMENT_PENDING, "pending", act_at, attention=attention)
+        recharges.move_one(pending, at=at)
     if outcome.ask_again_at is not None and row.notice_sent_at is None:
         # The rail's own hour of taking it, shown to the payer; what was announced stays as it is.
         Recharge.objects.filter(pk=row.id).update(earliest_charge_at=outcome.ask_again_at)
@@ -171,9 +191,9 @@ def _needs_person(row: Any, attention: str, *, at: datetime) -> None:
 
 
 def _action_required(row: Any, outcome: ActionRequired, at: datetime, context: Context) -> None:
-    del context
     if row.state == S.ACTION_REQUIRED.value:
-        _recheck_action(row, at=at)
+        is_over = overdue.is_overdue(row, outcome, rail=context.capabilities[row.rail], at=at)
+        _recheck_action(row, is_over=is_over, at=at)
         return
     recharges.move_one(
         _move(row, S.ACTION_REQUIRED, "needs_confirmation", at + ACTION_RECHECK), at=at
@@ -183,9 +203,8 @@ def _action_required(row: Any, outcome: ActionRequired, at: datetime, context: C
     _tell(row, NoticeKind.ACTION_REQUIRED, "needs_confirmation", at=at)
 
 
-def _recheck_action(row: Any, *, at: datetime) -> None:
-    """Nobody waits for ever for a confirmation; past a day a person closes it at the rail."""
-    is_over = at - row.attempt_created_at > ACTION_EXPIRES
+def _recheck_action(row: Any, *, is_over: bool, at: datetime) -> None:
+    """Past its time it was called off; one that could not be, a person closes at the rail."""
     recharges.stay(
         recharge_id=row.id,
         fence=row.fence,
@@ -215,14 +234,9 @@ def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
         _needs_person(row, "payment_unknown", at=at)  # taken, and returned by somebody else
         return
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
-    is_hard = meaning in (DeclineClass.HARD, DeclineClass.AUTH)
-    _declined(
-        row,
-        outcome.code,
-        DeclineClass.HARD if is_hard else DeclineClass.SOFT,
-        at=at,
-        context=context,
-    )
+    if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):
+        meaning = DeclineClass.SOFT
+    _declined(row, outcome.code, meaning, at=at, context=context)
 
 
 def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context) -> None:
@@ -256,8 +270,7 @@ def _declined(
     # A ladder that was climbed in vain is one failure of the instrument, not four.
     breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     if not _use_fallback(row, at=at):
-        because = "retries_exhausted" if meaning == DeclineClass.SOFT else "hard_decline"
-        _end(row, because, at=at)
+        _end(row, _WHY_ENDED[meaning], at=at)
 
 
 def _retry_at(row: Any, *, at: datetime) -> datetime | None:

@@ -54,6 +54,7 @@ class FakeGateway:
         default_factory=lambda: Capabilities(rail="alipay", currencies=frozenset({"CNY"}))
     )
     script: list[Outcome | str] = field(default_factory=list)
+    closings: list[Outcome] = field(default_factory=list)
     charged: dict[str, int] = field(default_factory=dict)
     refunded: dict[str, int] = field(default_factory=dict)
     calls: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -119,7 +120,9 @@ class FakeGateway:
         return self._answer("query", reference, self._paid(reference) if known else NotFound())
 
     def cancel(self, *, reference: str) -> Answer:
-        return self._answer("cancel", reference, NotFound())
+        self.calls["cancel"].append(reference)
+        outcome = self.closings.pop(0) if self.closings else Unknown("it cannot be called off")
+        return self._answer("cancel", reference, outcome)
 
     def refund(self, *, request: RefundRequest) -> Answer:
         self.calls["refund"].append(request.refund_ref)

@@ -140,6 +140,11 @@ SETBACKS: dict[str, Phrasing] = {
         _("{price} is taken only once you have confirmed it on the page of {rail}."),
         _("The payment is taken only once you have confirmed it."),
     ),
+    "not_confirmed": _told(
+        _("Not charged: not confirmed"),
+        _("The bank wanted {price} confirmed, and it was not. Nothing was taken."),
+        _("The bank wanted the payment confirmed, and it was not. Nothing was taken."),
+    ),
     "retries_exhausted": _told(
         _("Not charged: declined each time"),
         _("{price} was declined each time it was tried; nothing was taken, and no try follows."),
@@ -252,6 +257,11 @@ ATTENTION: dict[str, Phrasing] = {
         _("A payment came late"),
         _("{price} was taken after the recharge had ended. A person credits it or gives it back."),
         _("Money was taken after the recharge had ended. A person credits it or gives it back."),
+    ),
+    "payment_overdue": _told(
+        _("The payment is overdue"),
+        _("{rail} has accepted {price} and neither takes it nor gives it up. It is asked hourly."),
+        _("The rail has accepted the charge and neither takes it nor gives it up."),
     ),
     "action_expired": _told(
         _("The payment was not confirmed in time"),

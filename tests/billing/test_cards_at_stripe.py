@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from billing import bindings, executor, gateways, inbox
+from billing.gateways.base import Closed
 from billing.models import (
     Binding,
     InboundNotification,
@@ -165,6 +166,21 @@ class TestACard:
         look()
         shop.at = now()
         assert run(shop).state == "completed"
+        w.assert_balanced()
+
+    def test_whose_payer_never_confirms_is_called_off_at_stripe_and_rests(
+        self, stripe_sim, started, shop
+    ):
+        low(bound(stripe_sim, started, "authenticate"), shop)
+        assert run(shop).state == "action_required"
+        reference = PaymentAttempt.objects.get().reference
+        shop.later(w.DAY + w.HOUR)
+        recharge = run(shop)
+        assert (recharge.state, recharge.reason) == ("failed", "not_confirmed")
+        asked = gateways.get("stripe").query(reference=reference)
+        assert asked.outcome == Closed(asked.outcome.provider_ref, "canceled")
+        assert reference not in stripe_sim.charges()
+        assert Binding.objects.get().pause_reason == "needs_confirmation"
         w.assert_balanced()
 
     def test_that_is_disputed_is_charged_no_more(self, stripe_sim, started, shop):

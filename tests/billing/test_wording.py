@@ -23,14 +23,15 @@ rail_disabled line_not_active sim_changed above_threshold
 """
 RECHARGE_REASONS = """
 opened announced rail_deferred carrier_deferred outside_hours paid sent pending no_answer
-confirmed_not_taken soft_decline hard_decline needs_confirmation config retries_exhausted fallback
+confirmed_not_taken soft_decline hard_decline needs_confirmation not_confirmed config
+retries_exhausted fallback
 window_over amount_differs credited accepted carrier_no_answer carrier_rejected carrier_retry
 reversed_by_carrier refund_requested refunded refund_refused canceled_by_owner canceled_by_operator
 rule_stopped binding_ended line_gone crashed confirmed_not_credited
 """
 ATTENTION_CODES = """
 payment_unknown delivery_unknown crashed amount_differs config refund_unknown refund_refused
-undeliverable late_payment credit_differs action_expired
+undeliverable late_payment credit_differs action_expired payment_overdue
 """
 LISTED = set(f"{DECISION_CODES} {RECHARGE_REASONS} {ATTENTION_CODES}".split())
 NINE = {"rail": "bank9", "rail_name": "九行", "rail_name_en": "Bank Nine"}

@@ -68,6 +68,7 @@ DECLINE_CODES: dict[str, str] = {
     # The bank wants the payer there.
     AUTHENTICATION_REQUIRED: "auth",
     "payment_intent_authentication_failure": "hard",  # asked, and did not confirm
+    "canceled": "auth",  # called off, for nobody confirmed it in time
     # Ours or the merchant's to put right.
     "authentication_error": "config",  # 401
     "permission_error": "config",  # 403
