@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
+
 from billing import rowsets
 from billing.states import OPEN_STATES, UNDELIVERED_STATES, UNPAID_END_STATES
 from billing.triggers import APPEND_ONLY
@@ -54,6 +56,38 @@ CHECKS: Mapping[str, str] = {
         WHEN 'charge' THEN g.price_minor WHEN 'discount' THEN g.discount_minor
         WHEN 'bonus' THEN g.bonus_minor WHEN 'deliver' THEN g.face_minor + g.bonus_minor
         ELSE t.amount_minor END""",
+    "transfers_are_between_their_accounts": """
+      SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
+      JOIN lines_line l ON l.id = g.line_id JOIN lines_carrier c ON c.id = l.carrier_id
+      LEFT JOIN billing_paymentattempt a ON a.recharge_id = g.id AND a.state = 'succeeded'
+      WHERE t.source || ' > ' || t.destination IS DISTINCT FROM CASE t.kind
+        WHEN 'charge' THEN 'rail:' || a.rail || ' > undelivered'
+        WHEN 'discount' THEN 'promotion > undelivered'
+        WHEN 'bonus' THEN 'promotion > undelivered'
+        WHEN 'deliver' THEN 'undelivered > carrier:' || c.code
+        WHEN 'reverse' THEN 'carrier:' || c.code || ' > undelivered'
+        WHEN 'refund' THEN 'undelivered > rail:' || a.rail
+        WHEN 'refund_promotion' THEN 'undelivered > promotion'
+        WHEN 'fee' THEN 'fees > rail:' || a.rail
+        WHEN 'fee_returned' THEN 'rail:' || a.rail || ' > fees' END""",
+    # A reference is sent for what was agreed on, whatever a rule or a promotion says since.
+    "what_is_sent_is_what_was_frozen": """
+      SELECT a.reference FROM billing_paymentattempt a
+      JOIN billing_recharge g ON g.id = a.recharge_id
+      WHERE a.amount_minor <> g.price_minor OR a.currency <> g.currency
+      UNION ALL
+      SELECT d.reference FROM lines_delivery d JOIN billing_recharge g ON g.ref = d.order_ref
+      WHERE d.amount_minor <> g.face_minor + g.bonus_minor OR d.currency <> g.currency
+         OR d.line_id <> g.line_id
+      UNION ALL
+      SELECT f.reference FROM billing_refund f JOIN billing_recharge g ON g.id = f.recharge_id
+      WHERE f.currency <> g.currency""",
+    "one_live_reference_per_recharge": """
+      SELECT g.ref FROM billing_paymentattempt a JOIN billing_recharge g ON g.id = a.recharge_id
+      WHERE a.state NOT IN ('declined', 'closed') GROUP BY g.id HAVING count(*) > 1
+      UNION ALL
+      SELECT order_ref FROM lines_delivery WHERE state NOT IN ('rejected', 'reversed')
+      GROUP BY order_ref HAVING count(*) > 1""",
     "one_successful_payment_per_recharge": """
       SELECT g.ref FROM billing_recharge g
       LEFT JOIN billing_paymentattempt a ON a.recharge_id = g.id AND a.state = 'succeeded'
@@ -90,12 +124,19 @@ CHECKS: Mapping[str, str] = {
       LEFT JOIN billing_transfer t ON t.reference = f.reference AND t.kind = 'refund'
       WHERE (f.state = 'succeeded') <> (t.id IS NOT NULL)
          OR t.amount_minor <> f.amount_minor""",
+    "refunds_have_two_people": """
+      SELECT reference FROM billing_refund
+      WHERE requested_by_id = approved_by_id OR (requested_by_id IS NOT NULL
+        AND approved_by_id IS NULL AND state NOT IN ('requested', 'refused'))""",
     "one_open_recharge_per_line": """
       SELECT min(g.ref) FROM billing_recharge g WHERE g.state = ANY(%(open)b)
       GROUP BY g.line_id HAVING count(*) > 1""",
     "one_recharge_per_occurrence": """
       SELECT min(g.ref) FROM billing_recharge g WHERE g.rule_id IS NOT NULL
-      GROUP BY g.rule_id, g.trigger, g.period_key HAVING count(*) > 1""",
+      GROUP BY g.rule_id, g.trigger, g.period_key HAVING count(*) > 1
+      UNION ALL
+      SELECT min(g.ref) FROM billing_recharge g WHERE g.rule_id IS NULL
+      GROUP BY g.line_id, g.trigger, g.period_key HAVING count(*) > 1""",
     "history_ends_where_the_recharge_is": """
       SELECT g.ref FROM billing_recharge g LEFT JOIN LATERAL (
         SELECT target FROM billing_rechargemove m WHERE m.recharge_id = g.id
@@ -122,7 +163,8 @@ CHECKS: Mapping[str, str] = {
     # Everything open is due some time, leased, or in a person's queue: nothing is forgotten.
     "nothing_is_forgotten": """
       SELECT g.ref FROM billing_recharge g
-      WHERE g.state = ANY(%(open)b) AND g.state <> 'review' AND g.act_at IS NULL
+      WHERE (g.state = ANY(%(open)b) OR g.state IN ('reversed', 'refunding'))
+        AND g.state <> 'review' AND g.act_at IS NULL
         AND g.attention = '' AND (g.lease_until IS NULL OR g.lease_until < clock_timestamp())
         AND NOT EXISTS (SELECT 1 FROM billing_refund f WHERE f.recharge_id = g.id
                         AND f.state NOT IN ('succeeded', 'refused'))
@@ -136,7 +178,13 @@ _GUARDS = """
 SELECT wanted.name FROM unnest(%s::text[], %s::text[]) AS wanted(tbl, name)
 LEFT JOIN pg_trigger t ON t.tgname = wanted.name AND t.tgrelid = wanted.tbl::regclass
   AND t.tgenabled IN ('O', 'A')
-WHERE t.oid IS NULL"""
+WHERE t.oid IS NULL
+UNION ALL
+SELECT wanted.name FROM unnest(%s::text[]) AS wanted(name)
+LEFT JOIN pg_constraint c ON c.conname = wanted.name AND c.convalidated
+LEFT JOIN (pg_class k JOIN pg_index i ON i.indexrelid = k.oid AND i.indisunique AND i.indisvalid)
+  ON k.relname = wanted.name
+WHERE c.oid IS NULL AND k.oid IS NULL"""
 
 
 @dataclass(slots=True)
@@ -162,8 +210,9 @@ def verify() -> Report:
     for name, query in CHECKS.items():
         _note(name, rowsets.run(query, _STATES), violations, counts)
     tables = [*APPEND_ONLY, "billing_recharge", "billing_recharge"]
-    guards = [*("append_only" for _ in APPEND_ONLY), "recharge_moves", "recharge_starts"]
-    _note("guards_are_installed", rowsets.run(_GUARDS, [tables, guards]), violations, counts)
+    triggers = [*("append_only" for _ in APPEND_ONLY), "recharge_moves", "recharge_starts"]
+    missing = rowsets.run(_GUARDS, [tables, triggers, _constraints()])
+    _note("guards_are_installed", missing, violations, counts)
     return Report(
         states=dict(rowsets.run("SELECT state, count(*) FROM billing_recharge GROUP BY 1", [])),
         accounts=accounts(),
@@ -171,6 +220,15 @@ def verify() -> Report:
         counts=counts,
         checks=[*CHECKS, "guards_are_installed"],
     )
+
+
+def _constraints() -> list[str]:
+    """Every constraint that the models of money and lines name, unique and check."""
+    models = [
+        *apps.get_app_config("billing").get_models(),
+        *apps.get_app_config("lines").get_models(),
+    ]
+    return sorted({one.name for model in models for one in model._meta.constraints})
 
 
 def _note(
