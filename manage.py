@@ -4,8 +4,29 @@
 import os
 import sys
 
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+from django.db import OperationalError
+from environs import EnvError
+
+from portal.environment import sentence
+
+
+def main() -> None:
+    """Run a command; what its operator can mend is a sentence, not a traceback."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    try:
+        settings.INSTALLED_APPS  # noqa: B018 - reads them all
+    except (ImproperlyConfigured, EnvError) as error:
+        sys.exit(f"Keepline cannot start. {sentence(error)}")
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) is not None:
+            raise  # the server was reached, and answered
+        sys.exit(f"The database cannot be reached: start it, or correct DATABASE_URL.\n{error}")
+
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    execute_from_command_line(sys.argv)
+    main()

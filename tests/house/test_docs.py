@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README, OPERATIONS = ROOT / "README.md", ROOT / "docs/operations.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = ("settings.py", "queue_settings.py", "admin_settings.py", "api/settings.py")
-READERS = {"str", "int", "bool", "list", "dict"}
+READERS = {"str", "int", "bool", "list", "pairs", "level"}
 
 
 def read_by_settings() -> set[str]:

@@ -2,9 +2,9 @@ import pytest
 from django.conf import settings as project_settings
 from django.core import checks as django_checks
 from django.db import connections
-from environs import FileAwareEnv
 
 from portal import checks, queue_settings
+from portal.environment import env
 
 SAFE = project_settings.Q_CLUSTER
 
@@ -27,7 +27,7 @@ class TestTheProjectsOwnSettings:
     def test_are_safe_with_any_number_of_workers(self, settings, monkeypatch, workers):
         monkeypatch.setenv("KEEPLINE_WORKERS", str(workers))
         monkeypatch.setenv("KEEPLINE_TASK_TIMEOUT_S", "45")
-        settings.Q_CLUSTER, settings.Q_CLUSTER_NAMES = queue_settings.clusters(FileAwareEnv())
+        settings.Q_CLUSTER, settings.Q_CLUSTER_NAMES = queue_settings.clusters(env)
         assert settings.Q_CLUSTER["workers"] == workers
         assert checks.queue_settings_are_safe() == []
 
