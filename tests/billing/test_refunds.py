@@ -126,6 +126,18 @@ class TestAsking:
         assert (completed.state, completed.refund_committed_minor) == ("completed", 0)
         w.assert_balanced()
 
+    def test_what_was_approved_cannot_be_rejected_any_more(
+        self, world, completed, support, finance
+    ):
+        refund = ask(completed, support)
+        refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        with pytest.raises(refunds.NotWaiting):
+            refunds.reject(refund=refund, rejected_by=finance, at=world.at)
+        refund.refresh_from_db()
+        assert refund.state == "reversing"
+        world.run()
+        assert only().state == "refunded"
+
 
 class TestAfterDelivery:
     def go(self, world, recharge, support, finance, amount_minor=5000):

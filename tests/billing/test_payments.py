@@ -1,0 +1,257 @@
+"""The payment leg: what is looked at before the call, and that only what was claimed is sent."""
+
+import time
+from dataclasses import replace
+from datetime import time as clock
+from datetime import timedelta
+
+import pytest
+
+from billing import by_hand, claims, executor, openings, payments, recharges
+from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
+from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
+from lines.models import Carrier, Delivery
+from tests import world as w
+from tests.fakes import LOST_AFTER
+
+pytestmark = pytest.mark.django_db
+
+SOFT = Refused("BUYER_BALANCE_NOT_ENOUGH")
+
+
+@pytest.fixture
+def low(world):
+    """Alice's line, below its threshold, its rule awake."""
+    w.carrier(), w.rail(retry_ladder_s=[3600, 7200, 10800])
+    return w.rule(w.line(balance_minor=980), wake_at=world.at)
+
+
+def only() -> Recharge:
+    return Recharge.objects.get()
+
+
+def open_it(world) -> Recharge:
+    openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
+    return only()
+
+
+class TestJustBeforeTheCharge:
+    def test_a_paused_method_is_not_charged_though_no_rule_rests_with_it(self, world):
+        line = w.line()
+        tool = w.binding(line.owner)
+        by_hand.recharge(
+            line=line,
+            binding=tool,
+            face_minor=5000,
+            owner=line.owner,
+            idempotency_key="k",
+            at=world.at,
+        )
+        Binding.objects.update(paused_at=world.at, pause_reason="breaker")
+        world.run()
+        assert (only().state, only().reason) == ("canceled", "binding_ended")
+        assert world.gateway.calls == {}
+
+    def test_what_three_workers_died_over_is_held_for_a_person(self, world, low):
+        open_it(world)
+        Recharge.objects.update(crash_count=claims.MAX_CRASHES)
+        world.run()
+        assert (only().state, only().attention, only().act_at) == ("review", "crashed", None)
+        assert world.gateway.calls == {}
+
+    def test_what_two_workers_died_over_is_charged(self, world, low):
+        open_it(world)
+        Recharge.objects.update(crash_count=claims.MAX_CRASHES - 1)
+        world.run()
+        assert only().state == "completed"
+
+    def test_the_last_instant_of_its_window_is_in_time(self, world, low):
+        Recharge.objects.filter(pk=open_it(world).pk).update(act_at=only().expires_at)
+        world.at = only().expires_at
+        world.run()
+        assert only().state == "completed"
+
+    def test_the_instant_after_it_is_not(self, world, low):
+        world.at = open_it(world).expires_at + timedelta(seconds=1)
+        world.run()
+        assert (only().state, only().reason) == ("missed", "window_over")
+        assert world.gateway.calls == {}
+
+    def test_a_retry_after_a_decline_may_be_later_than_that(self, world, low):
+        Rule.objects.update(grace_s=1800)
+        world.gateway.script = [SOFT]
+        world.run()
+        world.later(w.HOUR)
+        assert only().expires_at < world.at
+        world.run()
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_a_retry_whose_rail_is_held_back_waits_by_way_of_due(self, world, low):
+        world.gateway.script = [SOFT]
+        world.run()
+        w.rail(deferred_since=world.at)
+        world.later(w.HOUR)
+        world.run()
+        assert (only().state, only().reason) == ("waiting", "rail_deferred")
+        assert len(world.gateway.calls["charge"]) == 1
+
+        w.rail(deferred_since=None)
+        world.later(w.MINUTE)
+        world.run()
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_hours_that_are_over_defer_it_to_the_next_morning(self, world, low):
+        world.gateway.capabilities = Capabilities(
+            rail="alipay",
+            currencies=frozenset({"CNY"}),
+            hours=ChargeHours(opens=clock(7), closes=clock(12), timezone="Asia/Shanghai"),
+        )
+        world.run()
+        assert (only().state, only().reason) == ("waiting", "outside_hours")
+        assert only().act_at == world.at + timedelta(hours=19)  # it is noon
+        assert world.gateway.calls == {}
+
+
+class TestWhatAnotherWasFasterWith:
+    def test_is_not_sent(self, world, low):
+        recharge = open_it(world)
+        rows = claims.claim(at=world.at, limit=10)
+        recharges.cancel(recharge=recharge, actor=None, because="canceled_by_owner", at=world.at)
+        assert payments.begin(rows, at=world.at, rails=world.outside.capabilities) == []
+        assert not PaymentAttempt.objects.exists()
+        assert world.gateway.calls == {}
+
+    def test_is_not_given_back_by_whoever_lost_the_lease(self, world, low):
+        open_it(world)
+        [stalled] = claims.claim(at=world.at, limit=10)
+        world.lapse_leases()
+        [other] = claims.claim(at=world.at, limit=10)
+        leased_until = only().lease_until
+        claims.release(stalled, act_at=world.at + w.MINUTE, attention="config", at=world.at)
+        assert (only().lease_until, only().fence, only().attention) == (
+            leased_until,
+            other.fence,
+            "",
+        )
+        assert only().act_at == world.at
+
+
+class TestABatchThatRanOutOfTime:
+    """Nothing was asked, so nothing is unknown, nobody crashed, and it is due again in a minute."""
+
+    def work(self, world, *, began_s_ago):
+        rows = claims.claim(at=world.at, limit=10)
+        began = time.monotonic() - began_s_ago
+        executor.work(rows, at=world.at, outside=world.outside, began=began)
+
+    def test_begins_no_charge_though_there_is_time_left_to_credit(self, world, low):
+        open_it(world)
+        self.work(world, began_s_ago=executor.CHARGES_WITHIN_S + 1)
+        assert (only().state, only().reason) == ("due", "not_sent")
+        assert world.gateway.calls == {}
+
+    def test_asks_the_rail_later(self, world, low):
+        world.gateway.script = [LOST_AFTER]
+        world.run()
+        world.later(w.MINUTE)
+        for _ in range(5):
+            self.work(world, began_s_ago=3600)
+            world.later(w.MINUTE)
+        assert (only().state, only().queries, only().crash_count) == ("payment_unknown", 0, 0)
+        assert (only().lease_until, only().act_at) == (None, world.at)
+        assert world.gateway.calls["query"] == []
+
+    def test_asks_the_carrier_later(self, world, low):
+        world.carrier.script = [LOST_AFTER]
+        world.run()
+        world.later(w.MINUTE)
+        for _ in range(5):
+            self.work(world, began_s_ago=3600)
+            world.later(w.MINUTE)
+        assert (only().state, only().queries, only().crash_count) == ("delivery_unknown", 0, 0)
+        assert (only().lease_until, only().act_at) == (None, world.at)
+        assert world.carrier.calls["query"] == []
+
+    def test_announces_later(self, world, low):
+        world.gateway.capabilities = replace(world.gateway.capabilities, must_prepare=True)
+        open_it(world)
+        for _ in range(5):
+            self.work(world, began_s_ago=3600)
+            world.later(w.MINUTE)
+        assert (only().state, only().crash_count, only().lease_until) == ("due", 0, None)
+        assert only().act_at == world.at
+        assert world.gateway.calls == {}
+
+
+class TestMoneyFoundWhileTheCarrierIsHeldBack:
+    def test_waits_without_an_order_until_it_is_released(self, world, low):
+        world.gateway.script = [LOST_AFTER]
+        world.run()
+        Carrier.objects.update(deferred_since=world.at)
+        world.later(w.MINUTE)
+        world.run()
+        assert (only().state, only().reason) == ("charged", "carrier_deferred")
+        assert only().act_at == world.at + w.MINUTE
+        assert (Delivery.objects.count(), world.carrier.calls) == (0, {})
+
+        world.later(w.MINUTE)
+        world.run()  # still held back: it waits another minute, and nothing is written
+        assert (only().state, only().act_at) == ("charged", world.at + w.MINUTE)
+        assert (Delivery.objects.count(), world.carrier.calls) == (0, {})
+
+        Carrier.objects.update(deferred_since=None)
+        world.later(w.MINUTE)
+        world.run()
+        assert only().state == "completed"
+        assert [len(times) for times in world.carrier.credits.values()] == [1]
+        w.assert_balanced()
+
+
+class TestABonus:
+    def test_is_spent_when_the_price_is_paid(self, world, low):
+        Promotion.objects.create(
+            code="more",
+            name="多",
+            name_en="More",
+            kind="bonus",
+            fixed_minor=100,
+            starts_at=w.NOON - w.DAY,
+            ends_at=w.NOON + w.DAY,
+            budget_minor=100,
+        )
+        world.run()
+        assert (only().price_minor, only().bonus_minor) == (5000, 100)
+        assert PromotionUse.objects.get().state == "consumed"
+        assert list(world.carrier.credits.values()) == [[5100]]
+        w.assert_balanced()
+
+
+class TestAnAnswer:
+    def test_of_more_than_was_asked_for_stops_for_a_person(self, world, low):
+        world.gateway.script = [Succeeded("T1", 5001, "CNY")]
+        world.run()
+        assert (only().state, only().attention) == ("review", "amount_differs")
+        assert world.carrier.credits == {}
+        w.assert_balanced()
+
+    def test_that_it_is_not_there_is_not_believed_soon_after_a_crash_was_found_out(
+        self, world, low
+    ):
+        """The reference is old by then, but whoever was to send it may only have stalled."""
+        open_it(world)
+        payments.begin(
+            claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
+        )
+        world.lapse_leases()
+        world.later(w.HOUR)
+        world.run()
+        assert (only().state, only().act_at) == ("payment_unknown", world.at + 2 * w.MINUTE)
+
+        world.later(timedelta(seconds=10))
+        recharges.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+        world.run()
+        assert only().state == "payment_unknown"
+        assert only().act_at == world.at + timedelta(seconds=110)
+        assert world.gateway.calls["charge"] == []

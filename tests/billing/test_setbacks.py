@@ -1,0 +1,186 @@
+"""Everything but a clean success: each answer means one thing, and never more than it says."""
+
+from datetime import timedelta
+
+import pytest
+
+from billing import recharges
+from billing.gateways.base import (
+    ActionRequired,
+    Closed,
+    NotFound,
+    Pending,
+    Refused,
+)
+from billing.models import Binding, PaymentAttempt, Recharge, Rule
+from tests import world as w
+from tests.fakes import LOST_BEFORE
+
+pytestmark = pytest.mark.django_db
+
+HARD, SOFT = Refused("AGREEMENT_NOT_EXIST"), Refused("BUYER_BALANCE_NOT_ENOUGH")
+CONFIG = Refused("INVALID_PARAMETER")
+
+
+@pytest.fixture
+def low(world):
+    """Alice's line, below its threshold, its rule awake."""
+    w.carrier(), w.rail(retry_ladder_s=[3600, 7200, 10800])
+    return w.rule(w.line(balance_minor=980), wake_at=world.at)
+
+
+def only() -> Recharge:
+    return Recharge.objects.get()
+
+
+class TestADecline:
+    def test_that_is_hard_pauses_the_method_and_its_rules(self, world, low):
+        world.gateway.script = [HARD]
+        world.run()
+        low.refresh_from_db()
+        assert (low.binding.paused_at, low.binding.pause_reason) == (world.at, "hard_decline")
+        assert (low.paused_at, low.is_on) == (world.at, True)
+
+    def test_that_is_soft_counts_once_however_often_it_was_tried(self, world, low):
+        world.gateway.script = [SOFT] * 4
+        for wait in (0, 1, 2, 3):
+            world.later(timedelta(hours=wait))
+            world.run()
+        assert only().reason == "retries_exhausted"
+        assert Binding.objects.get().failures_in_a_row == 1
+
+    def test_is_forgotten_by_the_method_when_it_is_paid_again(self, world, low):
+        Binding.objects.update(failures_in_a_row=2)
+        world.run()
+        assert Binding.objects.get().failures_in_a_row == 0
+
+    def test_never_falls_back_to_the_method_that_declined(self, world, low):
+        Rule.objects.update(fallback_binding=low.binding)
+        world.gateway.script = [HARD]
+        world.run()
+        assert (only().state, len(world.gateway.calls["charge"])) == ("failed", 1)
+
+    def test_never_falls_back_to_a_method_that_rests(self, world, low):
+        second = w.binding(low.line.owner, paused_at=world.at, pause_reason="breaker")
+        Rule.objects.update(fallback_binding=second)
+        world.gateway.script = [HARD]
+        world.run()
+        assert (only().state, only().reason) == ("failed", "hard_decline")
+        assert only().binding == low.binding
+
+    def test_of_the_second_method_too_ends_it(self, world, low):
+        second = w.binding(low.line.owner)
+        Rule.objects.update(fallback_binding=second)
+        world.gateway.script = [HARD, HARD]
+        world.run()
+        assert (only().state, only().binding) == ("failed", second)
+        assert len(world.gateway.calls["charge"]) == 2
+        assert world.gateway.charged == {}
+        w.assert_balanced()
+
+
+class TestAnOrderThatTheRailClosed:
+    def test_for_a_hard_reason_is_not_tried_again(self, world, low):
+        world.gateway.script = [Pending("T1", world.at), Closed(code="AGREEMENT_NOT_EXIST")]
+        world.run()
+        assert (only().state, only().reason) == ("failed", "hard_decline")
+        assert len(world.gateway.calls["charge"]) == 1
+
+
+class TestACodeThatSaysDone:
+    def test_has_the_rail_asked_at_once(self, world, low):
+        world.gateway.script = [Refused("TRADE_HAS_SUCCESS")]
+        world.run(batches=1)
+        assert (only().state, only().act_at) == ("payment_unknown", world.at)
+
+
+class TestOurOwnFault:
+    def test_in_a_question_says_nothing_about_the_charge(self, world, low):
+        world.gateway.script = [LOST_BEFORE, CONFIG]
+        world.run()
+        world.later(timedelta(seconds=10))
+        world.run()
+        assert (only().state, only().attention) == ("payment_unknown", "config")
+        assert only().act_at == world.at + timedelta(minutes=10)
+        assert len(world.gateway.calls["charge"]) == 1
+
+    def test_in_a_charge_is_tried_again_in_ten_minutes(self, world, low):
+        world.gateway.script = [CONFIG]
+        world.run()
+        assert (only().state, only().attention) == ("due", "config")
+        assert only().act_at == world.at + timedelta(minutes=10)
+        assert Binding.objects.get().failures_in_a_row == 0
+
+    def test_that_lasts_longer_than_the_window_is_held_for_a_person(self, world, low):
+        world.gateway.script = [CONFIG] * 2
+        world.run()
+        Recharge.objects.update(expires_at=world.at + w.MINUTE)
+        world.later(timedelta(minutes=10))
+        world.run()
+        assert (only().state, only().attention, only().act_at) == ("review", "config", None)
+        w.assert_balanced()
+
+
+class TestAPayerWhoMustConfirm:
+    @pytest.fixture
+    def asked(self, world, low):
+        world.gateway.script = [ActionRequired("https://rail.example/confirm")]
+        world.run()
+        return world
+
+    def test_is_waited_for_for_a_day_and_then_a_person_is_called(self, asked):
+        asked.gateway.script = [ActionRequired("https://rail.example/confirm")]
+        asked.later(w.DAY)
+        asked.run()
+        assert (only().state, only().attention) == ("action_required", "")
+        assert only().act_at == asked.at + timedelta(minutes=10)
+
+        asked.gateway.script = [ActionRequired("https://rail.example/confirm")]
+        asked.later(timedelta(minutes=10))
+        asked.run()
+        assert (only().state, only().attention) == ("action_required", "action_expired")
+        assert only().act_at is None
+
+    def test_and_of_whose_order_the_rail_knows_nothing_is_charged_no_more(self, asked):
+        asked.later(timedelta(minutes=10))
+        asked.gateway.script = [NotFound()]
+        asked.run()
+        assert (only().state, only().reason) == ("failed", "confirmed_not_taken")
+        assert PaymentAttempt.objects.get().state == "closed"
+        assert len(asked.gateway.calls["charge"]) == 1
+        w.assert_balanced()
+
+
+class TestAReferenceThatWasNeverThere:
+    def test_is_spent_when_the_recharge_is_over_before_it_is_sent_again(self, world, low):
+        world.gateway.script = [LOST_BEFORE]
+        world.run()
+        world.later(3 * w.MINUTE)
+        Rule.objects.update(is_on=False)
+        world.run()
+        assert (only().state, only().reason) == ("canceled", "rule_stopped")
+        assert PaymentAttempt.objects.get().state == "closed"
+        assert len(world.gateway.calls["charge"]) == 1
+        w.assert_balanced()
+
+    def test_is_believed_at_the_end_of_its_grace_and_not_before(self, world, low):
+        world.gateway.script = [LOST_BEFORE]
+        world.run()
+        grace = world.gateway.capabilities.not_found_grace
+        world.later(grace - timedelta(seconds=1))
+        world.run()
+        assert only().state == "payment_unknown"
+        assert only().act_at == world.at + timedelta(seconds=1)
+        world.later(timedelta(seconds=1))
+        world.run()
+        assert only().state == "completed"
+        assert len(set(world.gateway.calls["charge"])) == 1
+
+
+class TestALookAtOneThatIsAtRest:
+    def test_leaves_what_needs_a_person_to_the_person(self, world, low):
+        world.run()
+        Recharge.objects.update(attention="disputed", attention_since=world.at)
+        recharges.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+        world.run()
+        assert (only().state, only().attention) == ("completed", "disputed")
