@@ -239,6 +239,9 @@ class TestThePayersApp:
         home = requests.get(f"{alipay.url}/app?payer={RICH}", timeout=10)
         assert "续线话费 42 元" in home.text
 
+    def test_is_what_opens_at_the_simulators_address(self, alipay):
+        assert requests.get(alipay.url, timeout=10).url == f"{alipay.url}/app"
+
     def test_a_stranger_to_it_is_not_found(self, alipay):
         answer = requests.post(f"{alipay.url}/app/unsign", data={"agreement_no": "1"}, timeout=10)
         assert answer.status_code == 404

@@ -140,10 +140,15 @@ class TestVariantsAlipayIsKnownToSend:
         assert read(gateway, body)[0].kind is NotificationKind.CHARGE
 
     @pytest.mark.parametrize(
-        "mark", [{"gmt_refund": "2026-11-22 10:00:00.320"}, {"out_biz_no": "F1"}, {}]
+        "mark",
+        [
+            {"refund_fee": "0.00", "gmt_refund": "2026-11-22 10:00:00.320"},
+            {"refund_fee": "0.00", "out_biz_no": "F1"},
+            {"refund_fee": "0.01"},
+        ],
     )
     def test_any_one_mark_of_a_refund_makes_it_a_refund(self, alipay, gateway, mark):
-        fields = self.payment(alipay, refund_fee="1.00", **mark)
+        fields = self.payment(alipay, **mark)
         body, _ = _signed_with(alipay.alipay.private, fields)
         assert read(gateway, body)[0].kind is NotificationKind.REFUND
 

@@ -261,6 +261,12 @@ class TestFaultsByChance:
 
 
 class TestThePages:
+    def test_begin_with_the_wallet_where_every_saved_card_is(self, stripe_sim):
+        stripe_sim.bind(new_ref("B"), card="slow")
+        page = requests.get(stripe_sim.url, timeout=10)
+        assert page.url == f"{stripe_sim.url}/wallet"
+        assert "UnionPay ····0005" in page.text
+
     def test_lead_nowhere_once_they_are_over(self, stripe_sim):
         for address in ("/c/pay/cs_test_nothing", "/3ds/pi_nothing"):
             assert requests.get(stripe_sim.url + address, timeout=10).status_code == 400

@@ -203,6 +203,9 @@ class TestConsent:
         assert told["contract_termination_mode"] == "1"
         assert merchant.apply(contract_id) == "CONTRACTERROR"
 
+    def test_is_in_the_wallet_that_opens_at_the_simulators_address(self, wechat):
+        assert requests.get(wechat.url, timeout=10).url == f"{wechat.url}/app"
+
     def test_speaks_english_when_asked(self, merchant):
         url = merchant.page(OFFICIAL)
         english = requests.get(url, headers={"Accept-Language": "en-GB,en"}, timeout=10)

@@ -48,6 +48,10 @@ def payer_pages(simulator: Simulator) -> Blueprint:
         except (Refusal, consent.NotSignable) as refusal:
             return _not_signable(simulator, str(refusal))
 
+    @blueprint.get("/")
+    def front_door() -> BaseResponse:
+        return redirect("/app")
+
     @blueprint.get("/app")
     def home() -> str:
         payers = simulator.books.payers

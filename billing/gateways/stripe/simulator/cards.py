@@ -21,6 +21,11 @@ class Card:
     exp_month: int = 12
     exp_year: int = 2034
 
+    @property
+    def brand_name(self) -> str:
+        """As the card has it printed on it."""
+        return {"unionpay": "UnionPay"}.get(self.brand, self.brand.title())
+
 
 def _table(*cards: Card) -> dict[str, Card]:
     return {card.slug: card for card in cards}

@@ -115,6 +115,10 @@ def _waiting(call: Call, number: str) -> Object:
 
 
 def _add_wallet(blueprint: Blueprint, simulator: Simulator) -> None:
+    @blueprint.get("/")
+    def front_door() -> BaseResponse:
+        return redirect("/wallet")
+
     @blueprint.get("/wallet")
     def wallet() -> str:
         books = simulator.books

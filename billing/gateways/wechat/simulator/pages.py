@@ -203,6 +203,10 @@ def _sorry(zh: str, en: str) -> BaseResponse:
 def _add_wallet(blueprint: Blueprint, simulator: Simulator) -> None:
     books = simulator.books
 
+    @blueprint.get("/")
+    def front_door() -> BaseResponse:
+        return redirect("/app")
+
     @blueprint.get("/app")
     def wallet() -> str:
         first = next(iter(books.payers.values()))
