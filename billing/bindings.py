@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from billing import breaker, calls, evidence, gateways, notices, rowsets
+from billing import agreements, breaker, calls, evidence, gateways, notices, rowsets
 from billing.breaker import (
     ENDED_STATES,
     ENDING,
@@ -26,9 +26,7 @@ from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
     BindingRequest,
-    BindingStatus,
     Gateway,
-    NotFound,
     SigningNotStarted,
 )
 from billing.models import Binding, BindingState, NoticeKind, Rail, Rule
@@ -38,15 +36,8 @@ __all__ = ["BindingNotUsable", "record_decline", "resume"]
 
 log = logging.getLogger(__name__)
 
-AGREED_STATES = (BindingState.ACTIVE, BindingState.SUSPENDED)
 PAUSE = "pause"
 MOVE_TO = "move_to:"
-DAILY = timedelta(days=1)
-ABANDONED_AFTER = timedelta(hours=24)
-WARN_DAYS = (30, 7, 2)
-# While somebody may be on the rail's page, and later, when they have probably left it.
-_ASK_SOON, _ASK_LATER = timedelta(minutes=2), timedelta(hours=1)
-_END_RETRY = timedelta(minutes=5)
 # A claimed row is looked at again after this, should the worker die.
 _LEASE = timedelta(minutes=10)
 _THREADS, _DEADLINE_S = 8, 20.0
@@ -95,11 +86,11 @@ def start(
             owner=owner,
             rail=rail,
             state=BindingState.PENDING,
-            created_at__gt=at - ABANDONED_AFTER,
+            created_at__gt=at - agreements.ABANDONED_AFTER,
             paused_at__isnull=True,
         )
         binding = waiting.order_by("-pk").first() or Binding(owner=owner, rail=rail, created_at=at)
-        binding.check_at = at + _ASK_SOON
+        binding.check_at = at + agreements.ASK_SOON
         binding.save()
     request = BindingRequest(
         binding_ref=binding.ref,
@@ -211,7 +202,7 @@ def _record(seen: Binding, answer: BindingAnswer, *, at: datetime) -> Binding:
             locked.checked_at = at
             # Somebody asked for another look while this one was under way: that still stands.
             if locked.check_at == seen.check_at:
-                locked.check_at = _next_look(locked, answer.outcome, at=at)
+                locked.check_at = agreements.next_look(locked, answer.outcome, at=at)
             locked.save()
             _choose_default(locked)
     return locked
@@ -219,7 +210,7 @@ def _record(seen: Binding, answer: BindingAnswer, *, at: datetime) -> Binding:
 
 def _believe(binding: Binding, said: object, *, rules: list[Rule], at: datetime) -> None:
     """Take over what was `said`, on a locked row that the caller saves."""
-    state = _state_after(binding, said, at=at)
+    state = agreements.state_after(binding, said, at=at)
     if state == BindingState.ACTIVE and isinstance(said, BindingFacts):
         _activate(binding, said, at=at)
     elif state in (BindingState.ABANDONED, *ENDED_STATES) and state != binding.state:
@@ -227,31 +218,8 @@ def _believe(binding: Binding, said: object, *, rules: list[Rule], at: datetime)
     binding.state = state
 
 
-def _state_after(binding: Binding, said: object, *, at: datetime) -> BindingState:
-    """What the binding is after an answer; the same where that tells nothing new. Pure."""
-    is_ending = binding.pause_reason == ENDING
-    is_agreed = binding.state in AGREED_STATES
-    status = said.status if isinstance(said, BindingFacts) else None
-    if isinstance(said, NotFound) and (is_ending or is_agreed):
-        status = BindingStatus.REVOKED  # there was one, or its owner wants none
-    if status in (BindingStatus.REVOKED, BindingStatus.EXPIRED):
-        is_unsigned = is_ending and not is_agreed
-        return BindingState.ABANDONED if is_unsigned else BindingState(status)
-    if status is BindingStatus.ACTIVE and not is_ending:
-        return BindingState.ACTIVE
-    # It has run out by the date the rail itself gave; it sends nothing, and may not answer.
-    if is_agreed and binding.expires_at is not None and binding.expires_at <= at:
-        return BindingState.EXPIRED
-    if status is BindingStatus.SUSPENDED and is_agreed:
-        return BindingState.SUSPENDED
-    is_unagreed = status is BindingStatus.PENDING or isinstance(said, NotFound)
-    if not is_agreed and is_unagreed and at - binding.created_at >= ABANDONED_AFTER:
-        return BindingState.ABANDONED
-    return BindingState(binding.state)
-
-
 def _activate(binding: Binding, facts: BindingFacts, *, at: datetime) -> None:
-    before, was_agreed = binding.fingerprint, binding.state in AGREED_STATES
+    before, was_agreed = binding.fingerprint, binding.state in agreements.AGREED_STATES
     binding.provider_ref = facts.provider_ref or binding.provider_ref
     binding.label = facts.label[:80] or binding.label
     binding.fingerprint = facts.fingerprint[:64] or before
@@ -268,7 +236,7 @@ def _warn(binding: Binding, *, at: datetime) -> None:
     if binding.expires_at is None or binding.expires_at <= at:
         return
     left = binding.expires_at - at
-    due = [days for days in WARN_DAYS if left <= timedelta(days=days)]
+    due = [days for days in agreements.WARN_DAYS if left <= timedelta(days=days)]
     if due:
         notices.tell(
             owner_id=binding.owner_id,
@@ -277,27 +245,12 @@ def _warn(binding: Binding, *, at: datetime) -> None:
             facts={
                 "rail": binding.rail_id,
                 "label": binding.label,
-                "days": -(-left // DAILY),
+                "days": -(-left // agreements.DAILY),
                 "until": binding.expires_at.isoformat(),
             },
             channels=breaker.DEFAULT_CHANNELS,
             at=at,
         )
-
-
-def _next_look(binding: Binding, said: object, *, at: datetime) -> datetime | None:
-    """Daily, at each warning's time and at the end; sooner while something is awaited."""
-    if binding.pause_reason == ENDING:
-        return at + _END_RETRY
-    if binding.state == BindingState.PENDING:
-        is_fresh = at - binding.created_at < _ASK_LATER
-        return at + (_ASK_SOON if is_fresh else _ASK_LATER)
-    if binding.state not in AGREED_STATES:
-        return None
-    looks = [at + (DAILY if isinstance(said, BindingFacts) else _ASK_LATER)]
-    if ends_at := binding.expires_at:
-        looks += [ends_at - timedelta(days=days) for days in (*WARN_DAYS, 0)]
-    return min(look for look in looks if look > at)
 
 
 # --- ended --------------------------------------------------------------------------------------
@@ -324,7 +277,7 @@ def end(*, binding: Binding, gateway: Gateway, what_of_rules: str, at: datetime)
         if stopping:
             _stop(locked, stopping, at=at)
         locked.paused_at, locked.pause_reason = locked.paused_at or at, ENDING
-        locked.check_at, locked.is_default = at + _END_RETRY, False
+        locked.check_at, locked.is_default = at + agreements.END_RETRY, False
         locked.save()
         _choose_default(locked)
     return refresh(binding=locked, gateway=gateway, at=at)
@@ -348,7 +301,7 @@ def _move(rules: list[Rule], binding: Binding, *, to_ref: str) -> list[Rule]:
 def _finish(binding: Binding, state: BindingState, *, rules: list[Rule], at: datetime) -> None:
     """The agreement is over, whoever ended it. One that never was is not worth a notice."""
     is_own_doing = binding.pause_reason == ENDING
-    is_news = binding.state in AGREED_STATES and not is_own_doing
+    is_news = binding.state in agreements.AGREED_STATES and not is_own_doing
     if is_own_doing:
         binding.paused_at, binding.pause_reason = None, ""
     binding.ended_at, binding.is_default = at, False

@@ -16,6 +16,7 @@ from billing import (
     aftermath,
     claims,
     evidence,
+    intents,
     ladders,
     ledger,
     notices,
@@ -25,7 +26,7 @@ from billing import (
 )
 from billing.models import NoticeKind, Recharge
 from billing.notices import Telling
-from billing.payments import DEFERRED_RECHECK, intend_deliveries
+from billing.payments import DEFERRED_RECHECK
 from billing.recharges import LostRace, Move
 from billing.rowsets import Column
 from billing.states import RechargeState
@@ -89,7 +90,7 @@ def begin(rows: Sequence[Any], *, at: datetime) -> list[Any]:
     with transaction.atomic():
         moved = recharges.move([_sent(row, at=at) for row in ready], at=at)
         mine = [row for row in ready if row.id in moved]
-        intend_deliveries([row for row in mine if not row.delivery_id], at=at)
+        intents.deliveries([row for row in mine if not row.delivery_id], at=at)
     return [row._replace(state=S.DELIVERING.value) for row in mine]
 
 

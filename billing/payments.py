@@ -19,6 +19,7 @@ from billing import (
     calendar,
     claims,
     evidence,
+    intents,
     ledger,
     recharges,
     rowsets,
@@ -36,7 +37,7 @@ from billing.gateways.base import (
 from billing.models import Binding
 from billing.recharges import Move
 from billing.rowsets import Column
-from billing.states import AttemptState, RechargeState
+from billing.states import RechargeState
 from lines.models import LineStatus
 from lines.references import new_reference
 
@@ -45,36 +46,10 @@ log = logging.getLogger(__name__)
 S = RechargeState
 DEFERRED_RECHECK = timedelta(minutes=1)
 
-_ATTEMPT_COLUMNS = (
-    Column("recharge_id", "bigint"),
-    Column("number", "smallint"),
-    Column("reference", "text"),
-    Column("rail", "text"),
-    Column("binding_id", "bigint"),
-    Column("amount_minor", "bigint"),
-    Column("currency", "text"),
-    Column("state", "text"),
-    Column("provider_ref", "text"),
-    Column("code", "text"),
-    Column("decline_class", "text"),
-    Column("created_at", "timestamptz"),
-)
 _SETTLED_COLUMNS = (
     Column("reference", "text"),
     Column("provider_ref", "text"),
     Column("at", "timestamptz"),
-)
-DELIVERY_COLUMNS = (
-    Column("reference", "text"),
-    Column("order_ref", "text"),
-    Column("number", "smallint"),
-    Column("line_id", "bigint"),
-    Column("amount_minor", "bigint"),
-    Column("currency", "text"),
-    Column("state", "text"),
-    Column("carrier_ref", "text"),
-    Column("code", "text"),
-    Column("created_at", "timestamptz"),
 )
 
 
@@ -184,11 +159,7 @@ def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities
             at=at,
         )
         mine = [row for row in ready if row.id in moved]
-        rowsets.insert(
-            "billing_paymentattempt",
-            _ATTEMPT_COLUMNS,
-            [_attempt(row, at=at) for row in mine if not row.attempt_id],
-        )
+        intents.charges([row for row in mine if not row.attempt_id], at=at)
     return [row._replace(state=S.CHARGING.value) for row in mine]
 
 
@@ -199,23 +170,6 @@ def _with_reference(row: Any) -> Any:
         amount_minor=row.price_minor,
         attempt_created_at=None,
         attempt_count=row.attempt_count + 1,
-    )
-
-
-def _attempt(row: Any, *, at: datetime) -> tuple[Any, ...]:
-    return (
-        row.id,
-        row.attempt_count,
-        row.payment_ref,
-        row.rail,
-        row.binding_id,
-        row.price_minor,
-        row.currency,
-        AttemptState.INTENDED.value,
-        "",
-        "",
-        "",
-        at,
     )
 
 
@@ -313,7 +267,7 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
         _settle_attempts(mine, at=at)
         ledger.post([entry for one in mine for entry in _entries(one.row, at=at)])
         going = [_with_delivery(one.row) for one in mine if not one.row.carrier_deferred_since]
-        intend_deliveries(going, at=at)
+        intents.deliveries(going, at=at)
         aftermath.paid(
             promoted_ids=[r.row.id for r in mine if r.row.discount_minor or r.row.bonus_minor],
             binding_ids=[one.row.binding_id for one in mine],
@@ -371,29 +325,6 @@ def _with_delivery(row: Any) -> Any:
         delivery_ref=new_reference(),
         delivery_count=row.delivery_count + 1,
         carrier_ref="",
-    )
-
-
-def intend_deliveries(rows: Sequence[Any], *, at: datetime) -> None:
-    """Commit, with the caller's transaction, the reference each carrier is about to be given."""
-    rowsets.insert(
-        "lines_delivery",
-        DELIVERY_COLUMNS,
-        [
-            (
-                row.delivery_ref,
-                row.ref,
-                row.delivery_count,
-                row.line_id,
-                row.face_minor + row.bonus_minor,
-                row.currency,
-                "intended",
-                "",
-                "",
-                at,
-            )
-            for row in rows
-        ],
     )
 
 
