@@ -10,7 +10,17 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from billing import aftermath, crediting, inbox, openings, payments, recharges, refunding, setbacks
+from billing import (
+    aftermath,
+    crediting,
+    inbox,
+    intents,
+    openings,
+    payments,
+    recharges,
+    refunding,
+    setbacks,
+)
 from billing.executor import Outside
 
 Strike = Callable[[str], None]
@@ -25,7 +35,7 @@ CARRIER_CALLS = {"credit": "credit", "query": "delivery query", "reverse": "reve
 # Called inside the transaction that records what the name says.
 _INSIDE = (
     (openings, "_write_standings", "opening"),
-    (payments, "_attempt", "charge intent"),
+    (intents, "charges", "charge intent"),
     (aftermath, "paid", "payment"),
     (setbacks, "_mark", "setback"),
     (aftermath, "credited", "credit"),
