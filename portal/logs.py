@@ -1,7 +1,7 @@
-"""The last net under the logs: long runs of figures are masked, whoever wrote them.
+"""The last net under the logs: long runs of figures and secrets are masked, whoever wrote them.
 
-Code does not log numbers, ICCIDs or agreements in the first place; but a database's error quotes
-the row, and a library's debug line the address. docs/operations.md says where logs go.
+Code does not log numbers, ICCIDs, tokens or agreements in the first place; but a database's error
+quotes the row, and a library's debug line the address. docs/operations.md says where logs go.
 """
 
 import logging
@@ -10,6 +10,11 @@ import re
 # A phone number, a card, an eSIM, an agreement: eleven figures or more. References have letters,
 # and instants have marks between their figures.
 _LONG_NUMBER = re.compile(r"(?<![\w.])\+?\d{7,28}(\d{4})(?!\w)")
+
+# An eSIM's activation code; tokens of ours, of Stripe and of any carrier.
+_SECRET = re.compile(
+    r"(?<!\w)(LPA:1\$|1\$[\w.-]+\$|kl_|[sr]k_(?:live|test)_|whsec_|Bearer )[^\s\"'<>,;)]+"
+)
 
 
 class MaskingFormatter(logging.Formatter):
@@ -20,5 +25,5 @@ class MaskingFormatter(logging.Formatter):
 
 
 def mask(text: str) -> str:
-    """`text` with every long number cut to "…" and its last four figures."""
-    return _LONG_NUMBER.sub(r"…\1", text)
+    """`text` with every long number cut to "…" and its last four figures, and secrets to "…"."""
+    return _LONG_NUMBER.sub(r"…\1", _SECRET.sub(r"\1…", text))

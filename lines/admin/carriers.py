@@ -1,4 +1,6 @@
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin
@@ -36,7 +38,15 @@ RESUME = Act(
 
 
 class CarrierForm(forms.ModelForm):
-    """Amounts sold are kept ascending, each once."""
+    """Amounts sold are kept ascending, each once; the token is sent nowhere unsafe."""
+
+    def clean_base_url(self) -> str:
+        url: str = self.cleaned_data["base_url"]
+        if not _may_have_the_token(url):
+            raise forms.ValidationError(
+                _("Write https://host/path: the carrier's token is sent there with every call.")
+            )
+        return url
 
     def clean_denominations_minor(self) -> list[int]:
         sold: list[int] = self.cleaned_data["denominations_minor"] or []
@@ -50,6 +60,23 @@ class CarrierForm(forms.ModelForm):
         if smallest is not None and largest is not None and smallest > largest:
             self.add_error("max_amount_minor", _("Below the smallest amount: raise it."))
         return cleaned
+
+
+def _may_have_the_token(url: str) -> bool:
+    """Over TLS, or to this very machine; never where a cloud keeps its machines' credentials."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        is_here, is_secret = host == "localhost", host == "metadata.google.internal"
+    else:
+        address = getattr(address, "ipv4_mapped", None) or address
+        is_here = address.is_loopback
+        is_secret = address.is_link_local or address.is_unspecified or address.is_multicast
+    if is_secret or parts.username is not None or parts.query or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_here)
 
 
 @admin.register(Carrier)

@@ -1,4 +1,7 @@
-"""How long a session lasts: so long unused, so long in all; shorter for operators."""
+"""How long a session lasts: so long unused, so long in all; shorter for operators.
+
+What is shown in one is kept by no browser: after signing out, the back button shows nothing.
+"""
 
 import time
 from collections.abc import Callable
@@ -10,6 +13,7 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext as _
 
 _KEY = "session_limits"
@@ -28,7 +32,9 @@ class SessionLimits:
             return self.get_response(request)
         self._check(request, int(time.time()))
         with timezone.override(getattr(request.user, "timezone", None)):
-            return self.get_response(request)
+            response = self.get_response(request)
+        patch_cache_control(response, private=True, no_store=True)
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         # allauth raises it where a code is sent again too soon, and answers it nowhere.

@@ -218,6 +218,8 @@ class Stage:
                 *_python("gunicorn"),
                 *("portal.wsgi", "--bind", f"127.0.0.1:{self.port}"),
                 *("--workers", "2", "--threads", "4", "--access-logfile", "-"),
+                # Without queries: what an operator searches for may be a number.
+                *("--access-logformat", '%(t)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'),
             ],
             env=self._child_environment(),
             ready=answers(f"{self.web_url}/account/login/"),

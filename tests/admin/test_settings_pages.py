@@ -152,6 +152,40 @@ class TestACarrier:
         assert wrong in errors(response)
         assert Carrier.objects.get().denominations_minor == carrier.denominations_minor
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://bss.example.com",
+            "ftp://bss.example.com",
+            "https://user:secret@bss.example.com",
+            "https://bss.example.com/?q=1",
+            "https://bss.example.com/#x",
+            "https://169.254.169.254/latest",
+            "https://[fe80::1]",
+            "https://[::ffff:169.254.169.254]",
+            "https://0.0.0.0",
+            "https://metadata.google.internal",
+            "http://10.0.0.1",
+        ],
+    )
+    def test_sends_its_token_nowhere_unsafe(self, root, url):
+        carrier = w.carrier()
+        assert "base_url" in errors(change(root, carrier, base_url=url))
+        assert Carrier.objects.get().base_url == carrier.base_url
+
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            ("https://bss.example.com/tmf", "https://bss.example.com/tmf"),
+            ("bss.example.com", "https://bss.example.com"),
+            ("https://10.0.0.1:8443", "https://10.0.0.1:8443"),  # a carrier behind a tunnel
+            ("http://127.0.0.1:9002", "http://127.0.0.1:9002"),  # the demo's
+        ],
+    )
+    def test_is_reached_over_tls_or_on_this_machine(self, root, typed, kept):
+        change(root, w.carrier(), base_url=typed)
+        assert Carrier.objects.get().base_url == kept
+
     def test_never_changes_its_code(self, root):
         change(root, w.carrier(), code="other", name="移动")
 

@@ -15,9 +15,14 @@ class TestMask:
             ("GET /bucket?resource=8613800000021&x=1", "GET /bucket?resource=…0021&x=1"),
             ("card 8944538532008160222", "card …0222"),
             ("eid 89049032123451234512345678901235.", "eid …1235."),
+            ("code LPA:1$smdp.example.com$K2-ABC, kept", "code LPA:1$…, kept"),
+            ("('1$smdp.example.com$K2-ABC',)", "('1$smdp.example.com$…',)"),
+            ("Authorization: Bearer abc-DEF_123", "Authorization: Bearer …"),
+            ("kl_IPx3cbOnuNl0lBJJLajqYymL51 is unknown", "kl_… is unknown"),
+            ("key sk_live_51Keepline and whsec_abc", "key sk_live_… and whsec_…"),
         ],
     )
-    def test_cuts_long_numbers_to_four_figures(self, text, shown):
+    def test_cuts_long_numbers_to_four_figures_and_secrets_whole(self, text, shown):
         assert mask(text) == shown
 
     @pytest.mark.parametrize(
@@ -26,6 +31,7 @@ class TestMask:
             "recharge 01M82J837ATG8RKCCV01C7P33K is quarantined",
             "2026-11-22T04:00:00.123456+00:00 swept",
             "CNY 5000 of 1234567890",
+            "task_timeout 60, risk_test_1, $1$ of 3",
         ],
     )
     def test_leaves_references_instants_and_amounts(self, text):

@@ -269,6 +269,13 @@ class TestASession:
         User.objects.update(is_active=False)
         assert not is_in(client)
 
+    def test_leaves_no_page_behind_in_the_browser(self, alice, as_user):
+        client = as_user(alice)
+        for page in (HOME, "/history/", "/me/", "/nowhere/"):
+            assert "no-store" in client.get(page).headers["Cache-Control"]
+        client.post("/account/logout/")
+        assert "Cache-Control" not in client.get(HOME).headers
+
     def test_elsewhere_is_ended_by_its_owner(self, db):
         people.person("Alice")
         here, there = Client(), Client()

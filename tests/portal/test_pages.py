@@ -103,6 +103,20 @@ class TestAnActingAddress:
         assert as_user(alice).get(url(address, alice)).status_code == 405
 
 
+class TestAnyPost:
+    @pytest.mark.parametrize(
+        "address", [one for one in ADDRESSES if not one.is_download], ids=lambda one: one.name
+    )
+    def test_from_another_site_is_refused(self, alice, address: Address):
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(alice, "django.contrib.auth.backends.ModelBackend")
+        assert browser.post(url(address, alice)).status_code == 403
+
+    @pytest.mark.parametrize("path", [*ENTRANCE, "/account/logout/", "/language/"])
+    def test_at_the_entrance_from_another_site_is_refused(self, db, path):
+        assert Client(enforce_csrf_checks=True).post(path).status_code == 403
+
+
 class TestHome:
     def test_shows_balance_age_state_and_what_is_coming(self, alice, as_user):
         text = as_user(alice).get("/").content.decode()
