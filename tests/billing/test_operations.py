@@ -165,6 +165,15 @@ class TestCanceling:
         recharge.refresh_from_db()
         assert recharge.state == S.COMPLETED
 
+    def test_is_refused_once_it_has_ended(self, world, operator):
+        recharge = opened(world)
+        world.gateway.script = [Refused("AGREEMENT_NOT_EXIST")]
+        world.run()
+        recharge.refresh_from_db()
+        assert recharge.state == "failed"
+        with pytest.raises(recharges.TooLate):
+            operations.cancel(recharge=recharge, actor=operator, reason="late", at=world.at)
+
 
 class TestAskingAgain:
     def test_asks_the_rail_at_once_and_does_not_charge_again(self, world):
