@@ -225,7 +225,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None
     elif meaning == DeclineClass.CONFIG:
         _misconfigured(row, outcome, at=at, context=context)
     else:
-        _declined(row, outcome.code, meaning, at=at, context=context)
+        _declined(row, outcome, meaning, at=at)
 
 
 def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
@@ -236,7 +236,7 @@ def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):
         meaning = DeclineClass.SOFT
-    _declined(row, outcome.code, meaning, at=at, context=context)
+    _declined(row, Refused(outcome.code), meaning, at=at)
 
 
 def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context) -> None:
@@ -256,19 +256,21 @@ def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context
             Recharge.objects.filter(pk=row.id).update(**NOT_ANNOUNCED)
 
 
-def _declined(
-    row: Any, code: str, meaning: DeclineClass, *, at: datetime, context: Context
-) -> None:
+def _declined(row: Any, refused: Refused, meaning: DeclineClass, *, at: datetime) -> None:
     """Soft: the frozen ladder. Hard, or its end: the fallback tool, or the end of it."""
-    del context
-    _mark(row, AttemptState.DECLINED, code=code, decline_class=meaning, at=at)
+    _mark(row, AttemptState.DECLINED, code=refused.code, decline_class=meaning, at=at)
     retry_at = _retry_at(row, at=at) if meaning == DeclineClass.SOFT else None
     if retry_at is not None:
-        recharges.move_one(_move(row, S.DECLINED, "soft_decline", retry_at, new_declines=1), at=at)
+        attention = "merchant_limit" if refused.is_merchants else ""
+        waiting = _move(
+            row, S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
+        )
+        recharges.move_one(waiting, at=at)
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, until=retry_at.isoformat())
         return
-    # A ladder that was climbed in vain is one failure of the instrument, not four.
-    breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
+    if not refused.is_merchants:
+        # A ladder that was climbed in vain is one failure of the instrument, not four.
+        breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     if not _use_fallback(row, at=at):
         _end(row, _WHY_ENDED[meaning], at=at)
 

@@ -50,10 +50,15 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A definite answer with the rail's code. What the code means is data (`DeclineCode`)."""
+    """A definite answer with the rail's code. What the code means is data (`DeclineCode`).
+
+    `is_merchants`: the payer and the method are not to blame, a limit of ours is: somebody must
+    hear of it, whatever the class says about trying again.
+    """
 
     code: str
     message: str = ""
+    is_merchants: bool = False
 
 
 @dataclass(frozen=True, slots=True)

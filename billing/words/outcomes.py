@@ -258,6 +258,11 @@ ATTENTION: dict[str, Phrasing] = {
         _("{price} was taken after the recharge had ended. A person credits it or gives it back."),
         _("Money was taken after the recharge had ended. A person credits it or gives it back."),
     ),
+    "merchant_limit": _told(
+        _("Our own limit is reached"),
+        _("{rail} declined {price} because we may not take more there for now. It is tried again."),
+        _("The rail declined because we may not take more there for now. It is tried again."),
+    ),
     "payment_overdue": _told(
         _("The payment is overdue"),
         _("{rail} has accepted {price} and neither takes it nor gives it up. It is asked hourly."),

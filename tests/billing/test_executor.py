@@ -270,6 +270,17 @@ class TestDeclines:
         assert world.carrier.credits == {}
         w.assert_balanced()
 
+    def test_for_a_limit_of_the_merchants_calls_a_person_and_blames_no_method(self, world, low):
+        limit = Refused("BUYER_BALANCE_NOT_ENOUGH", is_merchants=True)
+        world.gateway.script = [limit] * 4
+        world.run()
+        assert (only().state, only().attention) == ("declined", "merchant_limit")
+        for wait in (1, 2, 3):
+            world.later(timedelta(hours=wait))
+            world.run()
+        assert (only().state, only().attention) == ("failed", "")
+        assert w.Binding.objects.get().failures_in_a_row == 0
+
     def test_a_later_try_that_succeeds_completes_it(self, world, low):
         world.gateway.script = [self.soft()]
         world.run()

@@ -32,6 +32,7 @@ rule_stopped binding_ended line_gone crashed confirmed_not_credited
 ATTENTION_CODES = """
 payment_unknown delivery_unknown crashed amount_differs config refund_unknown refund_refused
 undeliverable late_payment credit_differs action_expired payment_overdue
+merchant_limit
 """
 LISTED = set(f"{DECISION_CODES} {RECHARGE_REASONS} {ATTENTION_CODES}".split())
 NINE = {"rail": "bank9", "rail_name": "九行", "rail_name_en": "Bank Nine"}

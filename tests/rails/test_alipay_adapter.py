@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from billing.gateways.alipay.codes import ASK_THE_TRADE, DECLINE_CODES
+from billing.gateways.alipay.codes import ASK_THE_TRADE, DECLINE_CODES, MERCHANTS_LIMITS
 from billing.gateways.base import (
     Closed,
     NotFound,
@@ -59,6 +59,7 @@ class TestEveryRefusalOfACharge:
         answer = gateway.charge(request=request)
         assert isinstance(answer.outcome, Refused)
         assert answer.outcome.code == code
+        assert answer.outcome.is_merchants is (code in MERCHANTS_LIMITS)
         assert answer.exchanges[0].is_verified
         assert request.reference not in alipay.charges()
 

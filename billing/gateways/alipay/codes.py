@@ -16,7 +16,7 @@ DECLINE_CODES: dict[str, str] = {
     "BUYER_PAYMENT_AMOUNT_MONTH_LIMIT_ERROR": "soft",
     "BUYER_LIMIT_EXCEEDED": "soft",
     "PAYMENT_FAIL": "soft",
-    # The merchant's own receipt limits: time resets them, but somebody should hear of it.
+    # The merchant's own receipt limits: time resets them. See MERCHANTS_LIMITS.
     "BEYOND_PAY_RESTRICTION": "soft",
     "BEYOND_PER_RECEIPT_RESTRICTION": "soft",
     "BEYOND_PER_RECEIPT_DAY_RESTRICTION": "soft",
@@ -124,6 +124,16 @@ ASK_THE_TRADE = frozenset(
 # A decline may leave its trade open (WAIT_BUYER_PAY), where a payer can still pay it. What is ours
 # to put right, or not known, keeps its number; only what a new number follows is closed first.
 LEAVES_OPEN = frozenset(code for code, meaning in DECLINE_CODES.items() if meaning in _DECLINES)
+
+# What we may take in all is used up: no payer's fault, and somebody must have it raised.
+MERCHANTS_LIMITS = frozenset(
+    {
+        "BEYOND_PAY_RESTRICTION",
+        "BEYOND_PER_RECEIPT_RESTRICTION",
+        "BEYOND_PER_RECEIPT_DAY_RESTRICTION",
+        "OVER_MERCHANT_DAILY_DEDUCT_AMOUNT",
+    }
+)
 
 # Both spellings are the vendor's.
 NO_SUCH_AGREEMENT = frozenset(

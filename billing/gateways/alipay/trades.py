@@ -34,7 +34,8 @@ def refusal(reply: Reply) -> Refused | Unknown:
         return Unknown(reply.explain())
     if codes.DECLINE_CODES.get(reply.sub_code) == "unknown":
         return Unknown(reply.explain())
-    return Refused(reply.sub_code, reply.text("sub_msg"))
+    is_merchants = reply.sub_code in codes.MERCHANTS_LIMITS
+    return Refused(reply.sub_code, reply.text("sub_msg"), is_merchants)
 
 
 def paid(reply: Reply, *, reference: str) -> Outcome:
