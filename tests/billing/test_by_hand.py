@@ -1,10 +1,12 @@
 """Recharges by hand beside a rule: what they hid from it, it sees when they end."""
 
+from datetime import date
+
 import pytest
 
 from billing import by_hand, intake, recharges, refunds
 from billing.intake import Reading
-from billing.models import Decision, Recharge, Rule
+from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
 from lines.models import Line
 from tests import world as w
 
@@ -89,3 +91,132 @@ class TestOneThatIsGivenBack:
         world.run()
         assert Recharge.objects.filter(trigger="low_balance", state="completed").count() == 1
         w.assert_balanced()
+
+
+class TestPressing:
+    @pytest.fixture
+    def alone(self):
+        """A line without a rule: no cap but the method's and the owner's."""
+        line = w.line()
+        return line, w.binding(line.owner)
+
+    def press(self, line, tool, *, at, face_minor=5000, key="once", **more):
+        return by_hand.recharge(
+            line=line,
+            binding=tool,
+            face_minor=face_minor,
+            owner=line.owner,
+            idempotency_key=key,
+            at=at,
+            **more,
+        )
+
+    def test_twice_is_one_recharge(self, world, alone):
+        first = self.press(*alone, at=world.at)
+        world.run()
+        assert self.press(*alone, at=world.at + w.HOUR) == first
+        assert list(world.gateway.charged.values()) == [5000]
+
+    def test_never_charges_somebody_elses_method(self, world, alone):
+        line, _own = alone
+        with pytest.raises(by_hand.BindingNotUsable):
+            self.press(line, w.binding(w.person("bob")), at=world.at)
+        assert not Recharge.objects.exists()
+
+    @pytest.mark.parametrize(
+        "change", [{"state": "suspended"}, {"paused_at": w.NOON, "pause_reason": "breaker"}]
+    )
+    def test_never_charges_a_method_that_rests(self, world, alone, change):
+        line, _own = alone
+        with pytest.raises(by_hand.BindingNotUsable):
+            self.press(line, w.binding(line.owner, **change), at=world.at)
+        assert not Recharge.objects.exists()
+
+    @pytest.mark.parametrize("status", ["unverified", "ported_out", "removed"])
+    def test_never_charges_for_a_line_that_is_not_live(self, world, alone, status):
+        line, tool = alone
+        line.status = status
+        with pytest.raises(by_hand.LineNotLive):
+            self.press(line, tool, at=world.at)
+        assert not Recharge.objects.exists()
+
+    def test_sells_only_what_the_carrier_sells(self, world, alone):
+        with pytest.raises(by_hand.NotSold):
+            self.press(*alone, face_minor=4999, at=world.at)
+        assert not Recharge.objects.exists()
+
+
+class TestACapByHand:
+    def spend(self, world, rule, **more) -> Recharge:
+        """One of 30.00 by hand, earlier on the same day."""
+        earlier = recharge_by_hand(rule, at=world.at, key="earlier")
+        world.run()
+        if more:
+            Recharge.objects.filter(pk=earlier.pk).update(**more)
+        return earlier
+
+    @pytest.mark.parametrize(("cap_minor", "code"), [(6000, None), (5999, "cap_month")])
+    def test_of_the_month_may_be_reached_and_not_passed(self, world, rule, cap_minor, code):
+        self.spend(world, rule)
+        Rule.objects.update(face_minor=3000, max_per_month_minor=cap_minor)
+        self.press_again(rule, world.at, code)
+
+    @pytest.mark.parametrize(("cap_minor", "code"), [(6000, None), (5999, "cap_binding_month")])
+    def test_of_the_method_is_shared_by_its_lines(self, world, rule, cap_minor, code):
+        self.spend(world, rule, line=w.line(rule.line.owner))
+        Binding.objects.update(max_per_month_minor=cap_minor)
+        self.press_again(rule, world.at, code)
+
+    @pytest.mark.parametrize(("cap_minor", "code"), [(6000, None), (5999, "cap_owner_month")])
+    def test_of_the_owner_is_shared_by_their_methods(self, world, rule, cap_minor, code):
+        owner = rule.line.owner
+        other = w.line(owner)
+        self.spend(world, rule, line=other, binding=w.binding(owner))
+        SpendingCap.objects.create(owner=owner, max_per_month_minor=cap_minor)
+        self.press_again(rule, world.at, code)
+
+    @pytest.mark.parametrize(("count", "code"), [(2, None), (1, "cap_day")])
+    def test_of_the_day_counts_what_was_charged(self, world, rule, count, code):
+        self.spend(world, rule)
+        Rule.objects.update(max_per_day_count=count)
+        self.press_again(rule, world.at, code)
+
+    def test_does_not_count_what_ended_unpaid(self, world, rule):
+        recharges.cancel(
+            recharge=recharge_by_hand(rule, at=w.NOON, key="earlier"),
+            actor=rule.line.owner,
+            because="canceled_by_owner",
+            at=w.NOON,
+        )
+        Rule.objects.update(face_minor=3000, max_per_month_minor=3000, max_per_day_count=1)
+        self.press_again(rule, world.at, None)
+
+    def test_counts_what_was_refunded(self, world, rule):
+        refund = refunds.request(
+            recharge=Recharge.objects.get(pk=self.spend(world, rule).pk),
+            amount_minor=3000,
+            reason="asked",
+            requested_by=w.person("support"),
+            at=world.at,
+        )
+        refunds.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
+        world.run()
+        assert Recharge.objects.get().state == "refunded"
+        Rule.objects.update(face_minor=3000, max_per_month_minor=5999)
+        self.press_again(rule, world.at, "cap_month")
+
+    def test_does_not_count_last_month_by_the_lines_own_calendar(self, world, rule):
+        self.spend(world, rule, cap_month=date(2026, 10, 1), cap_day=date(2026, 10, 31))
+        Rule.objects.update(face_minor=3000, max_per_month_minor=3000, max_per_day_count=1)
+        self.press_again(rule, world.at, None)
+
+    def press_again(self, rule, at, code):
+        before = Recharge.objects.count()
+        if code is None:
+            recharge_by_hand(rule, at=at, key="again")
+            assert Recharge.objects.count() == before + 1
+            return
+        with pytest.raises(by_hand.CapReached) as refusal:
+            recharge_by_hand(rule, at=at, key="again")
+        assert refusal.value.code == code
+        assert Recharge.objects.count() == before

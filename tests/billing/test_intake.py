@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django_q.models import OrmQ
 
-from billing import intake
+from billing import intake, rules
 from billing.intake import FromTheFuture, Reading
 from billing.models import Notice, Recharge, Rule
 from lines.models import BalanceReading, Line
@@ -107,6 +107,13 @@ class TestOrder:
     def test_the_same_reading_twice_changes_nothing(self, rule):
         push(rule, 1500)
         assert push(rule, 1500).is_applied is False
+
+    def test_one_from_a_clock_that_is_a_little_fast_counts(self, rule):
+        ahead = w.NOON + rules.CLOCK_SKEW
+        assert push(rule, 980, observed_at=ahead).is_applied is True
+        with pytest.raises(FromTheFuture):
+            push(rule, 970, observed_at=ahead + timedelta(seconds=1))
+        assert Line.objects.get().balance_minor == 980
 
     def test_one_from_the_future_is_refused_and_not_kept(self, rule):
         with pytest.raises(FromTheFuture):

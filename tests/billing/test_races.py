@@ -4,9 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, claims, intake
+from billing import by_hand, claims, intake, refunds
 from billing.intake import Reading
-from billing.models import Decision, PaymentAttempt, Recharge, Rule, SpendingCap, Transfer
+from billing.models import (
+    Decision,
+    PaymentAttempt,
+    Recharge,
+    Refund,
+    Rule,
+    SpendingCap,
+    Transfer,
+)
 from billing.reference_data import load
 from tests import world as w
 from tests.billing.racers import race
@@ -49,6 +57,33 @@ def pressed(tool, lines):
     return one
 
 
+def refunding_of(recharge, people):
+    def one(number):
+        try:
+            refunds.request(
+                recharge=recharge,
+                amount_minor=5000,
+                reason="asked",
+                requested_by=people[number],
+                at=w.NOON,
+            )
+        except refunds.NotRefundable as refusal:
+            return type(refusal).__name__
+        return "asked"
+
+    return one
+
+
+def give_back(_number):
+    world = World()
+    world.carrier.can_query_by_reference = False  # each process has a carrier of its own
+    world.run()
+    return {
+        "money": list(world.gateway.refunded.values()),
+        "credit": list(world.carrier.reversals.values()),
+    }
+
+
 def claim(ids):
     return lambda _number: [len(claims.claim(at=w.NOON, limit=1, recharge_id=pk)) for pk in ids]
 
@@ -81,6 +116,51 @@ class TestSixteenProcesses:
         race(push(rule.line_id), processes=16)
         assert Recharge.objects.count() == 1
         assert Decision.objects.filter(code="charge").count() == 1
+        w.assert_balanced()
+
+    def test_pushing_it_during_a_cool_down_make_none_and_afterwards_one(self):
+        cool_at = w.NOON + w.HOUR
+        rule = w.rule(w.line(balance_minor=1860), cooldown_until=cool_at)
+        race(push(rule.line_id), processes=16)
+        assert not Recharge.objects.exists()
+        rule.refresh_from_db()
+        assert (rule.is_armed, rule.wake_at) == (True, cool_at)
+        assert Decision.objects.get().code == "cooling_down"
+
+        race(lambda _number: World(at=cool_at).run(), processes=16)
+        assert Recharge.objects.count() == 1
+        w.assert_balanced()
+
+    def test_charging_for_a_schedule_and_a_low_balance_at_once_make_one_recharge(self):
+        line = w.line(balance_minor=980)
+        w.rule(
+            line,
+            cycle="monthly",
+            anchor_date=w.NOON.date(),
+            next_run_at=w.NOON,
+            wake_at=w.NOON,
+            max_per_day_count=9,
+        )
+        race(push(line.pk), processes=16)
+        assert Recharge.objects.get().trigger == "schedule"
+        codes = Decision.objects.order_by("trigger").values_list("trigger", "code")
+        assert list(codes) == [("low_balance", "merged"), ("schedule", "charge")]
+        w.assert_balanced()
+
+    def test_asking_for_the_same_refund_open_one_and_give_the_money_back_once(self):
+        w.rule(w.line(balance_minor=980), wake_at=w.NOON)
+        World().run()
+        recharge = Recharge.objects.get()
+        people = [w.person(f"clerk{number}") for number in range(16)]
+        results = race(refunding_of(recharge, people), processes=16)
+        assert sorted(results) == ["NotRefundable"] * 15 + ["asked"]
+
+        refund = Refund.objects.get()
+        refunds.approve(refund=refund, approved_by=w.person("finance"), at=w.NOON)
+        given = race(give_back, processes=16)
+        assert [minor for one in given for minor in one["money"]] == [5000]
+        assert [minor for one in given for minor in one["credit"]] == [5000]
+        assert Recharge.objects.get().state == "refunded"
         w.assert_balanced()
 
     def test_never_break_a_cap_that_their_lines_share(self):

@@ -84,6 +84,9 @@ class TestLowBalance:
         assert [reason.code for reason in verdict.reasons] == ["reading_stale"]
         assert verdict.standing.is_armed is True
 
+    def test_acts_on_one_that_is_just_young_enough(self):
+        assert amount(replace(LOW, observed_at=NOON - DAY)) == 5000
+
     def test_asks_for_a_first_reading_where_there_is_none(self):
         verdict = decide(replace(LOW, balance_minor=None, observed_at=None))
         assert (verdict.opening, verdict.wants_reading) == (None, True)
@@ -114,6 +117,11 @@ class TestTheAmount:
 
     def test_stays_under_the_carriers_largest_balance(self):
         assert amount(replace(LOW, max_balance_minor=4000, balance_minor=900)) == 3000
+
+    def test_counts_what_will_be_used_before_a_slow_rails_money_arrives(self):
+        slow = replace(LOW, lead=DAY, runs_out_at=NOON + DAY)
+        assert amount(replace(slow, used_in_lead_minor=4979)) == 5000  # lands on 10.01
+        assert amount(replace(slow, used_in_lead_minor=4980)) == 10_000
 
     def test_a_schedule_ignores_the_gap(self):
         assert amount(replace(SCHEDULED, balance_minor=-9000)) == 5000
@@ -191,6 +199,9 @@ class TestWhatDefers:
         assert verdict.reasons[0].facts["until"] == (NOON + HOUR).isoformat()
         assert (verdict.standing.wake_at, verdict.standing.is_armed) == (NOON + HOUR, True)
 
+    def test_a_cool_down_is_over_at_its_last_instant(self):
+        assert amount(replace(LOW, cooldown_until=NOON)) == 5000
+
     def test_an_open_recharge_keeps_the_schedule_due(self):
         verdict = decide(replace(SCHEDULED, has_open_recharge=True))
         assert verdict.opening is None
@@ -228,6 +239,23 @@ class TestCaps:
 
     def test_exactly_the_cap_is_allowed(self):
         assert amount(replace(SCHEDULED, spent=Spent(line_month_minor=10_000))) == 5000
+
+    @pytest.mark.parametrize(
+        ("balance_minor", "expected"), [(5000, (5000, "charge")), (5001, (None, "max_balance"))]
+    )
+    def test_the_carriers_largest_balance_may_be_reached_and_not_passed(
+        self, balance_minor, expected
+    ):
+        full = replace(SCHEDULED, max_balance_minor=10_000, balance_minor=balance_minor)
+        assert (amount(full), *codes(full)) == expected
+
+    def test_exactly_one_charge_may_be_the_cap(self):
+        assert amount(replace(SCHEDULED, caps=Caps(5000, 1, 5000))) == 5000
+
+    def test_the_last_charge_of_a_day_is_allowed_and_no_further_one(self):
+        two = replace(SCHEDULED, caps=Caps(10_000, 2, 15_000))
+        assert amount(replace(two, spent=Spent(day_count=1))) == 5000
+        assert codes(replace(two, spent=Spent(day_count=2))) == ["cap_day"]
 
     def test_a_low_balance_waits_for_the_next_local_day(self):
         verdict = decide(replace(LOW, spent=Spent(day_count=1)))
