@@ -22,6 +22,8 @@ def main() -> None:
         sys.exit(f"Keepline cannot start. {sentence(error)}")
     try:
         execute_from_command_line(sys.argv)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell counts it
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) is not None:
             raise  # the server was reached, and answered

@@ -60,14 +60,7 @@ class answers:  # noqa: N801 (reads as a word at its place of use)
         self._session.trust_env = False  # a proxy has no business on this machine
 
     def refuse_early(self) -> None:
-        address = urlsplit(self._url)
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex((address.hostname or "127.0.0.1", address.port or 80)) == 0:
-                raise PortTaken(
-                    f"Port {address.port} is in use by another program: stop that one, "
-                    "or choose another port."
-                )
+        refuse_taken(self._url)
 
     def is_given(self, log: Path) -> bool:
         try:
@@ -90,6 +83,18 @@ class logs:  # noqa: N801
         return self._text in log.read_text(errors="replace")
 
 
+def refuse_taken(url: str) -> None:
+    """Raise PortTaken if anything listens where `url` points."""
+    address = urlsplit(url)
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((address.hostname or "127.0.0.1", address.port or 80)) == 0:
+            raise PortTaken(
+                f"Port {address.port} is in use by another program: stop that one, "
+                "or choose another port."
+            )
+
+
 class Processes:
     """The programs of one `with` block. Names are unique; each logs to `log_dir/NAME.log`."""
 
@@ -99,8 +104,12 @@ class Processes:
         self._running: dict[str, ProcessGroup] = {}
 
     def __enter__(self) -> Self:
-        # Default SIGTERM would end us without the block's end, and so without theirs.
-        self._old_handler = signal.signal(signal.SIGTERM, _exit)
+        # Default SIGTERM would end us without the block's end, and so without theirs; and SIGINT
+        # is ignored in whatever a shell has started with `&`.
+        self._old_handlers = {
+            signal.SIGTERM: signal.signal(signal.SIGTERM, _exit),
+            signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        }
         return self
 
     def __exit__(
@@ -112,7 +121,8 @@ class Processes:
         try:
             self.stop_all()
         finally:
-            signal.signal(signal.SIGTERM, self._old_handler)
+            for signum, handler in self._old_handlers.items():
+                signal.signal(signum, handler)
 
     def start(
         self,

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from portal.process_group import ProcessGroup
-from portal.processes import Processes, answers, logs
+from portal.processes import Processes, answers, logs, refuse_taken
 
 APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
 WECHAT = {"app-id": "wxd678efh567hg6787", "mch-id": "1230000109", "plan-id": "12535"}
@@ -72,6 +72,31 @@ class Stage:
             path.write_text(prefix + secrets.token_hex(16))
             path.chmod(0o600)
         return path.read_text()
+
+    def refuse_taken_ports(self) -> None:
+        """Raise PortTaken now, and not after the minutes that the sample data take."""
+        urls = (self.web_url, *self.rail_urls.values(), *self.carrier_urls.values())
+        for url in (*urls, self.wechat_secure_url):
+            refuse_taken(url)
+
+    # --- sample data --------------------------------------------------------------------------
+
+    def begin_sample_data(self) -> None:
+        """To be told later whether they were ever finished; those that were stay so."""
+        if not self._mark.exists():
+            self._mark.write_text("begun")
+
+    def end_sample_data(self) -> None:
+        self._mark.write_text("done")
+
+    @property
+    def is_half_made(self) -> bool:
+        """Whether the last start was cut short among them: half a past is worse than none."""
+        return self._mark.exists() and self._mark.read_text() == "begun"
+
+    @property
+    def _mark(self) -> Path:
+        return self.folder / "sample-data"
 
     # --- files --------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from billing import calendar
 from billing.calendar import Cycle, Schedule
 from portal.demo.cast import PEOPLE, Card
 from portal.demo.past import ZONE, first_charge, zone_of
+from portal.demo.stage import Stage
 
 SCHEDULED = [card for person in PEOPLE for card in person.cards if card.cycle != "none"]
 DAYS = [datetime(2027, 6, 1) + timedelta(days=n) for n in range(2 * 366)]  # noqa: DTZ001
@@ -47,3 +48,21 @@ class TestTheFirstCharge:
         [card] = [card for card in SCHEDULED if card.fate == "due_soon"]
         for now in instants():
             assert first_due(card, now=now)[1] == now + timedelta(seconds=100)
+
+
+class TestTheSampleData:
+    def test_that_were_cut_short_are_known_as_such_until_they_are_done(self, tmp_path) -> None:
+        stage = Stage(var_dir=tmp_path, port=8000)
+        stage.folder.mkdir()
+        assert not stage.is_half_made
+        stage.begin_sample_data()
+        assert stage.is_half_made
+        stage.end_sample_data()
+        assert not stage.is_half_made
+
+    def test_that_are_there_are_not_endangered_by_another_start(self, tmp_path) -> None:
+        stage = Stage(var_dir=tmp_path, port=8000)
+        stage.folder.mkdir()
+        stage.end_sample_data()
+        stage.begin_sample_data()
+        assert not stage.is_half_made

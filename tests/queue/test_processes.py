@@ -119,11 +119,14 @@ class TestTheBlocksEnd:
             fail()
         assert started[0].exit_status() == -signal.SIGTERM
 
-    def test_puts_the_old_handler_back(self, tmp_path):
-        before = signal.getsignal(signal.SIGTERM)
+    def test_puts_the_old_handlers_back(self, tmp_path):
+        ended_by = (signal.SIGTERM, signal.SIGINT)
+        ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        old = [signal.getsignal(signum) for signum in ended_by]
         with Processes(log_dir=tmp_path):
-            assert signal.getsignal(signal.SIGTERM) is not before
-        assert signal.getsignal(signal.SIGTERM) is before
+            assert signal.SIG_IGN not in [signal.getsignal(signum) for signum in ended_by]
+        assert [signal.getsignal(signum) for signum in ended_by] == old
+        signal.signal(signal.SIGINT, ours)
 
 
 class TestTheRunnersDeath:
@@ -137,8 +140,10 @@ with Processes(log_dir=Path(sys.argv[1])) as run:
 """
 
     @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-    def test_leaves_no_program_behind(self, tmp_path, signum):
-        argv = [sys.executable, "-c", self.RUNNER, str(tmp_path), SLEEP]
+    @pytest.mark.parametrize("shell", [[], ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]])
+    def test_leaves_no_program_behind(self, tmp_path, signum, shell):
+        """However it was started: a script's `&` has SIGINT ignored."""
+        argv = [*shell, sys.executable, "-c", self.RUNNER, str(tmp_path), SLEEP]
         runner = subprocess.Popen(
             argv, cwd=BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )

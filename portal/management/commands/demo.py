@@ -42,13 +42,18 @@ class Command(BaseCommand):
             raise CommandError("DATABASE_URL is set: the demo never touches a real database.")
         stage = Stage(var_dir=settings.VAR_DIR, port=settings.PORT)
         connections.close_all()
-        if options["fresh"]:
-            self._forget(stage)
-        stage.prepare()
         try:
+            stage.refuse_taken_ports()
+            if stage.is_half_made:
+                self.stdout.write("The last start was cut short: everything is made anew.")
+            if options["fresh"] or stage.is_half_made:
+                self._forget(stage)
+            stage.prepare()
             self._run(stage)
         except (PortTaken, NotReady, Ended) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            self.stdout.write("")
         finally:
             embedded_postgres.stop(settings.VAR_DIR / "postgres")
             self.stdout.write("All ended.")
@@ -59,7 +64,9 @@ class Command(BaseCommand):
             self._step(stage, "Static files", "collectstatic", "--noinput", "--verbosity", "0")
             self.stdout.write("Simulated Alipay, WeChat Pay, card network and carriers …")
             stage.start_simulators(run)
+            stage.begin_sample_data()
             self._step(stage, "Sample data (six months, through the real executor)", "seed_demo")
+            stage.end_sample_data()
             self.stdout.write("Web and workers …")
             stage.start_web(run)
             self._step(stage, "The present", "seed_demo", "--present")
@@ -69,6 +76,7 @@ class Command(BaseCommand):
                 run.wait()
             except KeyboardInterrupt:
                 self.stdout.write("\nEnding …")
+                self.stdout.flush()
 
     def _step(self, stage: Stage, title: str, *command: str) -> None:
         self.stdout.write(f"{title} …")
