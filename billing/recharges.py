@@ -4,7 +4,7 @@ Every move is a compare-and-set on the row (its state, and its fence where a wor
 a history row in the same transaction. What did not come back from the database did not move.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,12 @@ _SENDING_NEXT = [
         RechargeState.CHARGED,
     )
 ]
+
+
+# Forgotten, so that it is announced before it is charged.
+NOT_ANNOUNCED: Mapping[str, None] = dict.fromkeys(
+    ("notice_sent_at", "earliest_charge_at", "latest_charge_at", "announced_minor")
+)
 
 
 class IllegalMove(Exception):

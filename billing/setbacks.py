@@ -18,6 +18,7 @@ from billing import (
     claims,
     declines,
     evidence,
+    fallbacks,
     ladders,
     notices,
     overdue,
@@ -35,7 +36,7 @@ from billing.gateways.base import (
     Succeeded,
     Unknown,
 )
-from billing.models import Binding, NoticeKind, PaymentAttempt, Recharge
+from billing.models import NoticeKind, PaymentAttempt, Recharge
 from billing.recharges import LostRace, Move
 from billing.states import AttemptState, DeclineClass, RechargeState
 
@@ -50,10 +51,6 @@ PAYING_STATES = (
 )
 # A rail's word for an order that was paid and refunded in full behind our back.
 GIVEN_BACK = "REFUNDED"
-# Forgotten, so that it is announced before it is charged.
-NOT_ANNOUNCED: Mapping[str, None] = dict.fromkeys(
-    ("notice_sent_at", "earliest_charge_at", "latest_charge_at", "announced_minor")
-)
 _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.SOFT: "retries_exhausted",
     DeclineClass.HARD: "hard_decline",
@@ -225,7 +222,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None
     elif meaning == DeclineClass.CONFIG:
         _misconfigured(row, outcome, at=at, context=context)
     else:
-        _declined(row, outcome, meaning, at=at)
+        _declined(row, outcome, meaning, at=at, context=context)
 
 
 def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
@@ -236,7 +233,7 @@ def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):
         meaning = DeclineClass.SOFT
-    _declined(row, Refused(outcome.code), meaning, at=at)
+    _declined(row, Refused(outcome.code), meaning, at=at, context=context)
 
 
 def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context) -> None:
@@ -253,10 +250,12 @@ def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context
         again = _move(row, S.DUE, "config", at + CONFIG_RETRY, attention="config")
         recharges.move_one(again, at=at)
         if outcome.code == context.capabilities[row.rail].not_announced_code:
-            Recharge.objects.filter(pk=row.id).update(**NOT_ANNOUNCED)
+            Recharge.objects.filter(pk=row.id).update(**recharges.NOT_ANNOUNCED)
 
 
-def _declined(row: Any, refused: Refused, meaning: DeclineClass, *, at: datetime) -> None:
+def _declined(
+    row: Any, refused: Refused, meaning: DeclineClass, *, at: datetime, context: Context
+) -> None:
     """Soft: the frozen ladder. Hard, or its end: the fallback tool, or the end of it."""
     _mark(row, AttemptState.DECLINED, code=refused.code, decline_class=meaning, at=at)
     retry_at = _retry_at(row, at=at) if meaning == DeclineClass.SOFT else None
@@ -271,7 +270,7 @@ def _declined(row: Any, refused: Refused, meaning: DeclineClass, *, at: datetime
     if not refused.is_merchants:
         # A ladder that was climbed in vain is one failure of the instrument, not four.
         breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
-    if not _use_fallback(row, at=at):
+    if not fallbacks.use(row, at=at, rails=context.capabilities):
         _end(row, _WHY_ENDED[meaning], at=at)
 
 
@@ -282,23 +281,6 @@ def _retry_at(row: Any, *, at: datetime) -> datetime | None:
     retry_at: datetime = at + timedelta(seconds=row.ladder_s[row.declines])
     is_late = row.latest_charge_at is not None and retry_at > row.latest_charge_at
     return None if is_late else retry_at
-
-
-def _use_fallback(row: Any, *, at: datetime) -> bool:
-    """The second tool the owner consented to, once, after a definite decline (rule 18)."""
-    if row.fallback_binding_id is None or row.fallback_binding_id == row.binding_id:
-        return False
-    second = Binding.objects.get(pk=row.fallback_binding_id)
-    if not second.is_usable:
-        return False
-    recharges.move_one(_move(row, S.DECLINED, "fallback", at, new_declines=1), at=at)
-    Recharge.objects.filter(pk=row.id).update(
-        binding=second,
-        rail=second.rail_id,
-        fallback_binding=None,
-        **NOT_ANNOUNCED,  # another rail, another announcement
-    )
-    return True
 
 
 def _close(row: Any, target: S, because: str, *, at: datetime) -> None:

@@ -143,6 +143,19 @@ def check_caps(*, line: Line, binding: Binding, amount_minor: int, at: datetime)
         _check_day(rule=rule, line=line, at=at)
 
 
+def leaves_room(*, binding: Binding, recharge: Recharge) -> bool:
+    """Whether the binding's own cap has room for a recharge that is to move to it from another.
+
+    Locks the binding's cap. The line's and the owner's caps count the recharge already.
+    """
+    lock_shared_caps(binding_ids=[binding.pk], owner_ids=[])
+    cap_minor = Binding.objects.values_list("max_per_month_minor", flat=True).get(pk=binding.pk)
+    counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
+    month = counted.filter(binding=binding, cap_month=recharge.cap_month)
+    spent_minor = month.aggregate(total=Sum("price_minor"))["total"] or 0
+    return cap_minor is None or spent_minor + recharge.price_minor <= cap_minor
+
+
 def _check_day(*, rule: Rule, line: Line, at: datetime) -> None:
     counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
     today = counted.filter(line=line, cap_day=day_key(at, line.timezone)).count()

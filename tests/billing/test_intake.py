@@ -104,6 +104,11 @@ class TestOrder:
         push(rule, 10, sequence=6, observed_at=w.NOON + w.MINUTE, at=w.NOON + w.MINUTE)
         assert Line.objects.get().balance_minor == 1500
 
+    def test_the_same_sequence_twice_counts_once_whatever_it_says(self, rule):
+        push(rule, 1500, sequence=7)
+        assert push(rule, 900, sequence=7, observed_at=w.NOON + w.MINUTE).is_applied is False
+        assert Line.objects.get().balance_minor == 1500
+
     def test_the_same_reading_twice_changes_nothing(self, rule):
         push(rule, 1500)
         assert push(rule, 1500).is_applied is False

@@ -1,12 +1,14 @@
 """Everything but a clean success: each answer means one thing, and never more than it says."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from billing import recharges
+from billing import by_hand, executor, recharges
 from billing.gateways.base import (
     ActionRequired,
+    Capabilities,
     Closed,
     NotFound,
     Pending,
@@ -14,7 +16,7 @@ from billing.gateways.base import (
 )
 from billing.models import Binding, PaymentAttempt, Recharge, Rule
 from tests import world as w
-from tests.fakes import LOST_BEFORE
+from tests.fakes import LOST_BEFORE, FakeGateway
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +69,43 @@ class TestADecline:
         world.run()
         assert (only().state, only().reason) == ("failed", "hard_decline")
         assert only().binding == low.binding
+
+    @pytest.mark.parametrize(("cap_minor", "is_used"), [(8000, True), (7999, False)])
+    def test_falls_back_within_the_second_methods_own_cap(self, world, low, cap_minor, is_used):
+        Rule.objects.update(wake_at=None)
+        owner = low.line.owner
+        second = w.binding(owner, max_per_month_minor=cap_minor)
+        by_hand.recharge(
+            line=w.line(owner),
+            binding=second,
+            face_minor=3000,
+            owner=owner,
+            idempotency_key="k",
+            at=world.at,
+        )
+        world.run()
+        Rule.objects.update(fallback_binding=second, wake_at=world.at)
+        world.gateway.script = [HARD]
+        world.run()
+        mine = Recharge.objects.get(rule=low)
+        assert (mine.state == "completed", mine.binding == second) == (is_used, is_used)
+        assert sum(world.gateway.charged.values()) == (8000 if is_used else 3000)
+        w.assert_balanced()
+
+    @pytest.mark.parametrize(("most_minor", "is_used"), [(None, True), (5000, True), (4999, False)])
+    def test_falls_back_only_to_a_rail_that_takes_as_much(self, world, low, most_minor, is_used):
+        second = w.binding(low.line.owner, rail=w.rail("wechat"))
+        Rule.objects.update(fallback_binding=second)
+        other = FakeGateway(
+            Capabilities(rail="wechat", currencies=frozenset({"CNY"}), max_amount_minor=most_minor)
+        )
+        outside = replace(world.outside, gateways={"alipay": world.gateway, "wechat": other})
+        world.gateway.script = [HARD]
+        for _ in range(4):
+            executor.run_batch(at=world.at, outside=outside)
+        assert only().state == ("completed" if is_used else "failed")
+        assert list(other.charged.values()) == ([5000] if is_used else [])
+        w.assert_balanced()
 
     def test_of_the_second_method_too_ends_it(self, world, low):
         second = w.binding(low.line.owner)
