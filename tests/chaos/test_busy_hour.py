@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import intake, refunds, sweeps, tasks
+from billing import gateways, intake, refunds, sweeps, tasks
+from billing.gateways.wechat.adapter import WechatGateway
 from billing.intake import Reading
 from billing.models import Binding, Rail, Recharge, Refund
 from billing.reference_data import load
@@ -194,6 +195,11 @@ def hour(tmp_path: Any, settings: Any, live_server: Any) -> Iterator[Hour]:
         load()
         Rail.objects.update(retry_ladder_s=[120, 240, 480])
         made = Hour(scene, wechat, stripe, noon())
+        # The one that names hours ("ask again at") must name them by the clock of this hour.
+        in_time = WechatGateway.from_settings(
+            settings.RAILS["wechat"], timeout_s=settings.CALL_TIMEOUT_S, clock=lambda: made.at
+        )
+        stack.enter_context(gateways.override("wechat", in_time))
         made.calm()
         yield made
 
