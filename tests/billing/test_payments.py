@@ -255,3 +255,50 @@ class TestAnAnswer:
         assert only().state == "payment_unknown"
         assert only().act_at == world.at + timedelta(seconds=110)
         assert world.gateway.calls["charge"] == []
+
+
+class TestWhatWasAnnounced:
+    @pytest.fixture
+    def announced(self, world, low):
+        """Announced for two days ahead and a week from then on; planned for the fourth day."""
+        world.gateway.capabilities = replace(
+            world.gateway.capabilities, must_prepare=True, notice=2 * w.DAY, window=7 * w.DAY
+        )
+        open_it(world)
+        Recharge.objects.update(due_at=world.at + 4 * w.DAY, expires_at=world.at + 9 * w.DAY)
+        world.run()
+        assert (only().state, only().reason) == ("waiting", "announced")
+        return world
+
+    def test_is_charged_on_the_day_that_was_planned_and_not_when_it_may_be(self, announced):
+        assert only().act_at == announced.at + 4 * w.DAY
+
+    def test_waits_for_the_first_instant_it_may_be_however_early_it_is_looked_at(self, announced):
+        announced.later(2 * w.DAY - timedelta(seconds=1))
+        Recharge.objects.update(act_at=announced.at)
+        announced.run()
+        assert (only().state, only().act_at) == ("waiting", announced.at + timedelta(seconds=1))
+        assert announced.gateway.charged == {}
+
+    def test_may_be_charged_at_the_last_instant(self, announced):
+        announced.later(9 * w.DAY)
+        announced.run()
+        assert only().state == "completed"
+        w.assert_balanced()
+
+    def test_is_missed_after_it(self, announced):
+        announced.later(9 * w.DAY + timedelta(seconds=1))
+        announced.run()
+        assert (only().state, only().reason) == ("missed", "window_over")
+        assert announced.gateway.charged == {}
+
+    def test_has_failed_after_it_where_a_charge_was_tried(self, announced):
+        announced.gateway.script = [SOFT]
+        announced.later(4 * w.DAY)
+        announced.run()
+        assert only().state == "declined"
+        announced.later(6 * w.DAY)
+        announced.run()
+        assert (only().state, only().reason) == ("failed", "window_over")
+        assert len(announced.gateway.calls["charge"]) == 1
+        w.assert_balanced()
