@@ -229,14 +229,15 @@ def cancel(*, recharge: Recharge, actor: Any, because: str, at: datetime, note: 
 
     May be called twice: a canceled one is left as it is. `note` is an operator's own words.
     """
-    if recharge.state == RechargeState.CANCELED:
-        return
-    if recharge.state not in CANCELABLE_STATES:
-        raise TooLate(recharge.ref)
     with transaction.atomic():
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
-        if has_live_attempt(recharge_id=locked.pk):
-            raise TooLate(locked.ref)  # sent once already: the rail may yet take it
+        if locked.state == RechargeState.CANCELED:
+            recharge.refresh_from_db()
+            return
+        # Sent once already, and not closed without effect: the rail may yet take it.
+        is_sent = has_live_attempt(recharge_id=locked.pk)
+        if locked.state not in CANCELABLE_STATES or is_sent:
+            raise TooLate(locked.ref)
         end_unpaid(
             recharge=locked,
             target=RechargeState.CANCELED,

@@ -169,10 +169,17 @@ class TestCanceling:
         recharge = opened(world)
         world.gateway.script = [Refused("AGREEMENT_NOT_EXIST")]
         world.run()
-        recharge.refresh_from_db()
-        assert recharge.state == "failed"
+        assert recharge.state == "due"  # as the page still shows it
         with pytest.raises(recharges.TooLate):
             operations.cancel(recharge=recharge, actor=operator, reason="late", at=world.at)
+        recharge.refresh_from_db()
+        assert recharge.state == "failed"
+
+    def test_twice_changes_nothing_the_second_time(self, world, operator):
+        recharge = opened(world)
+        for _ in range(2):
+            operations.cancel(recharge=recharge, actor=operator, reason="asked", at=world.at)
+        assert recharge.moves.filter(target="canceled").count() == 1
 
 
 class TestAskingAgain:
