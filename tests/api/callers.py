@@ -50,13 +50,19 @@ class Caller:
         return self.call("POST", path, body, key=key, **headers)
 
 
-def with_token(
+def token_of(
     owner: User, *, scopes: tuple[str, ...] = ALL_OWN, carrier: Carrier | None = None
-) -> Caller:
+) -> str:
     _client, token = clients.issue(
         owner=owner, name="test", scopes=scopes, carrier=carrier, at=NOON
     )
-    return Caller(token=token)
+    return token
+
+
+def with_token(
+    owner: User, *, scopes: tuple[str, ...] = ALL_OWN, carrier: Carrier | None = None
+) -> Caller:
+    return Caller(token=token_of(owner, scopes=scopes, carrier=carrier))
 
 
 def integrator(owner: User, carrier: Carrier) -> Caller:
