@@ -34,6 +34,9 @@ ASKABLE_STATES = (
 REFUND_ASKABLE_STATES = (RefundState.REVERSING, RefundState.INTENDED, RefundState.UNKNOWN)
 CRASHED = "crashed"  # the attention code of quarantined work
 REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
+# What is put right at the rail or the carrier, not here: nothing in the books waits for it.
+SETTLED_ELSEWHERE = ("late_payment", "credit_differs")
+_AT_REST = (S.COMPLETED, S.REFUNDED, S.FAILED, S.CANCELED, S.MISSED)
 
 
 class NotHeld(Exception):
@@ -54,6 +57,10 @@ class NothingToAsk(Exception):
 
 class BeingAsked(Exception):
     """A worker is at it this moment: wait for what it finds."""
+
+
+class NothingToSettle(Exception):
+    """Nothing of it waits to be settled with the rail or the carrier: someone was first."""
 
 
 class NotUndelivered(Exception):
@@ -153,6 +160,26 @@ def is_askable(recharge: Recharge) -> bool:
     if recharge.state == S.REVIEW:  # asking adds evidence and moves nothing
         return recharges.has_live_attempt(recharge_id=recharge.pk)
     return recharge.state in ASKABLE_STATES or recharge.attention == CRASHED
+
+
+def settle_elsewhere(*, recharge: Recharge) -> None:
+    """Take off what a person has put right at the rail or the carrier. Raises NothingToSettle.
+
+    No money and no state: what moved out there comes into the books by their statements.
+    """
+    if not is_settled_elsewhere(recharge):
+        raise NothingToSettle(recharge.ref)
+    # Only what the page showed: it may have moved on, or wait for something else by now.
+    seen = Recharge.objects.filter(
+        pk=recharge.pk, state=recharge.state, attention=recharge.attention
+    )
+    if seen.update(attention="", attention_since=None) != 1:
+        raise NothingToSettle(recharge.ref)
+
+
+def is_settled_elsewhere(recharge: Recharge) -> bool:
+    """Whether it is at rest here, and what is wrong with it is for the rail or the carrier."""
+    return recharge.attention in SETTLED_ELSEWHERE and recharge.state in _AT_REST
 
 
 def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from allauth.account.decorators import secure_admin_login
 from csp.decorators import csp_replace
 from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import get_language, gettext_lazy
@@ -31,7 +32,13 @@ class OperatorsSite(UnfoldAdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """allauth's entrance and no other: Django's form knows no throttle and no second factor."""
+        """allauth's entrance and no other: Django's form knows no throttle and no second factor.
+
+        The one with a password: most operators have an address here and no number.
+        """
+        if not request.user.is_authenticated:
+            wanted = request.GET.get("next") or reverse("admin:index", current_app=self.name)
+            return redirect_to_login(wanted, reverse("account_login"))
         return secure_admin_login(self._come_in)(request)  # type: ignore[no-any-return]
 
     def _come_in(self, request: HttpRequest) -> HttpResponse:
@@ -79,6 +86,10 @@ class OperatorsSite(UnfoldAdminSite):
         """Colours come from `admin.css`: Unfold would write them into each page as a style."""
         context["colors"] = None
         return context
+
+    def fresh_factor_step(self, request: HttpRequest) -> str:
+        """Where the second factor is shown again before money moves; "" while it is fresh."""
+        return second_factor.fresh_step(request)
 
     def money(self, amount_minor: int, currency: str) -> str:
         """An amount in minor units as people read it; the pages of `lines` ask here."""

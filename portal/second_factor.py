@@ -4,6 +4,8 @@ allauth asks for it when somebody signs in who has one; that operators must have
 very session has shown it, is decided here.
 """
 
+import time
+
 from allauth.account.authentication import get_authentication_records
 from allauth.mfa.signals import authenticator_added
 from allauth.mfa.utils import is_mfa_enabled
@@ -14,6 +16,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 _ADDED = "second_factor_added_by"
+FRESH_S = 10 * 60
 
 
 @receiver(authenticator_added, dispatch_uid="portal.second_factor")
@@ -30,6 +33,20 @@ def missing_step(request: HttpRequest) -> str:
     if not is_mfa_enabled(request.user):
         return f"{reverse('mfa_activate_totp')}?{here}"
     return "" if _is_shown(request) else f"{reverse('mfa_reauthenticate')}?{here}"
+
+
+def fresh_step(request: HttpRequest) -> str:
+    """Where the factor is shown once more before money moves; "" when it was shown just now.
+
+    Back to the page, by GET: what was being sent is sent again by a person, not by a redirect.
+    """
+    if not settings.ADMIN_NEEDS_SECOND_FACTOR:
+        return ""
+    records = get_authentication_records(request, request.user)
+    shown = (record["at"] for record in records if record.get("method") == "mfa")
+    if time.time() - max(shown, default=0) <= FRESH_S:
+        return ""
+    return f"{reverse('mfa_reauthenticate')}?{urlencode({'next': request.path})}"
 
 
 def _is_shown(request: HttpRequest) -> bool:

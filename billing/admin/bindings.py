@@ -4,11 +4,13 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from billing import breaker, operations
-from billing.admin import tones, words
+from billing.admin import columns, tones, words
 from billing.models import Binding, DeclineCode, Rail, SpendingCap
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import (
@@ -113,15 +115,17 @@ class BindingAdmin(ActsMixin, SearchMixin, RecordAdmin):
     """Payment methods as their rails report them. The agreement's number is never shown."""
 
     acts = (UNPAUSE,)
-    list_display = ("ref", "rail", "label", "owner_link", "state_label", "breaker", "expires_at",
+    list_display = ("ref", "by", "label", "owner_link", "state_label", "breaker", "expires_at",
                     "created_at")  # fmt: skip
-    list_filter = ("state", switched("paused_at", _("paused by the system")), "rail")
+    list_filter = ("state", switched("paused_at", _("paused by the system")),
+                   columns.by_rail("rail"))  # fmt: skip
     list_select_related = ("owner", "rail")
     ordering = ("-pk",)
-    fields = ("ref", "rail", "label", "owner_link", "state_label", "is_default", "breaker",
+    fields = ("ref", "by", "label", "owner_link", "state_label", "is_default", "breaker",
               "pause", "failures", "most_month", "created_at", "signed_at",
               "expires_at", "ended_at", "checked_at", "asked_next", "more")  # fmt: skip
 
+    by = columns.rail("rail_id")
     owner_link = link("owner", description=_("owner"))
     state_label = state(tones.BINDING)
     failures = plain("failures_in_a_row", _("failures in a row"))
@@ -152,6 +156,13 @@ class BindingAdmin(ActsMixin, SearchMixin, RecordAdmin):
         )
         return related(lists, binding.pk)
 
+    def facts(self, subject: Binding) -> list[tuple[Any, Any]]:
+        return [
+            (_("payment method"), words.method(subject)),
+            (_("owner"), subject.owner),
+            (_("why it is paused"), self.pause(subject)),
+        ]
+
     def found(self, term: str) -> Q:
         return Q(ref=term.upper()) | Q(owner__in=people(term))
 
@@ -177,16 +188,44 @@ class SpendingCapAdmin(SearchMixin, SettingAdmin):
         return Q(owner__in=people(term))
 
 
+class DeclineCodeForm(forms.ModelForm):
+    """A code of a rail there is: under any other name it would quietly mean nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "rail" in self.fields:  # of a new one alone
+            self.fields["rail"] = forms.ChoiceField(
+                label=capfirst(_("payment rail")),
+                choices=columns.rails(),
+                widget=UnfoldAdminSelectWidget,
+            )
+
+
 @admin.register(DeclineCode)
 class DeclineCodeAdmin(SettingAdmin):
     """What rails' codes mean. A code that is not listed means: ask, never assume."""
 
-    list_display = ("rail", "code", "decline_class", "note")
-    list_filter = ("rail", "decline_class")
+    form = DeclineCodeForm
+    list_display = ("code", "by", "decline_class", "note")
+    list_filter = (columns.by_rail(), "decline_class")
     ordering = ("rail", "code")
     search_fields = ("code", "note")
     search_help_text = _("Code or note")
-    fields = ("rail", "code", "decline_class", "note")
+    list_before_template = "admin/billing/declinecode/unlisted.html"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": ("rail", "code", "decline_class", "note"),
+                "description": _(
+                    "Counts for answers from now on. What has been decided stays; every change is"
+                    " kept under History, old value and new."
+                ),
+            },
+        ),
+    )
+
+    by = columns.rail()
 
     def get_readonly_fields(self, request: HttpRequest, obj: DeclineCode | None = None) -> Any:
         return ("rail", "code") if obj else ()

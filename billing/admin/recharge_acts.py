@@ -83,6 +83,7 @@ APPROVE = Act(
     verb="approve-review",
     label=_("Approve"),
     explanation=_("It is charged now, at the amount agreed on, once."),
+    moves_money=True,
     permission="billing.review_recharge",
     is_legal=lambda recharge: recharge.state == S.REVIEW and recharge.attention != "amount_differs",
     run=lambda recharge, **why: operations.approve_review(recharge=recharge, **why),
@@ -157,6 +158,7 @@ REDELIVER = Act(
     verb="redeliver",
     label=_("Credit again"),
     explanation=_("The line is credited by a new order at the carrier. Nothing more is charged."),
+    moves_money=True,
     permission="billing.redeliver_recharge",
     is_legal=lambda recharge: recharge.state in operations.REDELIVERABLE_STATES,
     run=lambda recharge, **why: operations.redeliver(recharge=recharge, **why),
@@ -168,4 +170,16 @@ REDELIVER = Act(
         recharges.LostRace: _MOVED,
     },
 )
-ACTS = (ASK, APPROVE, REJECT, CANCEL, REDELIVER, REFUND)
+SETTLE = Act(
+    verb="settle-elsewhere",
+    label=_("Settled elsewhere"),
+    explanation=_(
+        "For what you have put right at the rail or the carrier: it leaves the front page. No"
+        " money moves, and the recharge stays as it is."
+    ),
+    permission="billing.review_recharge",
+    is_legal=operations.is_settled_elsewhere,
+    run=lambda recharge, *, actor, reason, at: operations.settle_elsewhere(recharge=recharge),
+    refusals={operations.NothingToSettle: _("It has been settled already.")},
+)
+ACTS = (ASK, APPROVE, REJECT, CANCEL, REDELIVER, SETTLE, REFUND)

@@ -8,12 +8,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from billing.admin import timeline, tones, words
+from billing.admin import advice, columns, timeline, tones, words
 from billing.admin.recharge_acts import ACTS
-from billing.models import PaymentAttempt, Recharge, RechargeMove, Refund
+from billing.models import Consent, PaymentAttempt, Recharge, RechargeMove, Refund
 from billing.states import RefundState
 from lines.admin.acts import ActsMixin, Button
 from lines.admin.base import RecordAdmin, label, link, money, page_url, period, state
@@ -39,9 +41,9 @@ class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
     """Recharges; the page of one is its whole story and what may be done now."""
 
     acts = ACTS
-    list_display = ("ref", "state_label", "line_link", "owner_link", "price", "rail", "trigger",
-                    "needs", "created_at")  # fmt: skip
-    list_filter = (Attention, "state", "trigger", "rail", period("created_at"))
+    list_display = ("ref", "created_at", "standing", "line_link", "owner_link", "price", "by",
+                    "trigger")  # fmt: skip
+    list_filter = (Attention, "state", "trigger", columns.by_rail(), period("created_at"))
     list_select_related = ("line", "owner")
     ordering = ("-pk",)
     search_help_text = _(
@@ -52,14 +54,23 @@ class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
     line_link = link("line", description=_("line"), text="masked")
     owner_link = link("owner", description=_("owner"))
     price = money("price_minor", description=_("charged"))
-    state_label = state(tones.RECHARGE)
+    by = columns.rail()
 
-    @display(description=_("needs a person"), ordering="attention_since")
-    def needs(self, recharge: Recharge) -> Any:
+    @display(description=_("state"), ordering="state")
+    def standing(self, recharge: Recharge) -> SafeString:
+        """Its state, and beneath it what waits for a person."""
+        shown = label(words.state(recharge.state), tones.RECHARGE.get(recharge.state, ""))
         if not recharge.attention:
-            return ""
-        at = recharge.attention_since or recharge.created_at
-        return label(words.reason(recharge.attention, {}, timezone="", at=at).title, "warn")
+            return shown
+        return format_html("{}<br>{}", shown, label(words.title(recharge.attention), "bad"))
+
+    def facts(self, subject: Recharge) -> list[tuple[Any, Any]]:
+        return [
+            (_("charged"), words.amount(subject.price_minor, subject.currency)),
+            (_("line"), subject.line),
+            (_("payment method"), words.method(subject.binding)),
+            (_("state"), words.state(subject.state)),
+        ]
 
     def found(self, term: str) -> Q:
         return Q(pk__in=_by_reference(term)) | of_owner_or_line(term)
@@ -87,6 +98,7 @@ class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
         )
 
     def _context(self, request: HttpRequest, recharge: Recharge) -> dict[str, Any]:
+        events = timeline.of(recharge)
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -95,12 +107,16 @@ class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
             "recharge": recharge,
             "buttons": [*self.buttons(request, recharge), *self._refund_buttons(request, recharge)],
             "attention": words.attention(recharge) if recharge.attention else None,
+            "advice": advice.of(recharge),
+            "method": words.method(recharge.binding),
+            "consent": _consent(recharge),
             "state": label(
-                recharge.get_state_display(),
+                words.state(recharge.state),
                 tones.RECHARGE.get(recharge.state, ""),
             ),
             "figures": _figures(recharge),
-            "events": [(event, _page_of(event.url_of)) for event in timeline.of(recharge)],
+            "why": timeline.why(events),
+            "events": [(event, _page_of(event.url_of)) for event in events],
         }
 
     def _refund_buttons(self, request: HttpRequest, recharge: Recharge) -> list[Button]:
@@ -157,6 +173,14 @@ def _figures(recharge: Recharge) -> list[tuple[Any, str]]:
     ]
 
 
+def _consent(recharge: Recharge) -> Consent | None:
+    """What its owner had agreed to when it began; nothing of one that was asked for by hand."""
+    if recharge.rule_id is None:
+        return None
+    agreed = Consent.objects.filter(line=recharge.line_id, at__lte=recharge.created_at)
+    return agreed.order_by("-at").first()
+
+
 def _page_of(other: Any) -> str:
     return page_url(other) if other is not None else ""
 
@@ -165,13 +189,21 @@ def _page_of(other: Any) -> str:
 class RechargeMoveAdmin(SearchMixin, RecordAdmin):
     """Every move of every recharge."""
 
-    list_display = ("at", "recharge_link", "source", "target", "because", "actor", "note")
+    list_display = ("at", "recharge_link", "came_from", "target", "why", "actor", "note")
     list_filter = ("target", period("at"))
     list_select_related = ("recharge", "actor")
     ordering = ("-pk",)
-    fields = ("at", "recharge_link", "source", "target", "because", "note", "actor")
+    fields = ("at", "recharge_link", "came_from", "target", "why", "because", "note", "actor")
 
     recharge_link = link("recharge", description=_("recharge"))
+
+    @display(description=_("from"), ordering="source")
+    def came_from(self, move: RechargeMove) -> str:
+        return words.state(move.source) if move.source else "-"
+
+    @display(description=_("reason"), ordering="because")
+    def why(self, move: RechargeMove) -> str:
+        return words.title(move.because)
 
     def found(self, term: str) -> Q:
         return Q(recharge__in=_by_reference(term))
@@ -181,17 +213,18 @@ class RechargeMoveAdmin(SearchMixin, RecordAdmin):
 class PaymentAttemptAdmin(SearchMixin, RecordAdmin):
     """Every reference sent to a rail."""
 
-    list_display = ("reference", "recharge_link", "rail", "amount", "state_label", "code",
-                    "created_at", "settled_at")  # fmt: skip
-    list_filter = ("state", "rail", "decline_class", period("created_at"))
+    list_display = ("reference", "created_at", "recharge_link", "by", "amount", "state_label",
+                    "code", "settled_at")  # fmt: skip
+    list_filter = ("state", columns.by_rail(), "decline_class", period("created_at"))
     list_select_related = ("recharge",)
     ordering = ("-pk",)
-    fields = ("reference", "recharge_link", "number", "rail", "binding_link", "amount",
+    fields = ("reference", "recharge_link", "number", "by", "binding_link", "amount",
               "state_label", "provider_ref", "code", "decline_class", "created_at",
               "settled_at")  # fmt: skip
 
     recharge_link = link("recharge", description=_("recharge"))
-    binding_link = link("binding", description=_("payment method"))
+    by = columns.rail()
+    binding_link = columns.method()
     amount = money("amount_minor", description=_("amount"))
     state_label = state(tones.ATTEMPT)
 

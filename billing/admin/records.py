@@ -6,11 +6,39 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from billing import notices
-from billing.admin import tones, words
-from billing.models import InboundNotification, Notice, NoticeDelivery, RailCall, Transfer
-from lines.admin.base import RecordAdmin, label, link, money, period, plain, said, state
+from billing import ledger, notices
+from billing.admin import columns, tones, words
+from billing.models import InboundNotification, Notice, NoticeDelivery, Rail, RailCall, Transfer
+from lines.admin.base import (
+    RecordAdmin,
+    among,
+    in_language,
+    label,
+    link,
+    money,
+    period,
+    plain,
+    said,
+    state,
+)
 from lines.admin.searching import SearchMixin, of_owner_or_line
+from lines.models import Carrier
+
+
+def _sources() -> list[tuple[str, str]]:
+    """Who may tell us something: each rail and each carrier."""
+    rails = Rail.objects.order_by("sort_order", "code").values_list("code", flat=True)
+    carriers = Carrier.objects.order_by("code")
+    return [
+        *((ledger.rail(code), words.rail(code)) for code in rails),
+        *((ledger.carrier(one.code), in_language(one.name, one.name_en)) for one in carriers),
+    ]
+
+
+def _accounts() -> list[tuple[str, str]]:
+    """The accounts of the books, by the names they have there."""
+    ours = (ledger.UNDELIVERED, ledger.PROMOTION, ledger.FEES)
+    return [(account, account) for account in (*(code for code, _name in _sources()), *ours)]
 
 
 @admin.register(Transfer)
@@ -18,7 +46,12 @@ class TransferAdmin(SearchMixin, RecordAdmin):
     """The books: single-row transfers, append only."""
 
     list_display = ("at", "kind", "amount", "source", "destination", "recharge_link", "reference")
-    list_filter = ("kind", "source", "destination", period("at"))
+    list_filter = (
+        "kind",
+        among("source", _("from account"), _accounts),
+        among("destination", _("to account"), _accounts),
+        period("at"),
+    )
     list_select_related = ("recharge",)
     ordering = ("-pk",)
     fields = ("at", "kind", "amount", "source", "destination", "recharge_link", "reference")
@@ -35,11 +68,13 @@ class TransferAdmin(SearchMixin, RecordAdmin):
 class RailCallAdmin(SearchMixin, RecordAdmin):
     """Raw evidence of what was asked of rails and what they answered, masked."""
 
-    list_display = ("at", "rail", "kind", "reference", "verified", "error")
-    list_filter = ("rail", "kind", "is_verified", period("at"))
+    list_display = ("at", "by", "kind", "reference", "verified", "error")
+    list_filter = (columns.by_rail(), "is_verified", period("at"))
     ordering = ("-pk",)
-    fields = ("at", "rail", "kind", "reference", "is_verified", "error", "request", "response")
+    fields = ("at", "by", "kind", "reference", "is_verified", "error", "request", "response")
     search_help_text = _("Reference")
+
+    by = columns.rail()
 
     @display(description=_("signature"))
     def verified(self, call: RailCall) -> Any:
@@ -55,7 +90,7 @@ class InboundNotificationAdmin(SearchMixin, RecordAdmin):
 
     list_display = ("received_at", "source", "kind", "our_ref", "claims", "repeats", "done_at",
                     "outcome")  # fmt: skip
-    list_filter = ("source", "kind", period("received_at"))
+    list_filter = (among("source", _("from"), _sources), period("received_at"))
     ordering = ("-pk",)
     fields = ("received_at", "source", "kind", "our_ref", "provider_ref", "refund_ref", "claims",
               "repeats", "done_at", "outcome", "body_masked")  # fmt: skip
@@ -107,12 +142,13 @@ class NoticeAdmin(SearchMixin, RecordAdmin):
 class NoticeDeliveryAdmin(SearchMixin, RecordAdmin):
     """Notices by ways that can fail."""
 
-    list_display = ("pk", "owner_link", "kind", "channel", "state_label", "tries", "sent_at",
+    list_display = ("told_at", "owner_link", "kind", "channel", "state_label", "tries", "sent_at",
                     "error")  # fmt: skip
     list_filter = ("state", "channel")
     list_select_related = ("notice__owner",)
     ordering = ("-pk",)
     fields = (
+        "told_at",
         "owner_link",
         "kind",
         "channel",
@@ -125,6 +161,7 @@ class NoticeDeliveryAdmin(SearchMixin, RecordAdmin):
 
     owner_link = link("notice.owner", description=_("owner"), ordering="notice__owner")
     state_label = state(tones.NOTICE_DELIVERY)
+    told_at = plain("notice.created_at", _("at"))
     tried_next = plain("act_at", _("next try"))
 
     @display(description=_("kind"))

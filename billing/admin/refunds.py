@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from billing import operations, recharges, refunds
-from billing.admin import tones
+from billing.admin import tones, words
 from billing.models import Refund
 from billing.states import RefundState
 from lines.admin.acts import Act, ActsMixin
@@ -24,6 +24,7 @@ APPROVE = Act(
     label=_("Approve the refund"),
     explanation=_("The money goes back to the payer now; it cannot be called back."),
     permission="billing.approve_refund",
+    moves_money=True,
     is_legal=lambda refund: refund.state == RefundState.REQUESTED,
     run=lambda refund, *, actor, reason, at: refunds.approve(
         refund=refund, approved_by=actor, at=at
@@ -88,11 +89,10 @@ class RefundAdmin(ActsMixin, SearchMixin, RecordAdmin):
     """Refunds, and the second person's approval."""
 
     acts = (APPROVE, REJECT, ASK, GIVE_UP)
-    list_display = ("reference", "recharge_link", "amount", "state_label", "requested_by",
-                    "approved_by", "created_at")  # fmt: skip
-    list_filter = ("state", "attention", period("created_at"))
+    list_display = ("reference", "created_at", "recharge_link", "amount", "state_label",
+                    "requested_by", "approved_by")  # fmt: skip
+    list_filter = ("state", period("created_at"))
     list_select_related = ("recharge", "requested_by", "approved_by")
-    date_hierarchy = "created_at"
     ordering = ("-pk",)
     fields = ("reference", "recharge_link", "amount", "promotion", "reversal", "state_label",
               "reason", "requested_by", "approved_by", "code", "attention", "created_at",
@@ -111,6 +111,19 @@ class RefundAdmin(ActsMixin, SearchMixin, RecordAdmin):
             | Q(recharge__ref=ref)
             | of_owner_or_line(term, owner="recharge__owner_id", line="recharge__line_id")
         )
+
+    def facts(self, subject: Refund) -> list[tuple[Any, Any]]:
+        """What the second person answers for; the reason is the first one's."""
+        recharge = subject.recharge
+        asked = subject.requested_by
+        return [
+            (_("amount"), words.amount(subject.amount_minor, subject.currency)),
+            (_("of a charge of"), words.amount(recharge.price_minor, recharge.currency)),
+            (_("line"), recharge.line),
+            (_("goes back to"), words.method(recharge.binding)),
+            (_("requested by"), asked or _("the system")),
+            (_("reason"), subject.reason or "-"),
+        ]
 
     def page_after(self, subject: Refund) -> str:
         """The recharge's page tells the whole story, the refund's own only a part."""

@@ -12,10 +12,22 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from billing import operations
-from billing.admin import words
+from billing.admin import columns, words
 from billing.models import Consent, Decision, Rule
+from billing.words.decisions import DECISIONS
 from lines.admin.acts import Act, ActsMixin
-from lines.admin.base import RecordAdmin, label, link, money, period, plain, related, said, switched
+from lines.admin.base import (
+    RecordAdmin,
+    among,
+    label,
+    link,
+    money,
+    period,
+    plain,
+    related,
+    said,
+    switched,
+)
 from lines.admin.searching import SearchMixin, lines, of_owner_or_line
 
 RESUME = Act(
@@ -85,8 +97,8 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
 
     line_link = link("line", description=_("line"), text="masked")
     owner_link = link("line.owner", description=_("owner"), ordering="line__owner")
-    binding_link = link("binding", description=_("payment method"))
-    fallback_link = link("fallback_binding", description=_("second payment method"))
+    binding_link = columns.method()
+    fallback_link = columns.method("fallback_binding", description=_("second payment method"))
     consent_link = link("consent", description=_("consent"))
     public_name = plain("public_id", _("public ID"))
     edits = plain("version", _("version"))
@@ -135,6 +147,9 @@ class RuleAdmin(ActsMixin, SearchMixin, RecordAdmin):
         )
         return related(lists, rule.pk)
 
+    def facts(self, subject: Rule) -> list[tuple[Any, Any]]:
+        return [(_("line"), subject.line), (_("why it is paused"), self.pause(subject))]
+
     def found(self, term: str) -> Q:
         return Q(public_id=term.upper()) | of_owner_or_line(term, owner="line__owner_id")
 
@@ -144,7 +159,7 @@ class ConsentAdmin(SearchMixin, RecordAdmin):
     """What people agreed to, word for word."""
 
     list_display = ("at", "owner_link", "line_link", "text_version", "spoken")
-    list_filter = ("text_version", "language", period("at"))
+    list_filter = (period("at"),)
     list_select_related = ("owner", "line")
     ordering = ("-pk",)
     fields = ("at", "owner_link", "line_link", "binding_link", "text", "text_version", "spoken",
@@ -152,7 +167,7 @@ class ConsentAdmin(SearchMixin, RecordAdmin):
 
     owner_link = link("owner", description=_("owner"))
     line_link = link("line", description=_("line"), text="masked")
-    binding_link = link("binding", description=_("payment method"))
+    binding_link = columns.method()
     spoken = plain("language", _("language"))
     browser = plain("user_agent", _("browser"))
     on_record = display(description=_("plan on record"))(
@@ -163,12 +178,18 @@ class ConsentAdmin(SearchMixin, RecordAdmin):
         return of_owner_or_line(term)
 
 
+def _reasons() -> list[tuple[str, str]]:
+    """Every reason a decision can have, by its title."""
+    titles = {code: words.title(code) for code in DECISIONS}
+    return sorted(titles.items(), key=lambda one: one[1])
+
+
 @admin.register(Decision)
 class DecisionAdmin(SearchMixin, RecordAdmin):
     """Why rules did or did not charge."""
 
     list_display = ("at", "line_link", "title", "trigger", "is_charge", "recharge_link")
-    list_filter = ("is_charge", "code", "trigger", period("at"))
+    list_filter = ("is_charge", among("code", _("reason"), _reasons), "trigger", period("at"))
     list_select_related = ("rule__line", "recharge")
     ordering = ("-pk",)
     fields = ("at", "line_link", "rule_link", "trigger", "occasion", "title", "sentence", "code",

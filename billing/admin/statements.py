@@ -26,7 +26,7 @@ from unfold.decorators import display
 
 from billing import money as money_texts
 from billing import reconciliation, statements
-from billing.admin import difference_words, tones
+from billing.admin import difference_words, tones, words
 from billing.models import Difference, DifferenceState, Statement, StatementState
 from billing.spreadsheets import BYTE_ORDER_MARK, harmless
 from lines.admin.acts import Act, ActsMixin
@@ -83,7 +83,7 @@ class StatementAdmin(ActsMixin, RecordAdmin):
 
     @display(description=_("whose"), ordering="code")
     def source(self, statement: Statement) -> str:
-        return f"{statement.get_source_kind_display()} · {statement.code}"
+        return f"{statement.get_source_kind_display()} · {words.rail(statement.code)}"
 
     @display(description=_("rows read"), ordering="rows_read")
     def progress(self, statement: Statement) -> str:
@@ -197,6 +197,10 @@ class DifferenceAdmin(ActsMixin, SearchMixin, RecordAdmin):
         return TemplateResponse(
             request, "admin/billing/difference/page.html", self._context(request, one)
         )
+
+    def facts(self, subject: Difference) -> list[tuple[Any, Any]]:
+        told = difference_words.told(subject)
+        return [(_("Our books"), told.ours), (_("Their statement"), told.theirs)]
 
     def _context(self, request: HttpRequest, one: Difference) -> dict[str, Any]:
         return {

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from billing.admin import tones, words
+from billing.gateways.base import NotificationKind
 from billing.models import (
     Decision,
     InboundNotification,
@@ -90,11 +92,18 @@ def of(recharge: Recharge) -> list[Event]:
         *_deliveries(deliveries),
         *_refunds(refunds),
         *_calls(attempts, deliveries, refunds),
-        *_notifications(attempts, deliveries, refunds),
+        *_notifications(recharge, attempts, deliveries, refunds),
         *_transfers(recharge),
         *_notices(recharge),
     ]
     return sorted(told, key=lambda event: (event.at, event.stage))
+
+
+def why(events: Sequence[Event]) -> Event | None:
+    """What began it: the rule's decision, or whoever asked for it by hand."""
+    decided = (event for event in events if event.kind == "decision")
+    opened = (event for event in events if event.kind == "move")
+    return next(decided, None) or next(opened, None)
 
 
 def _decisions(recharge: Recharge) -> Iterable[Event]:
@@ -131,8 +140,8 @@ def _moves(recharge: Recharge) -> Iterable[Event]:
 
 def _move(one: RechargeMove, facts: dict[str, Any], zone: str) -> Event:
     why = words.reason(one.because, facts, timezone=zone, at=one.at)
-    came_from = S(one.source).label if one.source else ""
-    arrow = f"{came_from} → {S(one.target).label}" if came_from else S(one.target).label
+    came_from = words.state(one.source) if one.source else ""
+    arrow = f"{came_from} → {words.state(one.target)}" if came_from else words.state(one.target)
     sentence = said(why.title, why.sentence)
     if one.note and one.note != one.because:
         sentence = f"{sentence} “{one.note}”"
@@ -152,7 +161,7 @@ def _attempts(attempts: Sequence[PaymentAttempt]) -> Iterable[Event]:
     for one in attempts:
         amount = words.amount(one.amount_minor, one.currency)
         title = _("Payment attempt %(n)s: %(amount)s") % {"n": one.number, "amount": amount}
-        parts = [f"{one.binding}", one.get_state_display()]
+        parts = [words.method(one.binding), one.get_state_display()]
         if one.code:
             parts.append(_("rail's code %(code)s") % {"code": one.code})
         if one.decline_class:
@@ -208,7 +217,7 @@ def _calls(
     paid_by = [one.reference for one in attempts] + sorted(refund_refs)
     for call in RailCall.objects.filter(reference__in=paid_by).order_by("pk"):
         stage = 74 if call.reference in refund_refs else 14
-        yield _call(call, _("Call to %(rail)s") % {"rail": call.rail}, stage=stage)
+        yield _call(call, _("Call to %(rail)s") % {"rail": words.rail(call.rail)}, stage=stage)
     reversals = {one.reversal_ref for one in refunds if one.reversal_ref}
     credited_by = [one.reference for one in deliveries] + sorted(reversals)
     for order in CarrierCall.objects.filter(reference__in=credited_by).order_by("pk"):
@@ -244,22 +253,37 @@ def readable(text: str) -> str:
 
 
 def _notifications(
+    recharge: Recharge,
     attempts: Sequence[PaymentAttempt],
     deliveries: Sequence[Delivery],
     refunds: Sequence[Refund],
 ) -> Iterable[Event]:
     sent: list[PaymentAttempt | Delivery | Refund] = [*attempts, *deliveries, *refunds]
-    refs = [one.reference for one in sent]
-    for one in InboundNotification.objects.filter(our_ref__in=refs).order_by("pk"):
-        repeats = _("repeated %(n)s times") % {"n": one.repeats} if one.repeats else ""
-        parts = [one.claims, repeats, one.outcome]
-        evidence = Evidence(one.kind, ((_("received"), readable(one.body_masked)),))
-        yield Event(
-            one.received_at, "notification",
-            _("Notification from %(source)s") % {"source": one.source},
-            " · ".join(part for part in parts if part), "", "", one.our_ref,
-            evidence=(evidence,), stage=15,
-        )  # fmt: skip
+    known = Q(our_ref__in=[one.reference for one in sent])
+    if theirs := [one.provider_ref for one in attempts if one.provider_ref]:
+        # Of a dispute some rails name the payment by their own number alone.
+        known |= Q(our_ref="", kind=NotificationKind.DISPUTE, provider_ref__in=theirs)
+    for one in InboundNotification.objects.filter(known).order_by("pk"):
+        yield _notification(one, recharge)
+
+
+def _notification(one: InboundNotification, recharge: Recharge) -> Event:
+    is_dispute = one.kind == NotificationKind.DISPUTE
+    title = _("Dispute, told by %(source)s") if is_dispute else _("Notification from %(source)s")
+    repeats = _("repeated %(n)s times") % {"n": one.repeats} if one.repeats else ""
+    parts = [one.claims, repeats, words.acted(one.outcome)]
+    evidence = Evidence(one.kind, ((_("received"), readable(one.body_masked)),))
+    return Event(
+        one.received_at,
+        "notification",
+        title % {"source": words.source(one.source, recharge.line.carrier)},
+        " · ".join(part for part in parts if part),
+        "",
+        "bad" if is_dispute else "",
+        one.our_ref or one.provider_ref,
+        evidence=(evidence,),
+        stage=15,
+    )
 
 
 def _transfers(recharge: Recharge) -> Iterable[Event]:

@@ -8,12 +8,16 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from billing import money, wording
-from billing.models import Decision, Recharge
+from billing.models import Binding, Decision, Recharge
+from billing.reference_data import RAILS
+from billing.states import RechargeState as S
 from billing.wording import Reason
+from lines.admin.base import in_language
+from lines.models import Carrier
 
 # The subscriber reads "you canceled"; whoever reads for another needs to know who "you" was.
 _FOR_OPERATORS: dict[str, tuple[Promise, Promise]] = {
@@ -40,9 +44,52 @@ _FOR_OPERATORS: dict[str, tuple[Promise, Promise]] = {
 }
 
 
+_RAILS = {code: (name, name_en) for code, name, name_en in RAILS}
+# As `billing.inbox` and `billing.disputes` keep it.
+_ACTED: dict[str, Promise] = {
+    "woken": _("they were asked at once"),
+    "again later": _("waits for its turn"),
+    "failed": _("could not be acted on"),
+    "not ours": _("names nothing of ours"),
+    "nothing to do": _("nothing to do"),
+    "paused": _("the payment method was paused"),
+    "won": _("the dispute was won"),
+}
+
+
 def amount(amount_minor: int, currency: str) -> str:
     """An amount with its sign, in the reader's language."""
     return money.format_minor(amount_minor, currency, get_language() or "en")
+
+
+def state(code: str) -> str:
+    """A recharge's state; the subscriber's "needs you to confirm" would mean the operator."""
+    if code == S.ACTION_REQUIRED:
+        return gettext("the payer must confirm")
+    return str(S(code).label)
+
+
+def rail(code: str) -> str:
+    """A rail by its code; a carrier's or an unknown one's code as it is."""
+    return in_language(*_RAILS.get(code, (code, code)))
+
+
+def method(binding: Binding) -> str:
+    """A payment method: its rail as people call it, and the account as it is shown, masked."""
+    return f"{rail(binding.rail_id)} {binding.label}".strip()
+
+
+def source(name: str, carrier: Carrier) -> str:
+    """Who sent a message: "rail:alipay", or the carrier of the line."""
+    kind, _colon, code = name.partition(":")
+    if kind == "rail":
+        return rail(code)
+    return in_language(carrier.name, carrier.name_en) if code == carrier.code else code
+
+
+def acted(outcome: str) -> str:
+    """What a message led to; as it is kept, where there are no words for it."""
+    return str(_ACTED.get(outcome, outcome))
 
 
 def reason(code: str, facts: Mapping[str, Any], *, timezone: str, at: datetime) -> Reason:
@@ -52,6 +99,13 @@ def reason(code: str, facts: Mapping[str, Any], *, timezone: str, at: datetime) 
         return Reason(str(title), str(sentence))
     language = get_language() or "en"
     return wording.reason(code=code, facts=facts, language=language, timezone=timezone, at=at)
+
+
+def title(code: str) -> str:
+    """A reason's title alone, for a list or a filter: without figures it names none."""
+    if code in _FOR_OPERATORS:
+        return str(_FOR_OPERATORS[code][0])
+    return wording.reason(code=code, facts={}, language=get_language() or "en").title
 
 
 def decision(one: Decision) -> Reason:

@@ -77,6 +77,8 @@ class Act:
     )
     form: type[ReasonForm] = ReasonForm
     is_grave: bool = False
+    # Asked for the second factor again, unless it was shown in the last minutes.
+    moves_money: bool = False
     unless: Callable[[Any, Any], Text] = lambda _subject, _actor: ""
 
     def __post_init__(self) -> None:
@@ -117,6 +119,10 @@ class ActsMixin:
     def page_after(self, subject: Any) -> str:
         """Where the operator goes when it is done."""
         return page_url(subject)
+
+    def facts(self, subject: Any) -> list[tuple[Any, Any]]:
+        """What whoever decides must have before their eyes: (name, what it is) each."""
+        return []
 
     def get_urls(self) -> list[URLPattern]:
         meta = self.model._meta
@@ -163,6 +169,9 @@ class ActsMixin:
             raise Http404
         if not self._may(request, act, subject):
             raise PermissionDenied
+        if act.moves_money and (step := self.admin_site.fresh_factor_step(request)):
+            messages.info(request, gettext("Money moves: show your second factor once more."))
+            return HttpResponseRedirect(step)
         form = act.form(request.POST or None, subject=subject)
         if request.method == "POST" and form.is_valid():
             self._do(request, act, subject, form)
@@ -183,6 +192,7 @@ class ActsMixin:
             "subject": subject,
             "act": act,
             "form": form,
+            "facts": self.facts(subject),
             "refusal": act.unless(subject, request.user),
             "opts": self.model._meta,
             "back": self.page_after(subject),

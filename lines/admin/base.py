@@ -3,7 +3,7 @@
 The site hands in how money is written (`AdminSite.money`): numbers know nothing of billing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -104,6 +104,27 @@ class Period(admin.SimpleListFilter):
         return queryset.filter(**{f"{self.field}__gte": begins, f"{self.field}__lt": ends})
 
 
+class Among(admin.SimpleListFilter):
+    """A filter among values known beforehand: Django would read the whole table for them."""
+
+    known: Callable[[], Sequence[tuple[str, Text]]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(type(self).known())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        return queryset.filter(**{str(self.parameter_name): chosen}) if chosen else queryset
+
+
+def among(
+    field_name: str, title: Text, known: Callable[[], Sequence[tuple[str, Text]]]
+) -> type[Among]:
+    """The filter on `field_name` by the values, with their words, that `known` gives."""
+    made = {"parameter_name": field_name, "title": title, "known": staticmethod(known)}
+    return type("AmongFilter", (Among,), made)
+
+
 def period(field_name: str) -> type[Period]:
     """The filter on the instants in `field_name`."""
     return type("PeriodFilter", (Period,), {"field": field_name})
@@ -156,7 +177,7 @@ def money(
 
     @display(description=description, ordering=ordering or amount)
     def column(self: Any, obj: Any) -> str:
-        minor, code = (_walk(obj, path) for path in (amount, currency))
+        minor, code = (walk(obj, path) for path in (amount, currency))
         return "-" if minor is None else self.admin_site.money(minor, code)
 
     return column
@@ -167,10 +188,10 @@ def link(path: str, *, description: Text, text: str = "", ordering: str = "") ->
 
     @display(description=description, ordering=ordering or path.replace(".", "__"))
     def column(self: Any, obj: Any) -> str | SafeString:
-        other = _walk(obj, path)
+        other = walk(obj, path)
         if other is None:
             return "-"
-        return page_link(other, _walk(other, text) if text else other)
+        return page_link(other, walk(other, text) if text else other)
 
     return column
 
@@ -191,7 +212,7 @@ def plain(path: str, description: Text) -> Any:
 
     @display(description=description, ordering=path.replace(".", "__"))
     def column(self: Any, obj: Any) -> Any:
-        value = _walk(obj, path)
+        value = walk(obj, path)
         if isinstance(value, datetime):
             # Django writes a page's read-only values without the reader's zone.
             return date_format(timezone.localtime(value), "DATETIME_FORMAT")
@@ -228,7 +249,8 @@ def label(words: Text, tone: str = "") -> SafeString:
     return format_html('<span class="k-label k-{}">{}</span>', tone or "calm", words)
 
 
-def _walk(obj: Any, path: str) -> Any:
+def walk(obj: Any, path: str) -> Any:
+    """What is at `path` ("binding.rail"); None where the way there ends."""
     for name in path.split("."):
         if obj is None:
             return None

@@ -48,7 +48,7 @@ class CarrierCallAdmin(SearchMixin, RecordAdmin):
     """Raw evidence of what was asked of carriers and what they answered, masked."""
 
     list_display = ("at", "kind", "reference", "error")
-    list_filter = ("kind", period("at"))
+    list_filter = (period("at"),)
     ordering = ("-pk",)
     fields = ("at", "kind", "reference", "error", "request", "response")
     search_help_text = _("Reference")

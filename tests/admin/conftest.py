@@ -1,5 +1,6 @@
 """Operators who have signed in with both factors, and a house full of things to look at."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -43,7 +44,7 @@ def give(user: User, *permissions: str) -> User:
     return User.objects.get(pk=user.pk)
 
 
-def sign_in(user: User, *, with_second_factor: bool = True) -> Client:
+def sign_in(user: User, *, with_second_factor: bool = True, factor_age_s: int = 0) -> Client:
     """A browser in which `user` has signed in, as allauth would have left it."""
     client = Client()
     client.force_login(user)
@@ -52,7 +53,9 @@ def sign_in(user: User, *, with_second_factor: bool = True) -> Client:
             user=user, type=Authenticator.Type.TOTP, defaults={"data": {"secret": "x"}}
         )
         session = client.session
-        session[AUTHENTICATION_METHODS_SESSION_KEY] = [{"method": "mfa", "at": 0}]
+        session[AUTHENTICATION_METHODS_SESSION_KEY] = [
+            {"method": "mfa", "at": time.time() - factor_age_s}
+        ]
         session["account_authentication_methods_user"] = str(user.pk)
         session.save()
     client.cookies["django_language"] = "en"

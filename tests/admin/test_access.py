@@ -116,7 +116,7 @@ class TestStrangers:
 
         assert [step for step, _status in response.redirect_chain] == [
             "/admin/login/?next=/admin/",
-            "/account/login/code/?next=%2Fadmin%2F",
+            "/account/login/?next=/admin/",
         ]
 
     def test_djangos_own_sign_in_form_is_nowhere(self, client, db):

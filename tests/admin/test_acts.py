@@ -157,6 +157,33 @@ class TestWithoutThePermission:
         assert Rail.objects.get(code="alipay").deferred_since == rail.deferred_since
 
 
+class TestASecondFactorShownLongAgo:
+    """ASVS 7.5.3: before money moves it is shown once more."""
+
+    @pytest.fixture
+    def late(self, operator):
+        return sign_in(give(operator, *VIEW, "billing.review_recharge"), factor_age_s=601)
+
+    def test_is_asked_for_again_before_a_charge_is_let_go(self, late, held):
+        address = reverse("admin:billing_recharge_do", args=[held.pk, "approve-review"])
+
+        looking = late.get(address)
+        doing = do(late, held, "approve-review")
+
+        wanted = f"/account/2fa/reauthenticate/?next={address.replace('/', '%2F')}"
+        assert (looking.status_code, looking.url) == (302, wanted)
+        assert doing.redirect_chain[0] == (wanted, 302)
+        held.refresh_from_db()
+        assert held.state == S.REVIEW
+        assert not Operation.objects.exists()
+
+    def test_does_for_what_moves_no_money(self, late, held):
+        do(late, held, "reject-review")
+
+        held.refresh_from_db()
+        assert held.state == S.CANCELED
+
+
 class TestADoubleClick:
     def test_does_it_once_and_says_by_whom_and_when(self, reviewer, held):
         do(reviewer, held, "approve-review")
@@ -288,6 +315,23 @@ class TestARefund:
         assert list(world.gateway.refunded.values()) == [5000]
         w.assert_balanced()
 
+    def test_shows_the_second_person_what_is_approved(self, asker, approver, done):
+        self.ask(asker, done, "12.50")
+        refund = Refund.objects.get()
+
+        page = approver.get(reverse("admin:billing_refund_do", args=[refund.pk, "approve-refund"]))
+
+        facts = {str(name): str(what) for name, what in page.context["facts"]}
+        assert facts == {
+            "amount": "¥12.50",
+            "of a charge of": "¥50.00",
+            "line": str(done.line),
+            "goes back to": f"Alipay {done.binding.label}".strip(),
+            "requested by": "oliver",
+            "reason": "asked by phone",
+        }
+        assert done.line.msisdn.lstrip("+") not in page.content.decode()
+
     def test_can_be_rejected_and_leaves_the_recharge_as_it_was(self, asker, approver, done, world):
         self.ask(asker, done)
 
@@ -322,6 +366,28 @@ class TestARefund:
         assert said(response) == ["That is more than is left to refund: ¥50.00."]
         assert not Refund.objects.exists()
         assert not Operation.objects.exists()
+
+
+class TestWhatIsSettledElsewhere:
+    def test_leaves_the_front_page_with_who_and_why(self, reviewer, done, world, operator):
+        Recharge.objects.update(attention="credit_differs", attention_since=world.at)
+
+        response = do(reviewer, done, "settle-elsewhere", reason="the carrier added ¥5.00")
+
+        done.refresh_from_db()
+        assert (done.attention, done.state) == ("", S.COMPLETED)
+        kept = Operation.objects.get()
+        assert (kept.verb, kept.actor, kept.reason) == (
+            "settle-elsewhere",
+            operator,
+            "the carrier added ¥5.00",
+        )
+        assert "the carrier added ¥5.00" in response.content.decode()
+
+    def test_is_offered_for_nothing_else(self, reviewer, done):
+        page = reviewer.get(reverse("admin:billing_recharge_change", args=[done.pk]))
+
+        assert "settle-elsewhere" not in [button.act.verb for button in page.context["buttons"]]
 
 
 class TestAskingAgain:

@@ -2,11 +2,13 @@
 
 import html
 import re
+from pathlib import Path
 
 import pytest
 from django.urls import reverse
 
 from billing import operations, recharges, refunds
+from billing.admin import advice
 from billing.gateways.base import Refused, Unknown
 from billing.models import (
     DeclineCode,
@@ -187,6 +189,78 @@ class TestTheStory:
     ):
         with django_assert_max_num_queries(32):
             root.get(page_of(done))
+
+
+class TestWhyItWasBegun:
+    def test_is_the_rules_own_decision_with_what_its_owner_agreed_to(self, root, world):
+        rule = w.rule(w.line(balance_minor=980), wake_at=world.at)
+        world.run()
+        recharge = Recharge.objects.get(rule=rule)
+
+        response = root.get(page_of(recharge))
+
+        assert "The balance of ¥9.80 is below ¥10.00, so ¥50.00 is recharged." in texts(response)
+        assert response.context["consent"].pk == rule.consent_id
+        assert reverse("admin:billing_consent_change", args=[rule.consent_id]) in (
+            response.content.decode()
+        )
+
+    def test_is_the_person_who_asked_for_it_by_hand(self, root, done):
+        response = root.get(page_of(done))
+
+        assert f"Asked for by hand, by {done.owner}." in texts(response)
+        assert response.context["consent"] is None
+
+
+class TestWhatToDo:
+    def test_is_said_beside_what_is_wrong(self, root, world, done):
+        Recharge.objects.update(attention="late_payment", attention_since=world.at)
+
+        assert "Give it back on the rail's own pages, then say here that it is settled." in texts(
+            root.get(page_of(done))
+        )
+
+    def test_is_said_where_nothing_is_to_be_done_yet(self, root, world, rule):
+        world.gateway.script = [Unknown("timeout")]
+        recharge = open_one(world, rule, "unknown")
+        world.run()
+
+        assert "Nothing to do yet: the rail is asked again by itself" in texts(
+            root.get(page_of(recharge))
+        )
+
+    def test_has_words_for_everything_that_can_need_a_person(self):
+        documented = Path("docs/operations.md").read_text().split("What needs a person")[1]
+        codes = re.findall(r"^\| `([a-z_]+)` \|", documented, re.MULTILINE)
+
+        assert len(codes) >= 11
+        assert [one for one in codes if not advice.of(Recharge(attention=one))] == []
+
+
+class TestADispute:
+    def test_is_told_even_where_the_rail_names_only_its_own_number(self, root, world, done):
+        for number, claims in (("1", "charge.dispute.created:needs_response"), ("2", "other")):
+            InboundNotification.objects.create(
+                source="rail:alipay",
+                dedupe_id=number,
+                kind="dispute",
+                provider_ref=done.attempts.get().provider_ref if number == "1" else "another",
+                claims=claims,
+                outcome="paused",
+                body_masked="{}",
+                received_at=world.at,
+            )
+
+        events = [event for event, _url in root.get(page_of(done)).context["events"]]
+
+        told = [(one.title, one.sentence, one.tone) for one in events if one.tone == "bad"]
+        assert told == [
+            (
+                "Dispute, told by Alipay",
+                "charge.dispute.created:needs_response · the payment method was paused",
+                "bad",
+            )
+        ]
 
 
 class TestWhatMayBeDoneNow:

@@ -57,6 +57,25 @@ class TestADeclineCode:
             "decline_class: unknown → soft; note:  → as the rail's support says"
         )
 
+    @pytest.mark.parametrize(("rail", "is_added"), [("wechat", True), ("wechta", False)])
+    def test_is_added_for_a_rail_that_there_is(self, root, rail, is_added):
+        Rail.objects.get_or_create(code="wechat")
+        address = reverse("admin:billing_declinecode_add")
+
+        response = root.post(address, {"rail": rail, "code": "MET", "decline_class": "soft"})
+
+        assert DeclineCode.objects.filter(code="MET").count() == is_added
+        if not is_added:
+            assert errors(response).keys() == {"rail"}
+
+    def test_that_was_met_is_filled_in_from_the_front_page(self, root, db):
+        Rail.objects.get_or_create(code="wechat")
+
+        page = root.get(reverse("admin:billing_declinecode_add") + "?rail=wechat&code=MET")
+
+        form = page.context["adminform"].form
+        assert (form["rail"].value(), form["code"].value()) == ("wechat", "MET")
+
     def test_never_changes_its_rail_or_code(self, root, code):
         change(root, code, rail="wechat", code="OTHER", decline_class="hard")
 

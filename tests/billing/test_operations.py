@@ -63,6 +63,52 @@ def completed(world: World) -> Recharge:
     return recharge
 
 
+class TestSettlingElsewhere:
+    @pytest.mark.parametrize("attention", ["credit_differs", "late_payment"])
+    def test_takes_it_off_the_list_and_moves_nothing(self, world, attention):
+        recharge = completed(world)
+        Recharge.objects.update(attention=attention, attention_since=world.at)
+        recharge.refresh_from_db()
+        booked = list(recharge.transfers.values_list("pk", flat=True))
+
+        operations.settle_elsewhere(recharge=recharge)
+
+        recharge.refresh_from_db()
+        assert (recharge.attention, recharge.attention_since) == ("", None)
+        assert recharge.state == S.COMPLETED
+        assert list(recharge.transfers.values_list("pk", flat=True)) == booked
+
+    def test_is_refused_the_second_time_and_when_something_else_came_meanwhile(self, world):
+        recharge = completed(world)
+        Recharge.objects.update(attention="credit_differs", attention_since=world.at)
+        recharge.refresh_from_db()
+        Recharge.objects.update(attention="disputed")
+
+        with pytest.raises(operations.NothingToSettle):
+            operations.settle_elsewhere(recharge=recharge)
+        assert Recharge.objects.get().attention == "disputed"
+
+        Recharge.objects.update(attention="")
+        with pytest.raises(operations.NothingToSettle):
+            operations.settle_elsewhere(recharge=recharge)
+
+    @pytest.mark.parametrize("attention", ["disputed", "amount_differs", "crashed", ""])
+    def test_is_for_nothing_that_waits_here(self, world, attention):
+        recharge = completed(world)
+        Recharge.objects.update(attention=attention)
+        recharge.refresh_from_db()
+
+        with pytest.raises(operations.NothingToSettle):
+            operations.settle_elsewhere(recharge=recharge)
+        assert Recharge.objects.get().attention == attention
+
+    def test_is_not_for_one_that_is_still_under_way(self, world):
+        recharge = held(world, attention="credit_differs")
+
+        with pytest.raises(operations.NothingToSettle):
+            operations.settle_elsewhere(recharge=recharge)
+
+
 class TestApprovingAHeldRecharge:
     def test_charges_it_once_and_records_who_let_it_go_and_why(self, world, operator):
         recharge = held(world)
