@@ -3,15 +3,13 @@
 Every query goes by an index that holds only what is looked for, or reads today's rows alone.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, QuerySet, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -19,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django_q.models import OrmQ
 
-from billing.admin import tones, words
+from billing.admin import words
 from billing.models import (
     Binding,
     BindingState,
@@ -28,14 +26,13 @@ from billing.models import (
     Recharge,
     Refund,
     Rule,
-    Transfer,
-    TransferKind,
 )
 from billing.states import RechargeState as S
 from billing.states import RefundState
 from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
-from portal import admin_charts, desk_evidence, desk_statements, health, wording
+from portal import desk_evidence, desk_statements, health, wording
+from portal import desk_figures as figures
 from portal.desk_parts import Item, Section, Text, age, list_url, section
 
 UNKNOWN_FOR = timedelta(hours=1)
@@ -49,7 +46,10 @@ class Desk:
     """All that the front page shows one operator."""
 
     sections: Sequence[Section]
-    today: Sequence[tuple[str, str, int]]  # (state in words, tone, how many)
+    may_search: bool
+    today: Sequence[figures.Tile]
+    flows: Sequence[figures.Flow]
+    declines: Sequence[figures.Decline]
     charts: Sequence[tuple[str, SafeString]]  # (currency, picture)
 
     @property
@@ -64,17 +64,40 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def shown(*, user: Any, at: datetime) -> Desk:
     """The front page of `user`: only what they may see, and only kinds of which there is some."""
-    made = [
-        build(at)
-        for permission, build in _SECTIONS
-        if permission is None or user.has_perm(permission)
-    ]
-    may_see_money = user.has_perm("billing.view_transfer")
+    may_see_recharges = user.has_perm("billing.view_recharge")
+    flows = figures.flows(at) if may_see_recharges else []
+    made = [build(at) for permission, build in _SECTIONS if user.has_perm(permission)]
+    made.insert(0, _failing(flows))
     return Desk(
         sections=[section for section in made if section is not None],
-        today=_today(at) if user.has_perm("billing.view_recharge") else [],
-        charts=_charts(at) if may_see_money else [],
+        may_search=may_see_recharges,
+        today=figures.today(at) if may_see_recharges else [],
+        flows=flows,
+        declines=figures.declines(at) if user.has_perm("billing.view_paymentattempt") else [],
+        charts=figures.charts(at) if user.has_perm("billing.view_transfer") else [],
     )
+
+
+def _failing(flows: Sequence[figures.Flow]) -> Section | None:
+    """Rails and carriers of which most went wrong in the last hour."""
+    items = [
+        Item(
+            one.name,
+            _("%(bad)s of %(all)s without a good answer in the last hour")
+            % {"bad": one.hour_bad, "all": one.hour},
+            "",
+            one.url,
+        )
+        for one in flows
+        if one.is_failing
+    ]
+    if not items:
+        return None
+    advice = _(
+        "Ask them whether they are down. Hold charges or credits back meanwhile: nothing is"
+        " dropped, and what waits goes on when you release it."
+    )
+    return Section(_("Failing now"), items, len(items), "bad", "", advice)
 
 
 # --- recharges and refunds ----------------------------------------------------------------------
@@ -92,9 +115,13 @@ def _needing(at: datetime) -> Section | None:
         return _recharge_item(one, words.attention(one).title, one.attention_since, at)
 
     return section(
-        rows.order_by("attention_since"), describe, name=_("Recharges that need a person"),
-        tone="bad", url=list_url(Recharge, "needs=yes"),
-    )  # fmt: skip
+        rows.order_by("attention_since"),
+        describe,
+        name=_("Recharges that need a person"),
+        advice=_("What happened, and what to do, is on the page of each."),
+        tone="bad",
+        url=list_url(Recharge, "needs=yes"),
+    )
 
 
 def _unknown(at: datetime) -> Section | None:
@@ -105,36 +132,50 @@ def _unknown(at: datetime) -> Section | None:
     )
 
     def describe(one: Recharge) -> Item:
-        return _recharge_item(one, S(one.state).label, one.unknown_since, at)
+        return _recharge_item(one, words.state(one.state), one.unknown_since, at)
 
     return section(
-        rows.order_by("unknown_since"), describe, name=_("Outcome unknown for over an hour"),
+        rows.order_by("unknown_since"),
+        describe,
+        name=_("Outcome unknown for over an hour"),
+        advice=_(
+            "They are asked again by themselves. Where one stays, look it up at the rail or the"
+            " carrier."
+        ),
         tone="warn",
-    )  # fmt: skip
+    )
 
 
 def _held(at: datetime) -> Section | None:
     rows = _recharges(at).filter(state=S.REVIEW, attention="")
 
     def describe(one: Recharge) -> Item:
-        return _recharge_item(one, S(one.state).label, one.created_at, at)
+        return _recharge_item(one, words.state(one.state), one.created_at, at)
 
     return section(
-        rows.order_by("created_at"), describe, name=_("Held for review"), tone="warn",
+        rows.order_by("created_at"),
+        describe,
+        name=_("Held for review"),
+        advice=_("Approve it, and it is charged once; or reject it."),
+        tone="warn",
         url=list_url(Recharge, f"state__exact={S.REVIEW}"),
-    )  # fmt: skip
+    )
 
 
 def _undelivered(at: datetime) -> Section | None:
     rows = _recharges(at).filter(state=S.UNDELIVERABLE, attention="")
 
     def describe(one: Recharge) -> Item:
-        return _recharge_item(one, S(one.state).label, one.charged_at, at)
+        return _recharge_item(one, words.state(one.state), one.charged_at, at)
 
     return section(
-        rows.order_by("charged_at"), describe, name=_("Paid, but neither credited nor given back"),
-        tone="bad", url=list_url(Recharge, f"state__exact={S.UNDELIVERABLE}"),
-    )  # fmt: skip
+        rows.order_by("charged_at"),
+        describe,
+        name=_("Paid, but neither credited nor given back"),
+        advice=_("Credit the line again, or ask for a refund."),
+        tone="bad",
+        url=list_url(Recharge, f"state__exact={S.UNDELIVERABLE}"),
+    )
 
 
 def _recharge_item(one: Recharge, why: Text, since: datetime | None, at: datetime) -> Item:
@@ -149,10 +190,15 @@ def _to_approve(at: datetime) -> Section | None:
         return _refund_item(one, said(one.requested_by, one.reason), at)
 
     return section(
-        rows.select_related("recharge__line", "requested_by").order_by("created_at"), describe,
-        name=_("Refunds that wait for a second person"), tone="warn",
+        rows.select_related("recharge__line", "requested_by").order_by("created_at"),
+        describe,
+        name=_("Refunds that wait for a second person"),
+        advice=_(
+            "Read why it is asked for, then approve or reject it. Your own needs another person."
+        ),
+        tone="warn",
         url=list_url(Refund, f"state__exact={RefundState.REQUESTED}"),
-    )  # fmt: skip
+    )
 
 
 def _refunds_held(at: datetime) -> Section | None:
@@ -166,9 +212,14 @@ def _refunds_held(at: datetime) -> Section | None:
         return _refund_item(one, why.title, at)
 
     return section(
-        rows.select_related("recharge__line").order_by("created_at"), describe,
-        name=_("Refunds that do not go through"), tone="bad",
-    )  # fmt: skip
+        rows.select_related("recharge__line").order_by("created_at"),
+        describe,
+        name=_("Refunds that do not go through"),
+        advice=_(
+            "Fill the merchant's balance and ask again; or give the refund up and credit the line."
+        ),
+        tone="bad",
+    )
 
 
 def _refund_item(one: Refund, why: str, at: datetime) -> Item:
@@ -187,12 +238,16 @@ def _lapsing(at: datetime) -> Section | None:
 
     def describe(one: Binding) -> Item:
         day = wording.full_day(timezone.localtime(one.expires_at).date())
-        return Item(f"{one.owner} · {one}", _("ends on %(day)s") % {"day": day}, "", page_url(one))
+        title = f"{one.owner} · {words.method(one)}"
+        return Item(title, _("ends on %(day)s") % {"day": day}, "", page_url(one))
 
     return section(
-        rows.select_related("owner", "rail").order_by("expires_at"), describe,
-        name=_("Payment methods that end within 30 days"), tone="warn",
-    )  # fmt: skip
+        rows.select_related("owner", "rail").order_by("expires_at"),
+        describe,
+        name=_("Payment methods that end within 30 days"),
+        advice=_("Their owners are told 30, 7 and 2 days before. Nothing to do, unless one calls."),
+        tone="warn",
+    )
 
 
 def _paused(at: datetime) -> Section | None:
@@ -204,10 +259,13 @@ def _paused(at: datetime) -> Section | None:
         return Item(str(one.line), why.title, age(one.paused_at, at), page_url(one))
 
     return section(
-        rows.select_related("line").order_by("paused_at"), describe,
-        name=_("Rules paused by the system"), tone="warn",
+        rows.select_related("line").order_by("paused_at"),
+        describe,
+        name=_("Rules paused by the system"),
+        advice=_("Their owners were told. Let one go on only when its cause is gone."),
+        tone="warn",
         url=list_url(Rule, "is_on__exact=1&paused_at=yes"),
-    )  # fmt: skip
+    )
 
 
 # --- machinery ----------------------------------------------------------------------------------
@@ -216,11 +274,13 @@ def _paused(at: datetime) -> Section | None:
 def _stopped(at: datetime) -> Section | None:
     """Rails and carriers that do not run: by switch, by an operator, or by their settings."""
     items = [*_rails_stopped(at), *_carriers_stopped(at)]
-    return (
-        Section(_("Rails and carriers that do not run"), items, len(items), "bad")
-        if items
-        else None
+    if not items:
+        return None
+    advice = _(
+        "Release or switch on what has no cause any more; settings are mended on the server."
     )
+    name = _("Rails and carriers that do not run")
+    return Section(name, items, len(items), "bad", "", advice)
 
 
 def _rails_stopped(at: datetime) -> Iterable[Item]:
@@ -264,7 +324,8 @@ def _queue(at: datetime) -> Section | None:
         items.append(Item(row["key"], waiting, age(row["oldest"], at)))
     if not items:
         return None
-    return Section(_("The machinery"), items, len(items), "bad", _url_heartbeats())
+    advice = _("Restart the workers. Until they are back, `manage.py sweep` does all that is due.")
+    return Section(_("The machinery"), items, len(items), "bad", _url_heartbeats(), advice)
 
 
 def _url_heartbeats() -> str:
@@ -280,12 +341,15 @@ def _unread(at: datetime) -> Section | None:
         )
 
     return section(
-        rows.order_by("received_at"), describe, name=_("Notifications not acted on yet"),
+        rows.order_by("received_at"),
+        describe,
+        name=_("Notifications not acted on yet"),
+        advice=_("Workers act on them within seconds: look at the machinery first."),
         tone="warn",
-    )  # fmt: skip
+    )
 
 
-_SECTIONS: tuple[tuple[str | None, Callable[[datetime], Section | None]], ...] = (
+_SECTIONS: tuple[tuple[str, Callable[[datetime], Section | None]], ...] = (
     ("billing.view_recharge", _needing),
     ("billing.view_recharge", _undelivered),
     ("billing.view_refund", _to_approve),
@@ -301,55 +365,3 @@ _SECTIONS: tuple[tuple[str | None, Callable[[datetime], Section | None]], ...] =
     ("billing.view_rule", _paused),
     ("billing.view_binding", _lapsing),
 )
-
-
-# --- figures ------------------------------------------------------------------------------------
-
-
-def _today(at: datetime) -> list[tuple[str, str, int]]:
-    """Recharges opened today, by their present state."""
-    counted = (
-        Recharge.objects.filter(created_at__gte=_midnight(timezone.localdate(at)))
-        .values_list("state")
-        .annotate(n=Count("pk"))
-    )
-    by_state = dict(counted)
-    return [
-        (str(state.label), tones.RECHARGE.get(state, ""), by_state[state])
-        for state in S
-        if state in by_state
-    ]
-
-
-def _charts(at: datetime) -> list[tuple[str, SafeString]]:
-    """Charged and given back by day, a picture for each currency."""
-    last = timezone.localdate(at)
-    days = [last - timedelta(days=back) for back in reversed(range(CHART_DAYS))]
-    sums: dict[str, dict[tuple[date, str], int]] = defaultdict(dict)
-    for currency, day, kind, minor in (
-        Transfer.objects.filter(
-            at__gte=_midnight(days[0]), kind__in=[TransferKind.CHARGE, TransferKind.REFUND]
-        )
-        .annotate(day=TruncDate("at", tzinfo=timezone.get_current_timezone()))
-        .values_list("currency", "day", "kind")
-        .annotate(minor=Sum("amount_minor"))
-        .order_by("currency")
-    ):
-        sums[currency][day, kind] = minor
-    return [
-        (
-            currency,
-            admin_charts.money_by_day(
-                [
-                    (day, found.get((day, "charge"), 0), found.get((day, "refund"), 0))
-                    for day in days
-                ],
-                currency=currency,
-            ),
-        )
-        for currency, found in sums.items()
-    ]
-
-
-def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time.min))

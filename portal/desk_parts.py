@@ -36,6 +36,7 @@ class Section:
     count: int
     tone: str
     url: str = ""
+    advice: Text = ""  # what to do next
 
     @property
     def count_words(self) -> str:
@@ -49,13 +50,14 @@ def section(
     name: Text,
     tone: str,
     url: str = "",
+    advice: Text = "",
 ) -> Section | None:
     """The first few of `rows`; they are counted only where they do not all show, and bounded."""
     found = list(rows[: SHOWN + 1])
     if not found:
         return None
     count = len(found) if len(found) <= SHOWN else rows.order_by()[:MOST_COUNTED].count()
-    return Section(name, [describe(row) for row in found[:SHOWN]], count, tone, url)
+    return Section(name, [describe(row) for row in found[:SHOWN]], count, tone, url, advice)
 
 
 def list_url(model: type[Model], query: str) -> str:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
+from billing.admin import words
 from billing.models import Difference, DifferenceState, Statement, StatementState
 from lines.admin.base import page_url
 from portal import wording
@@ -16,12 +17,13 @@ def differing(at: datetime) -> Section | None:
 
     def describe(one: Difference) -> Item:
         about = one.our_ref or one.their_ref
-        title = f"{one.get_kind_display()} · {one.statement.code}"
+        title = f"{one.get_kind_display()} · {words.rail(one.statement.code)}"
         return Item(title, about, age(one.found_at, at), page_url(one))
 
     return section(
         rows.order_by("found_at"), describe, name=_("Statement rows that do not match"),
         tone="bad", url=list_url(Difference, f"state__exact={DifferenceState.OPEN}"),
+        advice=_("Compare the two sides, settle what is wrong, then explain it."),
     )  # fmt: skip
 
 
@@ -31,9 +33,11 @@ def absent(at: datetime) -> Section | None:
     rows = Statement.objects.filter(state=StatementState.FAILED)
 
     def describe(one: Statement) -> Item:
-        return Item(f"{one.code} · {wording.full_day(one.day)}", one.last_error, "", page_url(one))
+        title = f"{words.rail(one.code)} · {wording.full_day(one.day)}"
+        return Item(title, one.last_error, "", page_url(one))
 
     return section(
         rows.order_by("day"), describe, name=_("Statements that never came"), tone="bad",
         url=list_url(Statement, f"state__exact={StatementState.FAILED}"),
+        advice=_("That day is compared with nobody: fetch it again once it is there."),
     )  # fmt: skip

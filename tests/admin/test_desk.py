@@ -147,6 +147,27 @@ class TestWhatNeedsAPerson:
 
         assert (count, len(titles)) == (9, 6)
 
+    def test_says_what_to_do_next(self, operator, world, rule):
+        hold(world, open_one(world, rule, "held"))
+        w.rule(w.line(label="paused"), paused_at=world.at, pause_reason="breaker")
+        user = give(operator, "billing.view_recharge", "billing.view_rule")
+
+        with translation.override("en"):
+            sections = desk.shown(user=user, at=world.at).sections
+
+        assert [str(section.advice) for section in sections] == [
+            "What happened, and what to do, is on the page of each.",
+            "Their owners were told. Let one go on only when its cause is gone.",
+        ]
+
+    def test_is_searched_for_from_the_front_page_by_who_may_see_recharges(self, operator, rule):
+        form = 'action="/admin/billing/recharge/"'
+        assert form not in sign_in(operator).get("/admin/").content.decode()
+
+        client = sign_in(give(operator, "billing.view_recharge"))
+
+        assert form in client.get("/admin/").content.decode()
+
 
 class TestTheMachinery:
     def test_names_the_setting_that_stops_a_rail(self, settings, seen, world):
@@ -218,7 +239,8 @@ class TestFiguresOfToday:
         with translation.override("en"):
             shown = desk.shown(user=give(operator, "billing.view_recharge"), at=world.at)
 
-        assert list(shown.today) == [("due", "", 1), ("completed", "good", 1)]
+        told = [(tile.name, tile.tone, tile.count) for tile in shown.today]
+        assert told == [("due", "", 1), ("completed", "good", 1)]
 
     def test_money_is_drawn_by_day_and_said_in_words(self, operator, world, rule):
         open_one(world, rule, "done")
@@ -238,7 +260,7 @@ class TestFiguresOfToday:
 
     def test_cost_few_queries(self, house, root, django_assert_max_num_queries):
         Rail.objects.get_or_create(code="alipay")
-        with django_assert_max_num_queries(31):
+        with django_assert_max_num_queries(32):
             root.get("/admin/")
 
     def test_an_empty_house_says_that_nothing_is_needed(self, operator):
@@ -266,7 +288,7 @@ class TestAnAnswerThatIsNotGenuine:
 
         count, titles, details = seen("billing.view_railcall")["Answers that could not be verified"]
 
-        assert (count, titles, details) == (1, ["alipay · alipay.trade.pay"], ["R1"])
+        assert (count, titles, details) == (1, ["Alipay · alipay.trade.pay"], ["R1"])
 
     def test_is_not_one_that_never_came_and_not_a_good_one(self, world, seen):
         self.call(world, response="")

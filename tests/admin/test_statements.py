@@ -70,7 +70,7 @@ class TestThePageOfADifference:
             ),
             (
                 "missing_theirs", {"is_ours_alone": True, "their_amount_minor": None},
-                "Our books have a payment of ¥50.00.", "Neither their statement of Nov. 21, 2026",
+                "Our books have a payment of ¥50.00.", "Neither their statement of 2026-11-21",
             ),
             (
                 "missing_ours", {"our_state": "", "our_amount_minor": None},
@@ -248,7 +248,7 @@ class TestTheFrontPage:
         Statement.objects.create(source_kind="carrier", code="cmcc", day=late, state="failed")
         user = give(operator, *VIEW)
         assert self.seen(user, world) == {
-            "Statement rows that do not match": (1, ["another amount · alipay"]),
+            "Statement rows that do not match": (1, ["another amount · Alipay"]),
             "Statements that never came": (1, ["cmcc · Nov 17, 2026"]),
         }
 
