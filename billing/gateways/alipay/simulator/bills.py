@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from billing.gateways.alipay.simulator import clock
+from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.books import Books, Trade
 from billing.gateways.alipay.simulator.money import yuan
 from billing.gateways.alipay.simulator.refusals import Refusal
+from billing.gateways.simulation.agenda import VirtualClock
 
 LIVES_FOR = timedelta(seconds=30)
 _READY_AT = timedelta(hours=9)
@@ -49,7 +50,7 @@ class Row:
         """Numbers and empty fields end with a tab, so that spreadsheets leave them alone."""
         cells = [
             f"{self.trade_no}\t", f"{self.out_trade_no}\t", self.kind, self.subject,
-            clock.text(self.created_at), clock.text(self.at), "\t", "\t", "\t", "\t",
+            instants.text(self.created_at), instants.text(self.at), "\t", "\t", "\t", "\t",
             f"{self.account}\t", yuan(self.amount_minor), yuan(self.amount_minor),
             "0.00", "0.00", "0.00", "0.00", "0.00", "", "0.00", "0.00",
             f"{self.refund_number}\t", yuan(self.fee_minor), "0.00", "",
@@ -60,7 +61,7 @@ class Row:
 class Bills:
     """Makes bills and remembers who may fetch which, and for how long."""
 
-    def __init__(self, books: Books, time: clock.VirtualClock, seller_id: str) -> None:
+    def __init__(self, books: Books, time: VirtualClock, seller_id: str) -> None:
         self._books = books
         self._time = time
         self._seller_id = seller_id
@@ -185,7 +186,7 @@ def _row(
 
 
 def _is_in(at: datetime, bill_date: str) -> bool:
-    return clock.day(at).isoformat().startswith(bill_date)
+    return instants.day(at).isoformat().startswith(bill_date)
 
 
 def _ready_at(bill_date: str) -> datetime:
@@ -194,7 +195,7 @@ def _ready_at(bill_date: str) -> datetime:
     following = first + timedelta(days=1)
     if len(bill_date) == 7:
         following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    midnight = datetime(following.year, following.month, following.day, tzinfo=clock.BEIJING)
+    midnight = datetime(following.year, following.month, following.day, tzinfo=instants.BEIJING)
     return midnight + _READY_AT
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from billing.gateways.alipay.simulator.clock import VirtualClock, day
-from billing.gateways.alipay.simulator.journal import Entry, Journal
+from billing.gateways.alipay.simulator.instants import day
+from billing.gateways.simulation.agenda import VirtualClock
+from billing.gateways.simulation.journal import Entry, Journal
 
 WAITING, PAID, CLOSED, FINISHED = (
     "WAIT_BUYER_PAY",

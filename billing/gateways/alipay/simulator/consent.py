@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from billing.gateways.alipay.simulator.books import Agreement, Books, Payer
-from billing.gateways.alipay.simulator.clock import day
+from billing.gateways.alipay.simulator.instants import day
 from billing.gateways.alipay.simulator.money import fen
 
 CYCLE = "CYCLE_PAY_AUTH"

@@ -16,15 +16,15 @@
 """
 
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Any
 
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response, abort, jsonify
 
-from billing.gateways.alipay.simulator import clock, consent, wording
+from billing.gateways.alipay.simulator import consent, instants, wording
 from billing.gateways.alipay.simulator.books import Agreement
 from billing.gateways.alipay.simulator.pages import agree, user_unsigns
 from billing.gateways.alipay.simulator.state import Simulator
+from billing.gateways.simulation import steering
 
 _PAYER_FIELDS = frozenset({"balance_minor", "is_frozen", "daily_limit_minor"})
 _SETTINGS = frozenset({"app_gateway_url", "auto_agree", "async_delay_s", "declines_leave_open"})
@@ -33,30 +33,13 @@ _NOTIFIER_SETTINGS = frozenset({"signs_with_type", "is_silent"})
 
 def control(simulator: Simulator) -> Blueprint:
     """The blueprint that serves /_control."""
-    blueprint = Blueprint("control", __name__, url_prefix="/_control")
-    blueprint.before_request(_loopback_only)
-    blueprint.register_error_handler(ValueError, _unreadable)
-    blueprint.register_error_handler(consent.NotSignable, _unreadable)
+    blueprint = steering.blueprint(refusals=(ValueError, consent.NotSignable))
+    steering.add_journal(blueprint, simulator.books)
+    steering.add_faults(blueprint, simulator.faults)
     _add_views(blueprint, simulator)
     _add_orders(blueprint, simulator)
     _add_people(blueprint, simulator)
     return blueprint
-
-
-def _loopback_only() -> None:
-    if not request.remote_addr or not ip_address(request.remote_addr).is_loopback:
-        abort(404)
-
-
-def _unreadable(error: Exception) -> tuple[Response, int]:
-    return jsonify(error=str(error)), 400
-
-
-def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
-        raise ValueError("a JSON object is wanted")
-    return body
 
 
 def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
@@ -64,12 +47,9 @@ def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.get("/health")
     def health() -> Response:
-        return jsonify(status="ok", now=clock.text(simulator.time.now()), app_id=simulator.app_id)
-
-    @blueprint.get("/journal")
-    def journal() -> Response:
-        since = int(request.args.get("since", "0"))
-        return jsonify(entries=books.entries(kind=request.args.get("kind", ""), since=since))
+        return jsonify(
+            status="ok", now=instants.text(simulator.time.now()), app_id=simulator.app_id
+        )
 
     @blueprint.get("/payers")
     def payers() -> Response:
@@ -97,37 +77,23 @@ def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
 
 
 def _add_orders(blueprint: Blueprint, simulator: Simulator) -> None:
-    @blueprint.get("/faults")
-    def faults() -> Response:
-        return jsonify(faults=simulator.faults.standing())
-
-    @blueprint.post("/faults")
-    def order_fault() -> Response:
-        simulator.faults.order(_body())
-        return jsonify(faults=simulator.faults.standing())
-
-    @blueprint.delete("/faults")
-    def clear_faults() -> Response:
-        simulator.faults.clear()
-        return jsonify(faults=[])
-
     @blueprint.post("/clock")
     def advance() -> Response:
-        simulator.books.record("clock", advance_s=_positive(_body().get("advance_s")))
+        simulator.books.record("clock", advance_s=steering.seconds("advance_s", least=1))
         simulator.agenda.clock_moved()
-        return jsonify(now=clock.text(simulator.time.now()))
+        return jsonify(now=instants.text(simulator.time.now()))
 
     @blueprint.post("/settings")
     def settings() -> Response:
-        asked = _body()
-        _only(asked, _SETTINGS | _NOTIFIER_SETTINGS)
+        asked = steering.body()
+        steering.only(asked, _SETTINGS | _NOTIFIER_SETTINGS)
         for name, value in asked.items():
             setattr(simulator if name in _SETTINGS else simulator.notifier, name, value)
         return jsonify(asked)
 
     @blueprint.post("/bills")
     def falsify_bill() -> Response:
-        asked = _body()
+        asked = steering.body()
         if "half_width" in asked:
             simulator.bills.has_half_width_header = bool(asked["half_width"])
         else:
@@ -145,8 +111,8 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.post("/payers/<payer_id>")
     def change_payer(payer_id: str) -> Response:
-        changes = _body()
-        _only(changes, _PAYER_FIELDS)
+        changes = steering.body()
+        steering.only(changes, _PAYER_FIELDS)
         if payer_id not in books.payers:
             abort(404)
         books.record("payer", reference=payer_id, changes=changes)
@@ -154,7 +120,7 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.post("/agreements")
     def sign() -> Response:
-        content = _body()
+        content = steering.body()
         now = simulator.time.now()
         asked = consent.read_request(content, notify_url=content.get("notify_url", ""), now=now)
         payer = books.payers[content.get("payer", next(iter(books.payers)))]
@@ -170,7 +136,7 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.post("/agreements/<number>/expire")
     def expire(number: str) -> Response:
         agreement = books.agreements.get(number) or abort(404)
-        ends_at = simulator.time.now() + timedelta(seconds=_body().get("in_s", 0))
+        ends_at = simulator.time.now() + timedelta(seconds=steering.body().get("in_s", 0))
         books.record(
             "agreement_changed",
             reference=agreement.external_agreement_no,
@@ -182,15 +148,3 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
 
 def _told(simulator: Simulator, agreement: Agreement) -> dict[str, Any]:
     return wording.agreement_answer(agreement, simulator.books.payers[agreement.payer_id])
-
-
-def _only(asked: dict[str, Any], known: frozenset[str]) -> None:
-    unknown = ", ".join(sorted(set(asked) - known))
-    if unknown:
-        raise ValueError(f"unknown: {unknown}")
-
-
-def _positive(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ValueError("advance_s must be a whole number above zero")
-    return value

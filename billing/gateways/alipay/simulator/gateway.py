@@ -11,12 +11,12 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from billing.gateways.alipay.simulator.faults import Fault, Plan
 from billing.gateways.alipay.simulator.intake import checked
 from billing.gateways.alipay.simulator.methods import METHODS, Call
 from billing.gateways.alipay.simulator.pages import PAGE_METHOD, signing_page
 from billing.gateways.alipay.simulator.refusals import Fields, Refusal, done
 from billing.gateways.alipay.simulator.state import Simulator
+from billing.gateways.simulation.faults import Fault, Plan
 
 _JSON = "application/json;charset=utf-8"
 _DEFAULT_SLOW_S = 30

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from billing.gateways.alipay.simulator import clock
+from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.refusals import Refusal
 from billing.gateways.alipay.simulator.signatures import pairs_text
 from billing.gateways.alipay.simulator.state import Simulator
@@ -21,7 +21,7 @@ def checked(simulator: Simulator, params: dict[str, str]) -> dict[str, Any]:
     if params["sign_type"] != "RSA2" or not _is_signed(simulator, params):
         raise Refusal("isv.invalid-signature", "40002")
     try:
-        clock.instant(params["timestamp"])
+        instants.instant(params["timestamp"])
         content = json.loads(params.get("biz_content") or "{}")
     except ValueError as error:
         raise Refusal("isv.invalid-timestamp-or-content", "40002") from error

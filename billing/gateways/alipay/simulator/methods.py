@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing.gateways.alipay.simulator import clock, consent, trading, wording
+from billing.gateways.alipay.simulator import consent, instants, trading, wording
 from billing.gateways.alipay.simulator.books import CLOSED, WAITING, Agreement, Trade
-from billing.gateways.alipay.simulator.faults import Fault
 from billing.gateways.alipay.simulator.money import fen, yuan
 from billing.gateways.alipay.simulator.refusals import Fields, Refusal, done
 from billing.gateways.alipay.simulator.state import Simulator
+from billing.gateways.simulation.faults import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ def query_refund(call: Call) -> Fields:
         total_amount=yuan(trade.amount_minor),
         refund_amount=yuan(given_back.amount_minor),
         refund_status="REFUND_SUCCESS",
-        gmt_refund_pay=clock.text(given_back.at),
+        gmt_refund_pay=instants.text(given_back.at),
     )
 
 

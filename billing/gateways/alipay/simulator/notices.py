@@ -16,9 +16,10 @@ from urllib.parse import urlencode
 
 import requests
 
-from billing.gateways.alipay.simulator import clock
-from billing.gateways.alipay.simulator.faults import Fault
+from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.signatures import Seal, pairs_text
+from billing.gateways.simulation.agenda import Agenda, VirtualClock
+from billing.gateways.simulation.faults import Fault
 
 log = logging.getLogger(__name__)
 WAITS_S = (240, 600, 600, 3600, 7200, 21_600, 54_000)
@@ -41,9 +42,7 @@ class Delivery:
 class Notifier:
     """Signs, posts, repeats."""
 
-    def __init__(
-        self, *, seal: Seal, app_id: str, agenda: clock.Agenda, time: clock.VirtualClock
-    ) -> None:
+    def __init__(self, *, seal: Seal, app_id: str, agenda: Agenda, time: VirtualClock) -> None:
         self.signs_with_type = False
         self.is_silent = False
         self._seal = seal
@@ -88,9 +87,9 @@ class Notifier:
     def common(self) -> dict[str, str]:
         """What every notification begins with."""
         return {
-            "notify_time": clock.text(self._time.now()),
+            "notify_time": instants.text(self._time.now()),
             # Alipay's look like this: the day, then hexadecimal.
-            "notify_id": f"{clock.day(self._time.now()):%Y%m%d}00{uuid.uuid4().hex}",
+            "notify_id": f"{instants.day(self._time.now()):%Y%m%d}00{uuid.uuid4().hex}",
             "app_id": self._app_id,
             "auth_app_id": self._app_id,
             "charset": "utf-8",

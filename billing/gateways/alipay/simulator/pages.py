@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from billing.gateways.alipay.simulator import clock, consent, wording
+from billing.gateways.alipay.simulator import consent, instants, wording
 from billing.gateways.alipay.simulator.books import Agreement, Payer
 from billing.gateways.alipay.simulator.intake import checked
 from billing.gateways.alipay.simulator.money import shown
@@ -123,7 +123,7 @@ def _ask(simulator: Simulator, params: dict[str, str], asked: consent.Asked) -> 
         asked=asked,
         rules=asked.rules,
         single=shown(single_minor) if single_minor else "",
-        until=clock.day(simulator.time.now() + asked.validity),
+        until=instants.day(simulator.time.now() + asked.validity),
         payers=simulator.books.payers.values(),
         signed_request=urlencode(params),
         shown=shown,
@@ -153,6 +153,6 @@ def _holdings(simulator: Simulator, payer: Payer) -> dict[str, Any]:
         "agreements": sorted(agreements, key=lambda a: a.signed_at, reverse=True),
         "trades": sorted(trades, key=lambda t: t.created_at, reverse=True)[:50],
         "now": now,
-        "time_text": clock.text,
+        "time_text": instants.text,
         "shown": shown,
     }

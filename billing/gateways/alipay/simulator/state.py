@@ -5,11 +5,12 @@ from pathlib import Path
 
 from billing.gateways.alipay.simulator.bills import Bills
 from billing.gateways.alipay.simulator.books import Books
-from billing.gateways.alipay.simulator.clock import Agenda, VirtualClock
-from billing.gateways.alipay.simulator.faults import Faults
-from billing.gateways.alipay.simulator.journal import Journal
+from billing.gateways.alipay.simulator.faults import TABLE
 from billing.gateways.alipay.simulator.notices import Notifier
 from billing.gateways.alipay.simulator.signatures import Seal
+from billing.gateways.simulation.agenda import Agenda, VirtualClock
+from billing.gateways.simulation.faults import Faults
+from billing.gateways.simulation.journal import Journal
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class Simulator:
     books: Books
     bills: Bills
     notifier: Notifier
-    faults: Faults = field(default_factory=Faults)
+    faults: Faults = field(default_factory=lambda: Faults(TABLE))
 
     app_gateway_url: str = ""
     auto_agree: bool = False

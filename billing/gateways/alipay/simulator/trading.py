@@ -20,7 +20,7 @@ from billing.gateways.alipay.simulator.books import (
     Books,
     Trade,
 )
-from billing.gateways.alipay.simulator.clock import day
+from billing.gateways.alipay.simulator.instants import day
 from billing.gateways.alipay.simulator.money import fen
 from billing.gateways.alipay.simulator.refusals import Refusal
 

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from billing.gateways.alipay.simulator import clock
+from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.books import Agreement, Payer, Refund, Trade
 from billing.gateways.alipay.simulator.money import yuan
 
@@ -14,9 +14,9 @@ def agreement_answer(agreement: Agreement, payer: Payer) -> dict[str, Any]:
         "agreement_no": agreement.agreement_no,
         "external_agreement_no": agreement.external_agreement_no,
         "status": agreement.status,
-        "sign_time": clock.text(agreement.signed_at),
-        "valid_time": clock.text(agreement.signed_at),
-        "invalid_time": clock.text(agreement.invalid_at) if agreement.invalid_at else "",
+        "sign_time": instants.text(agreement.signed_at),
+        "valid_time": instants.text(agreement.signed_at),
+        "invalid_time": instants.text(agreement.invalid_at) if agreement.invalid_at else "",
         "alipay_logon_id": payer.logon_id,
         "principal_id": payer.payer_id,
         "pricipal_type": "CARD",  # the vendor's spelling
@@ -65,7 +65,7 @@ def refund_answer(trade: Trade, payer: Payer, refund: Refund, *, is_moved: bool)
         "fund_change": "Y" if is_moved else "N",
         # All of the trade's refunds, not this one's amount.
         "refund_fee": yuan(trade.refunded_minor),
-        "gmt_refund_pay": clock.text(refund.at),
+        "gmt_refund_pay": instants.text(refund.at),
     }
 
 
@@ -73,8 +73,8 @@ def signed_notice(agreement: Agreement, payer: Payer) -> dict[str, str]:
     return _agreement(agreement, payer) | {
         "notify_type": "dut_user_sign",
         "status": agreement.status,
-        "sign_time": clock.text(agreement.signed_at),
-        "valid_time": clock.text(agreement.signed_at),
+        "sign_time": instants.text(agreement.signed_at),
+        "valid_time": instants.text(agreement.signed_at),
         "invalid_time": _at(agreement.invalid_at),
     }
 
@@ -84,7 +84,7 @@ def unsigned_notice(agreement: Agreement, payer: Payer, now: datetime) -> dict[s
     return _agreement(agreement, payer) | {
         "notify_type": "dut_user_unsign",
         "status": "UNSIGN",
-        "unsign_time": clock.text(now),
+        "unsign_time": instants.text(now),
     }
 
 
@@ -99,10 +99,10 @@ def trade_notice(trade: Trade, payer: Payer, seller_id: str, now: datetime) -> d
         "trade_status": trade.status(now),
         "total_amount": yuan(trade.amount_minor),
         "subject": trade.subject,
-        "gmt_create": clock.text(trade.created_at),
+        "gmt_create": instants.text(trade.created_at),
     }
     if trade.paid_at is None:
-        return fields | {"gmt_close": clock.text(trade.closed_at or now)}
+        return fields | {"gmt_close": instants.text(trade.closed_at or now)}
     return fields | {
         "receipt_amount": yuan(trade.amount_minor),
         "gmt_payment": _at(trade.paid_at),
@@ -116,7 +116,7 @@ def refund_notice(
     """The payment's notification again, looking like it but for three fields."""
     return trade_notice(trade, payer, seller_id, now) | {
         "refund_fee": yuan(trade.refunded_minor),
-        "gmt_refund": clock.text(refund.at),
+        "gmt_refund": instants.text(refund.at),
         "out_biz_no": refund.reference,
     }
 
@@ -150,4 +150,4 @@ def _funds(trade: Trade, channel_field: str) -> str:
 
 
 def _at(at: datetime | None) -> str:
-    return clock.text(at) if at is not None else ""
+    return instants.text(at) if at is not None else ""

@@ -17,10 +17,10 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from billing.gateways.simulation.faults import Fault, Plan
 from billing.gateways.stripe.simulator import forms, refusals, routes
 from billing.gateways.stripe.simulator.books import Change, Object, Saved, new_id
 from billing.gateways.stripe.simulator.calls import Call, shown
-from billing.gateways.stripe.simulator.faults import Fault, Plan
 from billing.gateways.stripe.simulator.refusals import Refusal
 from billing.gateways.stripe.simulator.state import Simulator
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from billing.gateways.simulation.agenda import VirtualClock
+from billing.gateways.simulation.journal import Entry, Journal
 from billing.gateways.stripe.simulator.cards import CARDS
-from billing.gateways.stripe.simulator.clock import VirtualClock, seconds
-from billing.gateways.stripe.simulator.journal import Entry, Journal
+from billing.gateways.stripe.simulator.instants import seconds
 
 KEY_LIFETIME = timedelta(hours=24)
 Object = dict[str, Any]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from billing.gateways.simulation.faults import Plan
 from billing.gateways.stripe.simulator.books import Change, Object
-from billing.gateways.stripe.simulator.faults import Plan
 from billing.gateways.stripe.simulator.refusals import invalid, missing
 from billing.gateways.stripe.simulator.state import Simulator
 

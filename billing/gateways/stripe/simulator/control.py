@@ -19,11 +19,11 @@
 | DELETE statement | an honest ledger again |
 """
 
-from ipaddress import ip_address
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request
 
+from billing.gateways.simulation import steering
 from billing.gateways.stripe.simulator import giving_back, setting_up
 from billing.gateways.stripe.simulator.acting import act
 from billing.gateways.stripe.simulator.books import Change, Object
@@ -52,31 +52,14 @@ _CARD_FIELDS = frozenset(
 
 def control(simulator: Simulator) -> Blueprint:
     """The blueprint that serves /_control."""
-    blueprint = Blueprint("control", __name__, url_prefix="/_control")
-    blueprint.before_request(_loopback_only)
-    for kind in (ValueError, KeyError, NotSignable, Refusal):
-        blueprint.register_error_handler(kind, _unreadable)
+    blueprint = steering.blueprint(refusals=(ValueError, KeyError, NotSignable, Refusal))
+    steering.add_journal(blueprint, simulator.books)
+    steering.add_faults(blueprint, simulator.faults)
     _add_views(blueprint, simulator)
     _add_orders(blueprint, simulator)
     _add_people(blueprint, simulator)
     _add_banks(blueprint, simulator)
     return blueprint
-
-
-def _loopback_only() -> None:
-    if not request.remote_addr or not ip_address(request.remote_addr).is_loopback:
-        abort(404)
-
-
-def _unreadable(error: Exception) -> tuple[Response, int]:
-    return jsonify(error=str(error)), 400
-
-
-def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
-        raise ValueError("a JSON object is wanted")
-    return body
 
 
 def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
@@ -85,11 +68,6 @@ def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.get("/health")
     def health() -> Response:
         return jsonify(status="ok", now=simulator.time.now().isoformat(timespec="seconds"))
-
-    @blueprint.get("/journal")
-    def journal() -> Response:
-        since = int(request.args.get("since", "0"))
-        return jsonify(entries=books.entries(kind=request.args.get("kind", ""), since=since))
 
     @blueprint.get("/objects")
     def objects() -> Response:
@@ -113,40 +91,26 @@ def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
         ]
         return jsonify(notifications=told)
 
-    @blueprint.get("/faults")
-    def faults() -> Response:
-        return jsonify(faults=simulator.faults.standing())
-
 
 def _add_orders(blueprint: Blueprint, simulator: Simulator) -> None:
-    @blueprint.post("/faults")
-    def order_fault() -> Response:
-        simulator.faults.order(_body())
-        return jsonify(faults=simulator.faults.standing())
-
-    @blueprint.delete("/faults")
-    def clear_faults() -> Response:
-        simulator.faults.clear()
-        return jsonify(faults=[])
-
     @blueprint.post("/clock")
     def advance() -> Response:
-        change = Change("clock", {"advance_s": _positive(_body().get("advance_s"))})
+        change = Change("clock", {"advance_s": steering.seconds("advance_s", least=1)})
         simulator.books.record(change)
         simulator.agenda.clock_moved()
         return jsonify(now=simulator.time.now().isoformat(timespec="seconds"))
 
     @blueprint.post("/settings")
     def settings() -> Response:
-        asked = _body()
-        _only(asked, _SETTINGS | _NOTIFIER_SETTINGS)
+        asked = steering.body()
+        steering.only(asked, _SETTINGS | _NOTIFIER_SETTINGS)
         for name, value in asked.items():
             setattr(simulator if name in _SETTINGS else simulator.notifier, name, value)
         return jsonify(asked)
 
     @blueprint.post("/statement")
     def falsify_statement() -> Response:
-        simulator.lies.order(_body(), now_s=simulator.books.now_s())
+        simulator.lies.order(steering.body(), now_s=simulator.books.now_s())
         return jsonify({})
 
     @blueprint.delete("/statement")
@@ -158,7 +122,7 @@ def _add_orders(blueprint: Blueprint, simulator: Simulator) -> None:
 def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.post("/bindings")
     def bind() -> Response:
-        asked = _body()
+        asked = steering.body()
         with act(simulator) as call:
             call.params = {"metadata": {"keepline_binding": asked["reference"]}}
             customer = setting_up.create_customer(call)
@@ -169,13 +133,13 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.post("/sessions/<number>")
     def choose(number: str) -> Response:
-        goes_to = agree(simulator, number, _body().get("card", "good"))
+        goes_to = agree(simulator, number, steering.body().get("card", "good"))
         return jsonify(_bound(simulator, number) | {"goes_to": goes_to})
 
     @blueprint.post("/confirmations/<number>")
     def confirm(number: str) -> Response:
         with act(simulator, "authentication", number) as call:
-            goes_to = authenticated(call, number, agrees=bool(_body().get("agrees", True)))
+            goes_to = authenticated(call, number, agrees=bool(steering.body().get("agrees", True)))
         return jsonify(goes_to=goes_to)
 
 
@@ -210,8 +174,8 @@ def _add_banks(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.post("/cards/<slug>")
     def change_card(slug: str) -> Response:
-        changes = _body()
-        _only(changes, _CARD_FIELDS)
+        changes = steering.body()
+        steering.only(changes, _CARD_FIELDS)
         if slug not in books.cards:
             abort(404)
         books.record(Change("card", {"slug": slug, "changes": changes}))
@@ -224,8 +188,8 @@ def _add_banks(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.post("/payment_methods/<number>/renew")
     def renew(number: str) -> Response:
-        changes = _body()
-        _only(changes, frozenset({"exp_month", "exp_year", "last4"}))
+        changes = steering.body()
+        steering.only(changes, frozenset({"exp_month", "exp_year", "last4"}))
         with act(simulator) as call:
             card = call.get("payment_method", number)
             card["card"] |= changes
@@ -235,11 +199,13 @@ def _add_banks(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.post("/refunds/<number>")
     def settle_refund(number: str) -> Response:
         with act(simulator, "refunds.settle") as call:
-            return jsonify(shown(giving_back.settle_refund(call, number, _body()["status"])))
+            return jsonify(
+                shown(giving_back.settle_refund(call, number, steering.body()["status"]))
+            )
 
     @blueprint.post("/disputes")
     def dispute() -> Response:
-        asked = _body()
+        asked = steering.body()
         with act(simulator, "disputes.create") as call:
             number = asked.get("charge") or _charged(simulator, asked["reference"])
             return jsonify(shown(giving_back.open_dispute(call, number, asked)))
@@ -247,7 +213,9 @@ def _add_banks(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.post("/disputes/<number>")
     def close_dispute(number: str) -> Response:
         with act(simulator, "disputes.close") as call:
-            return jsonify(shown(giving_back.close_dispute(call, number, _body()["status"])))
+            return jsonify(
+                shown(giving_back.close_dispute(call, number, steering.body()["status"]))
+            )
 
 
 def _charged(simulator: Simulator, reference: str) -> str:
@@ -256,15 +224,3 @@ def _charged(simulator: Simulator, reference: str) -> str:
         if one["paid"] and one["metadata"].get(simulator.reference_key) == reference:
             return str(one["id"])
     raise ValueError("no charge was paid under that reference")
-
-
-def _only(asked: dict[str, Any], known: frozenset[str]) -> None:
-    unknown = ", ".join(sorted(set(asked) - known))
-    if unknown:
-        raise ValueError(f"unknown: {unknown}")
-
-
-def _positive(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ValueError("advance_s must be a whole number above zero")
-    return value

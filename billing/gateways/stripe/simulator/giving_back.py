@@ -5,7 +5,7 @@ from typing import Any
 from billing.gateways.stripe.simulator import ledger
 from billing.gateways.stripe.simulator.books import Object, new_id
 from billing.gateways.stripe.simulator.calls import Call
-from billing.gateways.stripe.simulator.clock import seconds
+from billing.gateways.stripe.simulator.instants import seconds
 from billing.gateways.stripe.simulator.listing import listed
 from billing.gateways.stripe.simulator.refusals import invalid
 

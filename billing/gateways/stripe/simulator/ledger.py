@@ -4,7 +4,7 @@ from typing import Any
 
 from billing.gateways.stripe.simulator.books import Object, new_id
 from billing.gateways.stripe.simulator.calls import Call
-from billing.gateways.stripe.simulator.clock import seconds
+from billing.gateways.stripe.simulator.instants import seconds
 from billing.gateways.stripe.simulator.listing import listed
 
 # 3.4 % and 2.35, as in Hong Kong.

@@ -7,7 +7,7 @@ from typing import Any
 
 from billing.gateways.stripe.simulator.books import Object
 from billing.gateways.stripe.simulator.calls import Call
-from billing.gateways.stripe.simulator.clock import seconds
+from billing.gateways.stripe.simulator.instants import seconds
 from billing.gateways.stripe.simulator.refusals import invalid
 
 _CURSORS = ("limit", "starting_after", "ending_before")

@@ -3,12 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
+from billing.gateways.simulation.faults import Plan
 from billing.gateways.stripe.simulator import ledger
 from billing.gateways.stripe.simulator.books import Change, Object, new_id
 from billing.gateways.stripe.simulator.calls import Call
 from billing.gateways.stripe.simulator.cards import Card
-from billing.gateways.stripe.simulator.clock import seconds
-from billing.gateways.stripe.simulator.faults import Plan
+from billing.gateways.stripe.simulator.instants import seconds
 from billing.gateways.stripe.simulator.listing import listed, searched
 from billing.gateways.stripe.simulator.refusals import Refusal, invalid, missing
 from billing.gateways.stripe.simulator.state import Simulator

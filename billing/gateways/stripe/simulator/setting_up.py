@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from billing.gateways.stripe.simulator.books import Object, new_id
 from billing.gateways.stripe.simulator.calls import Call
 from billing.gateways.stripe.simulator.cards import BY_TOKEN, Card
-from billing.gateways.stripe.simulator.clock import seconds
+from billing.gateways.stripe.simulator.instants import seconds
 from billing.gateways.stripe.simulator.listing import listed
 from billing.gateways.stripe.simulator.refusals import Refusal, invalid, missing
 

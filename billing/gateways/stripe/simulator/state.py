@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from billing.gateways.simulation.agenda import Agenda, VirtualClock
+from billing.gateways.simulation.faults import Faults
+from billing.gateways.simulation.journal import Journal
 from billing.gateways.stripe.simulator.books import Books
-from billing.gateways.stripe.simulator.clock import Agenda, VirtualClock
-from billing.gateways.stripe.simulator.faults import Faults
-from billing.gateways.stripe.simulator.journal import Journal
+from billing.gateways.stripe.simulator.faults import TABLE
 from billing.gateways.stripe.simulator.lies import Lies
 from billing.gateways.stripe.simulator.webhooks import Notifier
 
@@ -24,7 +25,7 @@ class Simulator:
     agenda: Agenda
     books: Books
     notifier: Notifier
-    faults: Faults = field(default_factory=Faults)
+    faults: Faults = field(default_factory=lambda: Faults(TABLE))
     lies: Lies = field(default_factory=Lies)
     keys_in_use: set[str] = field(default_factory=set)
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import requests
 
+from billing.gateways.simulation.agenda import Agenda, VirtualClock
+from billing.gateways.simulation.faults import Fault
 from billing.gateways.stripe.simulator.books import new_id
-from billing.gateways.stripe.simulator.clock import Agenda, VirtualClock, seconds
-from billing.gateways.stripe.simulator.faults import Fault
+from billing.gateways.stripe.simulator.instants import seconds
 
 API_VERSION = "2026-10-28.endive"
 WAITS_S = (300, 1800, 7200, 18_000, 36_000, 43_200, 43_200, 43_200)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from billing.gateways.wechat.simulator.clock import BEIJING, day
+from billing.gateways.wechat.simulator.instants import BEIJING, day
 from billing.gateways.wechat.simulator.records import Announcement, Contract
 from billing.gateways.wechat.simulator.refusals import Refusal
 from billing.gateways.wechat.simulator.state import Simulator

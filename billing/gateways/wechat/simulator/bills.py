@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from billing.gateways.wechat.simulator import clock
+from billing.gateways.wechat.simulator import instants
 from billing.gateways.wechat.simulator.books import Books
 from billing.gateways.wechat.simulator.money import fee_text, yuan
 from billing.gateways.wechat.simulator.records import Order, Refund
@@ -50,7 +50,7 @@ class Row:
     def cells(self, app_id: str, mch_id: str, bill_type: str) -> list[str]:
         order, paid = self.order, self.refund is None
         cells = [
-            clock.dashed(self.at), app_id, mch_id, "0", "", order.transaction_id,
+            instants.dashed(self.at), app_id, mch_id, "0", "", order.transaction_id,
             order.out_trade_no, order.openid, "PAP",
             self.state or ("SUCCESS" if paid else "REFUND"), self.bank_type, "CNY",
             yuan(self.amount_minor) if paid else "0.00", "0.00",
@@ -69,8 +69,8 @@ class Row:
         given = self.refund
         if given is None:
             return ["0", "0", "0.00", "0.00", "", ""]
-        done_at = clock.dashed(given.done_at) if given.done_at else ""
-        times = [clock.dashed(given.accepted_at), done_at] if with_times else []
+        done_at = instants.dashed(given.done_at) if given.done_at else ""
+        times = [instants.dashed(given.accepted_at), done_at] if with_times else []
         return [
             *times, given.refund_id, given.out_refund_no, yuan(self.amount_minor), "0.00",
             "ORIGINAL", given.status,
@@ -100,9 +100,9 @@ class Bills:
         on = _date(fields["bill_date"])
         if bill_type not in _COLUMNS:
             raise Refusal("20001", "invalid bill_type")
-        ready_at = datetime.combine(on + timedelta(days=1), _READY_AT, clock.BEIJING)
+        ready_at = datetime.combine(on + timedelta(days=1), _READY_AT, instants.BEIJING)
         if now < ready_at:
-            raise Refusal(_NO_BILL, "Bill Creating" if on < clock.day(now) else "No Bill Exist")
+            raise Refusal(_NO_BILL, "Bill Creating" if on < instants.day(now) else "No Bill Exist")
         rows = list(self._rows(on, bill_type)) if now - ready_at < _KEPT_FOR else []
         if not rows:
             raise Refusal(_NO_BILL, "No Bill Exist")
@@ -132,11 +132,11 @@ class Bills:
             if order.paid_at is None:
                 continue
             bank = self._books.payers[order.openid].bank_type
-            if clock.day(order.paid_at) == on and bill_type != "REFUND":
+            if instants.day(order.paid_at) == on and bill_type != "REFUND":
                 yield Row(order, bank, order.paid_at, order.amount_minor, _fee(order.amount_minor))
             for refund in self._books.refunds_of(order.out_trade_no):
                 at = refund.done_at
-                if at and clock.day(at) == on and bill_type != "SUCCESS":
+                if at and instants.day(at) == on and bill_type != "SUCCESS":
                     fee = -_fee(refund.amount_minor)
                     yield Row(order, bank, at, refund.amount_minor, fee, refund)
 

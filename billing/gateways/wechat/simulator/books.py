@@ -7,11 +7,12 @@ journal is read again at a start: what is remembered is what was written down. A
 import threading
 from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from billing.gateways.wechat.simulator.clock import VirtualClock, day
-from billing.gateways.wechat.simulator.journal import Entry, Journal
+from billing.gateways.simulation.agenda import VirtualClock
+from billing.gateways.simulation.journal import Entry, Journal
+from billing.gateways.wechat.simulator.instants import day
 from billing.gateways.wechat.simulator.records import (
     DEMO_PAYERS,
     Announcement,
@@ -46,13 +47,13 @@ class Books:
         self._attempts: Counter[tuple[str, date]] = Counter()
         self._journal = journal
         self._clock = clock
-        for entry in journal.read():
+        for entry in journal.entries():
             self._apply(entry)
 
     # --- asking -------------------------------------------------------------------------------
 
     def entries(self, *, kind: str = "", since: int = 0) -> list[Entry]:
-        return self._journal.read(kind=kind, since=since)
+        return self._journal.entries(kind=kind, since=since)
 
     def contract(
         self, *, contract_id: str = "", plan_id: str = "", contract_code: str = ""
@@ -102,7 +103,7 @@ class Books:
         """Write an effect down, then let it be so. `when`: if it was due before now."""
         with self.lock:
             at = (when or self._clock.now()).isoformat(timespec="seconds")
-            entry = self._journal.write(kind=kind, at=at, facts=facts)
+            entry = self._journal.append(kind=kind, at=at, facts=facts)
             self._apply(entry)
             return entry
 
@@ -111,7 +112,7 @@ class Books:
         getattr(self, f"_on_{entry['kind']}")(entry, at)
 
     def _on_clock(self, entry: Entry, at: datetime) -> None:
-        self._clock.advance(entry["advance_s"])
+        self._clock.advance(timedelta(seconds=entry["advance_s"]))
 
     def _on_settings(self, entry: Entry, at: datetime) -> None:
         self.settings.change(entry["changes"])

@@ -20,12 +20,12 @@
 import secrets
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Any
 
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response, abort, jsonify
 
-from billing.gateways.wechat.simulator import clock, consent, wording
+from billing.gateways.simulation import steering
+from billing.gateways.wechat.simulator import consent, instants, wording
 from billing.gateways.wechat.simulator.records import BY_USER, Contract
 from billing.gateways.wechat.simulator.refusals import Refusal
 from billing.gateways.wechat.simulator.signatures import MD5
@@ -37,30 +37,14 @@ _MOST_TOLD = 2000
 
 def control(simulator: Simulator) -> Blueprint:
     """The blueprint that serves /_control."""
-    blueprint = Blueprint("control", __name__, url_prefix="/_control")
-    blueprint.before_request(_loopback_only)
-    for error in (ValueError, TypeError, consent.NotSignable, Refusal):
-        blueprint.register_error_handler(error, _unreadable)
+    refusals = (ValueError, TypeError, consent.NotSignable, Refusal)
+    blueprint = steering.blueprint(refusals=refusals)
+    steering.add_journal(blueprint, simulator.books)
+    steering.add_faults(blueprint, simulator.faults)
     _add_views(blueprint, simulator)
     _add_orders(blueprint, simulator)
     _add_people(blueprint, simulator)
     return blueprint
-
-
-def _loopback_only() -> None:
-    if not request.remote_addr or not ip_address(request.remote_addr).is_loopback:
-        abort(404)
-
-
-def _unreadable(error: Exception) -> tuple[Response, int]:
-    return jsonify(error=f"{type(error).__name__}: {error}"), 400
-
-
-def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
-        raise ValueError("a JSON object is wanted")
-    return body
 
 
 def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
@@ -69,12 +53,7 @@ def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.get("/health")
     def health() -> Response:
         now = simulator.time.now()
-        return jsonify(status="ok", now=clock.dashed(now), mch_id=simulator.mch_id)
-
-    @blueprint.get("/journal")
-    def journal() -> Response:
-        since = int(request.args.get("since", "0"))
-        return jsonify(entries=books.entries(kind=request.args.get("kind", ""), since=since))
+        return jsonify(status="ok", now=instants.dashed(now), mch_id=simulator.mch_id)
 
     @blueprint.get("/payers")
     def payers() -> Response:
@@ -101,34 +80,20 @@ def _add_views(blueprint: Blueprint, simulator: Simulator) -> None:
 
 
 def _add_orders(blueprint: Blueprint, simulator: Simulator) -> None:
-    @blueprint.get("/faults")
-    def faults() -> Response:
-        return jsonify(faults=simulator.faults.standing())
-
-    @blueprint.post("/faults")
-    def order_fault() -> Response:
-        simulator.faults.order(_body())
-        return jsonify(faults=simulator.faults.standing())
-
-    @blueprint.delete("/faults")
-    def clear_faults() -> Response:
-        simulator.faults.clear()
-        return jsonify(faults=[])
-
     @blueprint.post("/clock")
     def advance() -> Response:
-        simulator.advance(_seconds(_body(), "advance_s", least=1))
-        return jsonify(now=clock.dashed(simulator.time.now()))
+        simulator.advance(steering.seconds("advance_s", least=1))
+        return jsonify(now=instants.dashed(simulator.time.now()))
 
     @blueprint.post("/settings")
     def change_settings() -> Response:
-        asked = _body()
+        asked = steering.body()
         simulator.change(asked)
         return jsonify(asked)
 
     @blueprint.post("/bills")
     def falsify_bill() -> Response:
-        asked = _body()
+        asked = steering.body()
         simulator.bills.falsify(asked)
         return jsonify(asked)
 
@@ -143,10 +108,8 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.post("/payers/<openid>")
     def change_payer(openid: str) -> Response:
-        changes = _body()
-        unknown = ", ".join(sorted(set(changes) - _PAYER_FIELDS))
-        if unknown:
-            raise ValueError(f"unknown: {unknown}")
+        changes = steering.body()
+        steering.only(changes, _PAYER_FIELDS)
         if openid not in books.payers:
             abort(404)
         books.record("payer", reference=openid, changes=changes)
@@ -154,25 +117,27 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
 
     @blueprint.post("/contracts")
     def sign() -> Response:
-        return jsonify(_told(simulator, _signed(simulator, _body())))
+        return jsonify(_told(simulator, _signed(simulator, steering.body())))
 
     @blueprint.post("/contracts/<contract_id>/revoke")
     def revoke(contract_id: str) -> Response:
         contract = books.contracts.get(contract_id) or abort(404)
-        consent.end(simulator, contract, mode=str(_body().get("mode", BY_USER)))
+        consent.end(simulator, contract, mode=str(steering.body().get("mode", BY_USER)))
         return jsonify(_told(simulator, contract))
 
     @blueprint.post("/contracts/<contract_id>/expire")
     def expire(contract_id: str) -> Response:
         contract = books.contracts.get(contract_id) or abort(404)
-        ends_at = simulator.time.now() + timedelta(seconds=_seconds(_body(), "in_s", least=0))
+        ends_at = simulator.time.now() + timedelta(
+            seconds=steering.seconds("in_s", least=0, default=0)
+        )
         _move(simulator, contract, "expires_at", ends_at)
         return jsonify(_told(simulator, contract))
 
     @blueprint.post("/contracts/<contract_id>/age")
     def age(contract_id: str) -> Response:
         contract = books.contracts.get(contract_id) or abort(404)
-        by = timedelta(seconds=_seconds(_body(), "by_s", least=1))
+        by = timedelta(seconds=steering.seconds("by_s", least=1))
         _move(simulator, contract, "signed_at", contract.signed_at - by)
         return jsonify(_told(simulator, contract))
 
@@ -204,10 +169,3 @@ def _move(simulator: Simulator, contract: Contract, name: str, to: datetime) -> 
 
 def _told(simulator: Simulator, contract: Contract) -> dict[str, Any]:
     return dict(wording.contract_answer(contract, simulator.time.now()))
-
-
-def _seconds(asked: dict[str, Any], name: str, *, least: int) -> int:
-    value = asked.get(name, least)
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more")
-    return value

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from billing.gateways.wechat.simulator import announcing, wording
-from billing.gateways.wechat.simulator.clock import day, hour
+from billing.gateways.wechat.simulator.instants import day, hour
 from billing.gateways.wechat.simulator.notifier import ORDER_WAITS_S, Notice
 from billing.gateways.wechat.simulator.records import Contract, Order
 from billing.gateways.wechat.simulator.refusals import Refusal

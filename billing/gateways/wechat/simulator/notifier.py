@@ -15,10 +15,10 @@ from typing import Any
 
 import requests
 
+from billing.gateways.simulation.agenda import Agenda, VirtualClock
+from billing.gateways.simulation.faults import Fault, Faults
 from billing.gateways.wechat.simulator import envelope
 from billing.gateways.wechat.simulator.books import Books
-from billing.gateways.wechat.simulator.clock import Agenda, VirtualClock
-from billing.gateways.wechat.simulator.faults import Fault, Faults
 from billing.gateways.wechat.simulator.keys import Keys
 from billing.gateways.wechat.simulator.records import Delivery
 from billing.gateways.wechat.simulator.signatures import (

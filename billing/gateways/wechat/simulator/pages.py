@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from billing.gateways.wechat.simulator import clock, consent, envelope, intake
+from billing.gateways.wechat.simulator import consent, envelope, instants, intake
 from billing.gateways.wechat.simulator.money import shown
 from billing.gateways.wechat.simulator.records import BY_USER, Payer, Signing
 from billing.gateways.wechat.simulator.refusals import NotSpoken, Refusal
@@ -46,7 +46,7 @@ def _shared(simulator: Simulator) -> dict[str, Any]:
         "other_language": there,
         "simulator": simulator,
         "shown": shown,
-        "time_text": clock.dashed,
+        "time_text": instants.dashed,
     }
 
 

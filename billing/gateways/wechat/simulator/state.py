@@ -4,11 +4,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from billing.gateways.simulation.agenda import Agenda, VirtualClock
+from billing.gateways.simulation.faults import Faults
+from billing.gateways.simulation.journal import Journal
 from billing.gateways.wechat.simulator.bills import Bills
 from billing.gateways.wechat.simulator.books import Books
-from billing.gateways.wechat.simulator.clock import Agenda, VirtualClock
-from billing.gateways.wechat.simulator.faults import Faults
-from billing.gateways.wechat.simulator.journal import Journal
+from billing.gateways.wechat.simulator.faults import TABLE
 from billing.gateways.wechat.simulator.keys import Keys
 from billing.gateways.wechat.simulator.notifier import Notifier
 from billing.gateways.wechat.simulator.settings import Settings
@@ -73,5 +74,5 @@ def build(
         agenda=Agenda(time),
         books=books,
         bills=Bills(books, app_id=app_id, mch_id=mch_id),
-        faults=Faults(),
+        faults=Faults(TABLE),
     )

@@ -8,9 +8,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from flask import Blueprint, Response, request
 
+from billing.gateways.simulation.faults import Fault
 from billing.gateways.wechat.simulator import envelope, intake, wording
 from billing.gateways.wechat.simulator.calls import CALLS, Call, Spec
-from billing.gateways.wechat.simulator.faults import Fault
 from billing.gateways.wechat.simulator.refunding import ABNORMAL, CLOSED
 from billing.gateways.wechat.simulator.refusals import NotSpoken, Refusal, words_of
 from billing.gateways.wechat.simulator.signatures import v2_sign

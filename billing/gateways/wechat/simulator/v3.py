@@ -14,9 +14,9 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from billing.gateways.simulation.faults import Fault
 from billing.gateways.wechat.simulator import announcing, deductions
-from billing.gateways.wechat.simulator.clock import rfc3339
-from billing.gateways.wechat.simulator.faults import Fault
+from billing.gateways.wechat.simulator.instants import rfc3339
 from billing.gateways.wechat.simulator.refusals import NotSpoken, Refusal
 from billing.gateways.wechat.simulator.signatures import SCHEME, is_v3_signed, sealed_resource
 from billing.gateways.wechat.simulator.state import Simulator

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from billing.gateways.wechat.simulator import clock
+from billing.gateways.wechat.simulator import instants
 from billing.gateways.wechat.simulator.records import EXPIRED, Contract, Order, Refund, Signing
 from billing.gateways.wechat.simulator.refusals import words_of
 from billing.gateways.wechat.simulator.state import Simulator
@@ -42,8 +42,8 @@ def contract_answer(contract: Contract, now: datetime) -> Fields:
         "contract_code": contract.contract_code,
         "contract_display_account": contract.display_account,
         "contract_state": SIGNED if contract.is_active(now) else NOT_SIGNED,
-        "contract_signed_time": clock.dashed(contract.signed_at),
-        "contract_expired_time": clock.dashed(contract.expires_at),
+        "contract_signed_time": instants.dashed(contract.signed_at),
+        "contract_expired_time": instants.dashed(contract.expires_at),
         # The vendor's sample has these in a success too.
         "err_code": "0",
         "err_code_des": "SUCCESS",
@@ -51,7 +51,7 @@ def contract_answer(contract: Contract, now: datetime) -> Fields:
     if contract.is_active(now):
         return fields
     return fields | {
-        "contract_terminated_time": clock.dashed(contract.ended_at or contract.expires_at),
+        "contract_terminated_time": instants.dashed(contract.ended_at or contract.expires_at),
         "contract_termination_mode": contract.ended_by or EXPIRED,
         "contract_termination_remark": contract.remark,
     }
@@ -73,15 +73,15 @@ def signing_answer(signing: Signing) -> Fields:
 def signed_notice(simulator: Simulator, contract: Contract) -> Fields:
     return _contract_notice(simulator, contract) | {
         "change_type": "ADD",
-        "operate_time": clock.dashed(contract.signed_at),
-        "contract_expired_time": clock.dashed(contract.expires_at),
+        "operate_time": instants.dashed(contract.signed_at),
+        "contract_expired_time": instants.dashed(contract.expires_at),
     }
 
 
 def ended_notice(simulator: Simulator, contract: Contract) -> Fields:
     return _contract_notice(simulator, contract) | {
         "change_type": "DELETE",
-        "operate_time": clock.dashed(contract.ended_at or simulator.time.now()),
+        "operate_time": instants.dashed(contract.ended_at or simulator.time.now()),
         "contract_termination_mode": contract.ended_by,
     }
 
@@ -165,7 +165,7 @@ def _payment(simulator: Simulator, order: Order, paid_at: datetime) -> Fields:
         "fee_type": "CNY",
         "cash_fee": str(order.amount_minor),
         "transaction_id": order.transaction_id,
-        "time_end": clock.packed(paid_at),
+        "time_end": instants.packed(paid_at),
         "contract_id": order.contract_id,
     }
 
@@ -185,7 +185,7 @@ def order_resource(simulator: Simulator, order: Order) -> dict[str, Any]:
         return resource | {"err_code": order.failure}
     return resource | {
         "transaction_id": order.transaction_id,
-        "success_time": clock.rfc3339(order.paid_at),
+        "success_time": instants.rfc3339(order.paid_at),
         "payer": {"openid": order.openid},
         "bank_type": simulator.books.payers[order.openid].bank_type,
     }
@@ -269,7 +269,7 @@ def refund_resource(simulator: Simulator, refund: Refund) -> dict[str, Any]:
         "out_refund_no": refund.out_refund_no,
         "refund_id": refund.refund_id,
         "refund_status": "SUCCESS" if refund.status == "SUCCESS" else "ABNORMAL",
-        "success_time": clock.rfc3339(refund.done_at or refund.due_at),
+        "success_time": instants.rfc3339(refund.done_at or refund.due_at),
         "user_received_account": "支付用户的零钱",
         "amount": {
             "total": order.amount_minor,
@@ -282,4 +282,4 @@ def refund_resource(simulator: Simulator, refund: Refund) -> dict[str, Any]:
 
 def _when(refund: Refund) -> str:
     is_good = refund.status == "SUCCESS" and refund.done_at is not None
-    return clock.dashed(refund.done_at) if is_good and refund.done_at else ""
+    return instants.dashed(refund.done_at) if is_good and refund.done_at else ""

@@ -1,22 +1,20 @@
-"""The simulator's own time, which can be moved forward, and the work that waits for it."""
+"""A simulator's own time, which can be moved forward, and the work that waits for it."""
 
 import heapq
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
-from zoneinfo import ZoneInfo
 
 log = logging.getLogger(__name__)
-BEIJING = ZoneInfo("Asia/Shanghai")
 _THREADS = 8
 Work = Callable[[], object]
 
 
 class VirtualClock:
-    """Real time plus what was added to it; it never goes back."""
+    """Real time plus what was added to it. Only forward: money systems live in one direction."""
 
     def __init__(self) -> None:
         self._ahead = timedelta(0)
@@ -24,37 +22,12 @@ class VirtualClock:
     def now(self) -> datetime:
         return datetime.now(UTC) + self._ahead
 
-    def advance(self, seconds: int) -> None:
-        self._ahead += timedelta(seconds=seconds)
-
-
-def dashed(at: datetime) -> str:
-    """2026-11-22 08:30:00, as contracts, refunds and bills have it: Beijing, without saying so."""
-    return f"{at.astimezone(BEIJING):%Y-%m-%d %H:%M:%S}"
-
-
-def packed(at: datetime) -> str:
-    """20261122083000, as orders have it (`time_end`)."""
-    return f"{at.astimezone(BEIJING):%Y%m%d%H%M%S}"
-
-
-def rfc3339(at: datetime) -> str:
-    """2026-11-22T08:30:00+08:00, as v3 has it."""
-    return at.astimezone(BEIJING).isoformat(timespec="seconds")
-
-
-def day(at: datetime) -> date:
-    """The day in Beijing."""
-    return at.astimezone(BEIJING).date()
-
-
-def hour(at: datetime) -> int:
-    """The full hour in Beijing."""
-    return at.astimezone(BEIJING).hour
+    def advance(self, by: timedelta) -> None:
+        self._ahead += by
 
 
 class Agenda:
-    """Does things at a virtual time. What waits is lost at a restart and put back by `resume`."""
+    """Does things at a virtual time, on threads of its own. What waits is lost at a restart."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -75,11 +48,16 @@ class Agenda:
             heapq.heappush(self._heap, (due, next(self._order), work))
             self._changed.notify()
 
+    def clock_moved(self) -> None:
+        """What has come due by a moved clock is begun; nobody waits for it."""
+        with self._changed:
+            self._changed.notify()
+
     def advance(self, move: Work) -> None:
         """Let `move` move the clock, and do, here and in order, whatever has come due by that.
 
-        Who moved the clock finds everything done when this returns; only notifications, which
-        hand themselves to `soon`, may still be on their way.
+        Who moved the clock finds everything done when this returns; only what hands itself to
+        `soon` may still be on its way.
         """
         with self._changed:
             self._movers += 1
