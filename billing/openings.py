@@ -189,7 +189,12 @@ def _decide(
     decided = []
     for row, moment in zip(rows, moves_at, strict=True):
         day, month = day_key(moment, row.timezone), month_key(moment, row.timezone)
-        keys = {"line": row.line_id, "binding": row.binding_id or 0, "owner": row.owner_id}
+        keys = {
+            "line": row.line_id,
+            "binding": row.binding_id or 0,
+            "owner": row.owner_id,
+            "currency": row.currency,
+        }
         spent = tally.spent(**keys, day=day, month=month)
         is_open, in_flight_minor = flying.get(row.line_id, (False, 0))
         facts = due_rules.facts_of(

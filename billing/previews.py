@@ -322,4 +322,11 @@ def _spent(draft: Draft, *, at: datetime) -> Spent:
         capped_owner_ids=[line.owner_id],
         months=[month],
     )
-    return tally.spent(line=line.pk, binding=binding_id, owner=line.owner_id, day=day, month=month)
+    return tally.spent(
+        line=line.pk,
+        binding=binding_id,
+        owner=line.owner_id,
+        currency=line.currency,
+        day=day,
+        month=month,
+    )

@@ -44,29 +44,42 @@ def lock_shared_caps(*, binding_ids: Iterable[int], owner_ids: Iterable[int]) ->
 
 
 class Tally:
-    """Sums for a batch, kept current as the batch itself opens recharges."""
+    """Sums for a batch, kept current as the batch itself opens recharges.
+
+    What lines share is summed for each currency: amounts in one never meet another's (rule 29).
+    """
 
     def __init__(self) -> None:
         self.day: dict[tuple[int, date], int] = defaultdict(int)
         self.line: dict[tuple[int, date], int] = defaultdict(int)
-        self.binding: dict[tuple[int, date], int] = defaultdict(int)
-        self.owner: dict[tuple[int, date], int] = defaultdict(int)
+        self.binding: dict[tuple[int, str, date], int] = defaultdict(int)
+        self.owner: dict[tuple[int, str, date], int] = defaultdict(int)
 
-    def spent(self, *, line: int, binding: int, owner: int, day: date, month: date) -> Spent:
+    def spent(
+        self, *, line: int, binding: int, owner: int, currency: str, day: date, month: date
+    ) -> Spent:
         return Spent(
             day_count=self.day[line, day],
             line_month_minor=self.line[line, month],
-            binding_month_minor=self.binding[binding, month],
-            owner_month_minor=self.owner[owner, month],
+            binding_month_minor=self.binding[binding, currency, month],
+            owner_month_minor=self.owner[owner, currency, month],
         )
 
     def add(
-        self, *, line: int, binding: int, owner: int, day: date, month: date, minor: int
+        self,
+        *,
+        line: int,
+        binding: int,
+        owner: int,
+        currency: str,
+        day: date,
+        month: date,
+        minor: int,
     ) -> None:
         self.day[line, day] += 1
         self.line[line, month] += minor
-        self.binding[binding, month] += minor
-        self.owner[owner, month] += minor
+        self.binding[binding, currency, month] += minor
+        self.owner[owner, currency, month] += minor
 
 
 _LINES = """
@@ -74,9 +87,9 @@ SELECT line_id, cap_day, cap_month, count(*), sum(price_minor) FROM billing_rech
 WHERE line_id = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
 GROUP BY line_id, cap_day, cap_month"""
 _SHARED = """
-SELECT {column}, cap_month, sum(price_minor) FROM billing_recharge
+SELECT {column}, currency, cap_month, sum(price_minor) FROM billing_recharge
 WHERE {column} = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
-GROUP BY {column}, cap_month"""
+GROUP BY {column}, currency, cap_month"""
 _UNPAID = [state.value for state in UNPAID_END_STATES]
 
 
@@ -99,8 +112,8 @@ def tally(
     for column, ids, into in shared:
         if ids:
             query = _SHARED.format(column=column)
-            for key, month, minor in rowsets.run(query, [ids, months, _UNPAID]):
-                into[key, month] += int(minor)
+            for key, currency, month, minor in rowsets.run(query, [ids, months, _UNPAID]):
+                into[key, currency, month] += int(minor)
     return sums
 
 
@@ -118,15 +131,19 @@ def check_caps(*, line: Line, binding: Binding, amount_minor: int, at: datetime)
     """
     lock_shared_caps(binding_ids=[binding.pk], owner_ids=[line.owner_id])
     rule = Rule.objects.filter(line=line, is_on=True).first()
-    owner_cap = SpendingCap.objects.filter(owner=line.owner_id).first()
+    owner_cap = SpendingCap.objects.filter(owner=line.owner_id, currency=line.currency).first()
     fresh = Binding.objects.get(pk=binding.pk)
     caps: tuple[tuple[str, int | None, dict[str, object]], ...] = (
         ("cap_month", rule.max_per_month_minor if rule else None, {"line": line}),
-        ("cap_binding_month", fresh.max_per_month_minor, {"binding": binding}),
+        (
+            "cap_binding_month",
+            fresh.max_per_month_minor,
+            {"binding": binding, "currency": line.currency},
+        ),
         (
             "cap_owner_month",
             owner_cap.max_per_month_minor if owner_cap else None,
-            {"owner": line.owner_id},
+            {"owner": line.owner_id, "currency": line.currency},
         ),
     )
     for code, cap_minor, by in caps:
@@ -151,7 +168,9 @@ def leaves_room(*, binding: Binding, recharge: Recharge) -> bool:
     lock_shared_caps(binding_ids=[binding.pk], owner_ids=[])
     cap_minor = Binding.objects.values_list("max_per_month_minor", flat=True).get(pk=binding.pk)
     counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
-    month = counted.filter(binding=binding, cap_month=recharge.cap_month)
+    month = counted.filter(
+        binding=binding, currency=recharge.currency, cap_month=recharge.cap_month
+    )
     spent_minor = month.aggregate(total=Sum("price_minor"))["total"] or 0
     return cap_minor is None or spent_minor + recharge.price_minor <= cap_minor
 

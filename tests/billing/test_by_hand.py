@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from billing import by_hand, intake, recharges, refunds
+from billing import by_hand, intake, openings, recharges, refunds
 from billing.intake import Reading
 from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
 from lines.models import Line
@@ -180,6 +180,30 @@ class TestACapByHand:
         self.spend(world, rule)
         Rule.objects.update(max_per_day_count=count)
         self.press_again(rule, world.at, code)
+
+    @pytest.mark.parametrize("opens", ["by hand", "by its rule"])
+    def test_counts_no_other_currency(self, world, rule, opens):
+        """A card of one owner that pays in Hong Kong too: 30.00 there is not 30.00 here."""
+        owner = rule.line.owner
+        SpendingCap.objects.create(owner=owner, max_per_month_minor=6000)
+        Binding.objects.update(max_per_month_minor=6000)
+        for _ in range(2):  # as much as both caps
+            abroad = w.line(owner, carrier=w.carrier("csl", currency="HKD"), currency="HKD")
+            by_hand.recharge(
+                line=abroad,
+                binding=rule.binding,
+                face_minor=3000,
+                owner=owner,
+                idempotency_key="k",
+                at=world.at,
+            )
+        if opens == "by hand":
+            self.press_again(rule, world.at, None)
+        else:
+            Rule.objects.update(face_minor=5000)
+            push(rule, 980, at=world.at)
+            openings.open_due(at=world.at, limit=9, capabilities=world.outside.capabilities)
+            assert Recharge.objects.get(rule=rule).price_minor == 5000
 
     def test_does_not_count_what_ended_unpaid(self, world, rule):
         recharges.cancel(
