@@ -36,7 +36,7 @@ from tests.chaos.clock import SharedClock
 from tests.chaos.driver import Driver
 from tests.chaos.population import populate
 from tests.chaos.workers import Stage
-from tests.rails.simulators import free_port
+from tests.rails.processes import free_port
 
 QUICK_S, USUAL_S, MANY_KILLS = 45, 200, 50_000
 RESTARTS_A_MINUTE, FEWEST_RESTARTS = 4, 3

@@ -12,23 +12,16 @@ simulator's own file, so it tells the truth after a kill too.
 
 import functools
 import http.server
-import json
-import socket
 import subprocess
-import sys
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
-import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-_STARTS_WITHIN_S = 30
-_ANSWERS_WITHIN_S = 30
+from tests.rails.processes import SimulatorProcess, free_port
 
 RICH, POOR, FROZEN = "2088100000000011", "2088100000000022", "2088100000000033"
 
@@ -61,15 +54,11 @@ def session_keys() -> tuple[KeyPair, KeyPair]:
     return new_keys(), new_keys()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
-class AlipaySimulator:
+class AlipaySimulator(SimulatorProcess):
     """A running Alipay. Stop it, or use it as a context manager."""
+
+    rail: ClassVar[str] = "alipay"
 
     directory: Path
     merchant: KeyPair
@@ -79,20 +68,6 @@ class AlipaySimulator:
     app_id: str = "2021000000000001"
     seller_id: str = "2088000000000001"
     process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def journal_file(self) -> Path:
-        return self.directory / "alipay.jsonl"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def settings(self, **changes: str) -> dict[str, str]:
         """What the adapter is built from; `changes` are ALIPAY_* names."""
@@ -107,97 +82,19 @@ class AlipaySimulator:
             "ALIPAY_SIGN_SCENE": "INDUSTRY|MOBILE",
         } | changes
 
-    # --- the process --------------------------------------------------------------------------
-
-    def start(self) -> Self:
-        """Start, or start again with the same journal; returns when it answers."""
-        files = {
-            "merchant-public-key": self.merchant.public,
-            "private-key": self.alipay.private,
-        }
-        command = [sys.executable, "-m", "billing.gateways.alipay.simulator"]
-        command += ["--port", str(self.port), "--journal", str(self.journal_file)]
+    def own_arguments(self) -> list[str]:
+        files = {"merchant-public-key": self.merchant.public, "private-key": self.alipay.private}
+        arguments = []
         for name, text in files.items():
             path = self.directory / f"{name}.pem"
             path.write_text(text)
-            command += [f"--{name}", str(path)]
-        log = (self.directory / "alipay.log").open("ab")
-        with log:
-            self.process = subprocess.Popen(
-                [*command, *self.arguments], cwd=REPOSITORY, stdout=log, stderr=log
-            )
-        self._wait()
-        return self
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _STARTS_WITHIN_S
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                break
-            try:
-                self.control("GET", "health")
-            except requests.RequestException:
-                time.sleep(0.05)
-            else:
-                return
-        log = (self.directory / "alipay.log").read_text(errors="replace")
-        raise RuntimeError(f"The Alipay simulator did not start:\n{log[-2000:]}")
-
-    def stop(self) -> None:
-        """End the process, if it runs. May be called twice."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    # --- the truth ----------------------------------------------------------------------------
-
-    def journal(self, kind: str = "") -> list[dict[str, Any]]:
-        """What really happened, oldest first: charges, refunds, agreements, …"""
-        lines = self.journal_file.read_text().splitlines(keepends=True)
-        entries = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [entry for entry in entries if kind in ("", entry["kind"])]
-
-    def charges(self) -> dict[str, int]:
-        """Reference → fen of every charge; a reference charged twice fails loudly."""
-        entries = self.journal("charge")
-        charged = {entry["reference"]: entry["amount_minor"] for entry in entries}
-        if len(charged) != len(entries):
-            raise AssertionError("a reference was charged twice")
-        return charged
-
-    def refunds(self) -> dict[str, int]:
-        """Refund's reference → fen."""
-        return {entry["reference"]: entry["amount_minor"] for entry in self.journal("refund")}
-
-    # --- orders -------------------------------------------------------------------------------
-
-    def control(self, verb: str, path: str, body: object = None) -> Any:
-        """One call of /_control; see `simulator/control.py`."""
-        url = f"{self.url}/_control/{path}"
-        response = requests.request(verb, url, json=body, timeout=_ANSWERS_WITHIN_S)
-        if response.status_code != 200:
-            raise AssertionError(f"{verb} {path}: {response.status_code} {response.text[:300]}")
-        return response.json()
-
-    def fault(self, method: str, kind: str, **detail: object) -> None:
-        """Order a fault for the next call of `method` (`times=N` for more, -1 for ever)."""
-        self.control("POST", "faults", {"method": method, "kind": kind, **detail})
-
-    def chance(self, *, rate: float, kinds: list[str], seed: int, **detail: object) -> None:
-        """From now on one call in 1/`rate` suffers one of `kinds`."""
-        self.control("POST", "faults", {"rate": rate, "kinds": kinds, "seed": seed, **detail})
+            arguments += [f"--{name}", str(path)]
+        return arguments
 
     def calm(self) -> None:
         """No more faults, honest bills."""
         self.control("DELETE", "faults")
         self.control("DELETE", "bills")
-
-    def set(self, **settings: object) -> None:
-        self.control("POST", "settings", settings)
-
-    def advance(self, seconds: int) -> None:
-        self.control("POST", "clock", {"advance_s": seconds})
 
     def payer(self, payer_id: str, **changes: object) -> None:
         """Set `balance_minor`, `is_frozen`, `daily_limit_minor`."""
@@ -227,10 +124,6 @@ class AlipaySimulator:
     def expire(self, agreement_no: str, *, in_s: int = 0) -> None:
         """The agreement runs out, and nobody is told."""
         self.control("POST", f"agreements/{agreement_no}/expire", {"in_s": in_s})
-
-    def notifications(self) -> list[dict[str, Any]]:
-        """What it sent: url, fields, tries, waits, is_accepted, answer."""
-        return list(self.control("GET", "notifications")["notifications"])
 
 
 def start_alipay(

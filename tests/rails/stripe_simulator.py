@@ -10,47 +10,29 @@ stripe.stop()
 import http.server
 import json
 import subprocess
-import sys
 import threading
-import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
-import requests
-
-from tests.rails.simulators import REPOSITORY, free_port
+from tests.rails.processes import SimulatorProcess, free_port
 
 SECRET_KEY = "sk_test_51KeeplineTests0000000000"
 WEBHOOK_SECRET = "whsec_present_00000000000000000000"
 PREVIOUS_SECRET = "whsec_previous_0000000000000000000"
-_STARTS_WITHIN_S = 30
-_ANSWERS_WITHIN_S = 30
 
 
 @dataclass
-class StripeSimulator:
+class StripeSimulator(SimulatorProcess):
     """A running Stripe. Stop it, or use it as a context manager."""
+
+    rail: ClassVar[str] = "stripe"
 
     directory: Path
     port: int
     arguments: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def journal_file(self) -> Path:
-        return self.directory / "stripe.jsonl"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def settings(self, **changes: str) -> dict[str, str]:
         """What the adapter is built from; `changes` are STRIPE_* names."""
@@ -60,96 +42,16 @@ class StripeSimulator:
             "STRIPE_API_URL": self.url,
         } | changes
 
-    # --- the process --------------------------------------------------------------------------
-
-    def start(self) -> Self:
-        """Start, or start again with the same journal; returns when it answers."""
-        command = [sys.executable, "-m", "billing.gateways.stripe.simulator"]
-        command += ["--port", str(self.port), "--journal", str(self.journal_file)]
-        command += ["--secret-key", SECRET_KEY, "--webhook-secret", WEBHOOK_SECRET]
-        with (self.directory / "stripe.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *self.arguments], cwd=REPOSITORY, stdout=log, stderr=log
-            )
-        self._wait()
-        return self
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _STARTS_WITHIN_S
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                break
-            try:
-                self.control("GET", "health")
-            except requests.RequestException:
-                time.sleep(0.05)
-            else:
-                return
-        log = (self.directory / "stripe.log").read_text(errors="replace")
-        raise RuntimeError(f"The Stripe simulator did not start:\n{log[-2000:]}")
-
-    def stop(self) -> None:
-        """End the process, if it runs. May be called twice."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    # --- the truth ----------------------------------------------------------------------------
-
-    def journal(self, kind: str = "") -> list[dict[str, Any]]:
-        """What really happened, oldest first: charge, charge_declined, refund, dispute, …"""
-        lines = self.journal_file.read_text().splitlines(keepends=True)
-        entries = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [entry for entry in entries if kind in ("", entry["kind"])]
-
-    def charges(self) -> dict[str, int]:
-        """Reference → minor units of every charge; one charged twice fails loudly."""
-        entries = self.journal("charge")
-        charged = {entry["reference"]: entry["amount_minor"] for entry in entries}
-        if len(charged) != len(entries):
-            raise AssertionError("a reference was charged twice")
-        return charged
-
-    def refunds(self) -> dict[str, int]:
-        """Refund's reference → minor units; one given back twice fails loudly."""
-        entries = self.journal("refund")
-        given = {entry["reference"]: entry["amount_minor"] for entry in entries}
-        if len(given) != len(entries):
-            raise AssertionError("a refund was given twice")
-        return given
+    def own_arguments(self) -> list[str]:
+        return ["--secret-key", SECRET_KEY, "--webhook-secret", WEBHOOK_SECRET]
 
     def now(self) -> datetime:
         return datetime.fromisoformat(self.control("GET", "health")["now"])
-
-    # --- orders -------------------------------------------------------------------------------
-
-    def control(self, verb: str, path: str, body: object = None) -> Any:
-        """One call of /_control; see `simulator/control.py`."""
-        url = f"{self.url}/_control/{path}"
-        response = requests.request(verb, url, json=body, timeout=_ANSWERS_WITHIN_S)
-        if response.status_code != 200:
-            raise AssertionError(f"{verb} {path}: {response.status_code} {response.text[:300]}")
-        return response.json()
-
-    def fault(self, method: str, kind: str, **detail: object) -> None:
-        """Order a fault for the next call of `method` (`times=N` for more, -1 for ever)."""
-        self.control("POST", "faults", {"method": method, "kind": kind, **detail})
-
-    def chance(self, *, rate: float, kinds: list[str], seed: int, **detail: object) -> None:
-        """From now on one call in 1/`rate` suffers one of `kinds`."""
-        self.control("POST", "faults", {"rate": rate, "kinds": kinds, "seed": seed, **detail})
 
     def calm(self) -> None:
         """No more faults, an honest ledger."""
         self.control("DELETE", "faults")
         self.control("DELETE", "statement")
-
-    def set(self, **settings: object) -> None:
-        self.control("POST", "settings", settings)
-
-    def advance(self, seconds: int) -> None:
-        self.control("POST", "clock", {"advance_s": seconds})
 
     def card(self, slug: str, **changes: object) -> None:
         """Set `decline_code`, `advice_code`, `needs_authentication`, `is_processing`, …"""
@@ -178,10 +80,6 @@ class StripeSimulator:
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Its objects, latest first, read behind the adapter's back."""
         return list(self.control("GET", f"objects?kind={kind}")["objects"])
-
-    def notifications(self) -> list[dict[str, Any]]:
-        """What it sent: url, type, event, tries, waits, is_accepted, answer."""
-        return list(self.control("GET", "notifications")["notifications"])
 
 
 def start_stripe(

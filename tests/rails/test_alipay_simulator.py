@@ -17,7 +17,8 @@ from tests.rails.alipay_world import (
     until,
 )
 from tests.rails.contract import new_ref
-from tests.rails.simulators import REPOSITORY, RICH, start_alipay
+from tests.rails.processes import REPOSITORY
+from tests.rails.simulators import RICH, start_alipay
 
 SIMULATOR = REPOSITORY / "billing/gateways/alipay/simulator"
 ADAPTER = REPOSITORY / "billing/gateways/alipay"

@@ -27,7 +27,7 @@ from billing.gateways.base import (
 from billing.gateways.stripe.adapter import StripeGateway
 from tests.rails.alipay_world import until
 from tests.rails.contract import new_ref
-from tests.rails.simulators import free_port
+from tests.rails.processes import free_port
 from tests.rails.stripe_simulator import SECRET_KEY, WEBHOOK_SECRET, EventInbox
 from tests.rails.stripe_world import charge_of, refund_of
 

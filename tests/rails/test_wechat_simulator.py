@@ -6,7 +6,8 @@ import pytest
 import requests
 
 from tests.rails.contract import new_ref
-from tests.rails.simulators import REPOSITORY, Inbox
+from tests.rails.processes import REPOSITORY
+from tests.rails.simulators import Inbox
 from tests.rails.wechat_merchant import ACKNOWLEDGED, Merchant, fields_of, message
 from tests.rails.wechat_simulator import DAY_S, POOR, RICH, WechatSimulator, start_wechat
 

@@ -14,22 +14,15 @@ import functools
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
-import requests
-
 from billing.gateways.wechat.simulator.keys import open_keys
-from tests.rails.simulators import REPOSITORY, free_port
-
-_STARTS_WITHIN_S = 30
-_ANSWERS_WITHIN_S = 30
+from tests.rails.processes import SimulatorProcess, free_port
 
 RICH, POOR, FROZEN, LIMITED = (
     "oUpF8uN95-Ptaags6E_roPHg7AG1",
@@ -49,8 +42,10 @@ def session_keys(mch_id: str) -> Path:
 
 
 @dataclass
-class WechatSimulator:
+class WechatSimulator(SimulatorProcess):
     """A running WeChat Pay. Stop it, or use it as a context manager."""
+
+    rail: ClassVar[str] = "wechat"
 
     directory: Path
     port: int
@@ -62,16 +57,8 @@ class WechatSimulator:
     process: subprocess.Popen[bytes] | None = None
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
     def secure_url(self) -> str:
         return f"https://127.0.0.1:{self.secure_port}"
-
-    @property
-    def journal_file(self) -> Path:
-        return self.directory / "wechat.jsonl"
 
     @property
     def keys(self) -> Path:
@@ -85,12 +72,6 @@ class WechatSimulator:
     def serials(self) -> dict[str, str]:
         """merchant_serial, platform_serial, public_key_id."""
         return dict(json.loads(self.key("merchant.json")))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def settings(self, **changes: str) -> dict[str, str]:
         """What the adapter is built from; `changes` are WECHAT_* names."""
@@ -111,95 +92,17 @@ class WechatSimulator:
             "WECHAT_CA_PATH": str(self.keys / "ca.pem"),
         } | changes
 
-    # --- the process --------------------------------------------------------------------------
-
-    def start(self) -> Self:
-        """Start, or start again with the same journal and keys; returns when it answers."""
+    def own_arguments(self) -> list[str]:
         if not self.keys.exists():
             shutil.copytree(session_keys(self.mch_id), self.keys)
-        command = [sys.executable, "-m", "billing.gateways.wechat.simulator"]
-        command += ["--port", str(self.port), "--secure-port", str(self.secure_port)]
-        command += ["--journal", str(self.journal_file), "--keys", str(self.keys)]
-        command += ["--app-id", self.app_id, "--mch-id", self.mch_id, "--plan-id", self.plan_id]
-        with (self.directory / "wechat.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *self.arguments], cwd=REPOSITORY, stdout=log, stderr=log
-            )
-        self._wait()
-        return self
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _STARTS_WITHIN_S
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                break
-            try:
-                self.control("GET", "health")
-            except requests.RequestException:
-                time.sleep(0.05)
-            else:
-                return
-        log = (self.directory / "wechat.log").read_text(errors="replace")
-        raise RuntimeError(f"The WeChat Pay simulator did not start:\n{log[-2000:]}")
-
-    def stop(self) -> None:
-        """End the process, if it runs. May be called twice."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    # --- the truth ----------------------------------------------------------------------------
-
-    def journal(self, kind: str = "") -> list[dict[str, Any]]:
-        """What really happened, oldest first: order, charge, order_failed, order_closed,
-        refund_accepted, refund, refund_failed, announcement, contract, contract_ended, …"""
-        lines = self.journal_file.read_text().splitlines(keepends=True)
-        entries = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [entry for entry in entries if kind in ("", entry["kind"])]
-
-    def charges(self) -> dict[str, int]:
-        """Reference → fen of every deduction that took money; one taken twice fails loudly."""
-        entries = self.journal("charge")
-        charged = {entry["reference"]: entry["amount_minor"] for entry in entries}
-        if len(charged) != len(entries):
-            raise AssertionError("a reference was charged twice")
-        return charged
-
-    def refunds(self) -> dict[str, int]:
-        """Refund's reference → fen, of those whose money came back."""
-        entries = self.journal("refund")
-        given = {entry["reference"]: entry["amount_minor"] for entry in entries}
-        if len(given) != len(entries):
-            raise AssertionError("a refund was paid twice")
-        return given
-
-    # --- orders -------------------------------------------------------------------------------
-
-    def control(self, verb: str, path: str, body: object = None) -> Any:
-        """One call of /_control; see `simulator/control.py`."""
-        url = f"{self.url}/_control/{path}"
-        response = requests.request(verb, url, json=body, timeout=_ANSWERS_WITHIN_S)
-        if response.status_code != 200:
-            raise AssertionError(f"{verb} {path}: {response.status_code} {response.text[:300]}")
-        return response.json()
-
-    def fault(self, method: str, kind: str, **detail: object) -> None:
-        """Order a fault for the next call of `method` (`times=N` for more, -1 for ever)."""
-        self.control("POST", "faults", {"method": method, "kind": kind, **detail})
-
-    def chance(self, *, rate: float, kinds: list[str], seed: int, **detail: object) -> None:
-        """From now on one call in 1/`rate` suffers one of `kinds`."""
-        self.control("POST", "faults", {"rate": rate, "kinds": kinds, "seed": seed, **detail})
+        arguments = ["--secure-port", str(self.secure_port), "--keys", str(self.keys)]
+        arguments += ["--app-id", self.app_id, "--mch-id", self.mch_id]
+        return [*arguments, "--plan-id", self.plan_id]
 
     def calm(self) -> None:
         """No more faults, honest bills."""
         self.control("DELETE", "faults")
         self.control("DELETE", "bills")
-
-    def set(self, **settings: object) -> None:
-        """Change any of `simulator/settings.py`."""
-        self.control("POST", "settings", settings)
 
     def as_it_began(self) -> None:
         """No faults, honest bills, the vendor's own rules but for the hours, its payers as rich or
@@ -243,10 +146,6 @@ class WechatSimulator:
             refund_delay_s=0,
         )
 
-    def advance(self, seconds: int) -> None:
-        """Move its clock; deductions and refunds that come due by that are done on return."""
-        self.control("POST", "clock", {"advance_s": seconds})
-
     def payer(self, openid: str, **changes: object) -> None:
         """Set `balance_minor`, `is_frozen`, `daily_limit_minor`."""
         self.control("POST", f"payers/{openid}", changes)
@@ -272,10 +171,6 @@ class WechatSimulator:
     def age(self, contract_id: str, *, by_s: int = DAY_S) -> None:
         """It was signed earlier: no longer one of the first 12 hours."""
         self.control("POST", f"contracts/{contract_id}/age", {"by_s": by_s})
-
-    def notifications(self) -> list[dict[str, Any]]:
-        """What it sent: url, about (fields), body, tries, waits, is_accepted, answer."""
-        return list(self.control("GET", "notifications")["notifications"])
 
     def now(self) -> datetime:
         """Its time, in Beijing."""
