@@ -49,6 +49,10 @@ if IS_LOCAL:
 
 
 DEBUG = env.bool("KEEPLINE_DEBUG", False)
+if DEBUG and not IS_LOCAL:
+    raise ImproperlyConfigured(
+        "KEEPLINE_DEBUG=true is for a local installation: its pages show whatever a request holds."
+    )
 SECRET_KEY = _key("SECRET_KEY", lambda: secrets.token_urlsafe(50))
 # 32 random bytes each, URL-safe base64, newest first; older ones still decrypt.
 ENCRYPTION_KEYS = _key(

@@ -35,6 +35,7 @@ WRONG = [
     ("PORT", "65536"),
     ("KEEPLINE_PROXY_COUNT", "-1"),
     ("KEEPLINE_DEBUG", "hunter2"),
+    ("KEEPLINE_DEBUG", "true"),
     ("KEEPLINE_ADMIN_MFA", "false"),
     ("KEEPLINE_WORKERS", "0"),
     ("KEEPLINE_TASK_TIMEOUT_S", "0"),
