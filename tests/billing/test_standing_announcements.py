@@ -75,7 +75,7 @@ class TestTakingOver:
         assert len(slow.gateway.calls["prepare"]) == 1
         taker, first = Recharge.objects.latest("pk"), Recharge.objects.earliest("pk")
         assert taker.latest_charge_at == first.latest_charge_at
-        assert taker.announced_minor == 5000
+        assert (taker.notice_sent_at, taker.announced_minor) == (w.NOON, 5000)
         w.assert_balanced()
 
     def test_is_for_one_of_two_that_are_due_together(self, slow: Any) -> None:
@@ -128,6 +128,9 @@ class TestTakingOver:
         slow.gateway.script = [Refused(BARRED)]
         low(slow.at, tool)
         slow.run()
+        denied = Recharge.objects.latest("pk")
+        assert (denied.state, denied.attention) == ("due", "config")
+        assert (denied.earliest_charge_at, slow.gateway.charged) == (None, {})
         slow.later(timedelta(minutes=10))
         slow.run()
         assert states() == [("waiting", "announced")]
