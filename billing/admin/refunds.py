@@ -122,7 +122,7 @@ class RefundAdmin(ActsMixin, SearchMixin, RecordAdmin):
             (_("line"), recharge.line),
             (_("goes back to"), words.method(recharge.binding)),
             (_("requested by"), asked or _("the system")),
-            (_("reason"), subject.reason or "-"),
+            (_("asked for because"), subject.reason or "-"),
         ]
 
     def page_after(self, subject: Refund) -> str:

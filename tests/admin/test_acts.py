@@ -328,7 +328,7 @@ class TestARefund:
             "line": str(done.line),
             "goes back to": f"Alipay {done.binding.label}".strip(),
             "requested by": "oliver",
-            "reason": "asked by phone",
+            "asked for because": "asked by phone",
         }
         assert done.line.msisdn.lstrip("+") not in page.content.decode()
 
