@@ -23,7 +23,7 @@ from billing.problems import money_text
 from billing.states import Trigger
 from billing.words.figures import day_text, days_text, instant_text, rail_name
 
-VERSION = "2026-11-22"
+VERSION = "2026-11-28"
 
 
 @dataclass(frozen=True, slots=True)

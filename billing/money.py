@@ -79,6 +79,15 @@ def format_minor(amount_minor: int, currency: str, locale: str) -> str:
     return written.replace(theirs, ours, 1)
 
 
+def format_short(amount_minor: int, currency: str, locale: str) -> str:
+    """The same without a part of nothing, as sentences say it: "¥50", but "¥49.25"."""
+    written = format_minor(amount_minor, currency, locale)
+    digits = minor_digits(currency)
+    if digits and amount_minor % 10**digits == 0:
+        return written.removesuffix(written[-digits - 1 :])
+    return written
+
+
 def parse_amount(text: str, currency: str) -> int:
     """What a person typed, in minor units: ("¥1,000.50", "CNY") -> 100050.
 

@@ -70,7 +70,7 @@ def check(
 
 def money_text(draft: Draft, amount_minor: int) -> str:
     """In the active language."""
-    return money.format_minor(amount_minor, draft.line.currency, get_language() or "en")
+    return money.format_short(amount_minor, draft.line.currency, get_language() or "en")
 
 
 # --- line and payment ---------------------------------------------------------------------------

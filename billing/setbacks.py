@@ -265,13 +265,14 @@ def _declined(
             row, S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
         )
         recharges.move_one(waiting, at=at)
-        _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, until=retry_at.isoformat())
+        more = {"until": retry_at.isoformat(), "decline_code": refused.code}
+        _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, **more)
         return
     if not refused.is_merchants:
         # A ladder that was climbed in vain is one failure of the instrument, not four.
         breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     if not fallbacks.use(row, at=at, rails=context.capabilities):
-        _end(row, _WHY_ENDED[meaning], at=at)
+        _end(row, _WHY_ENDED[meaning], at=at, decline_code=refused.code)
 
 
 def _retry_at(row: Any, *, at: datetime) -> datetime | None:
@@ -288,11 +289,11 @@ def _close(row: Any, target: S, because: str, *, at: datetime) -> None:
     _end(row, because, at=at, target=target)
 
 
-def _end(row: Any, because: str, *, at: datetime, target: S = S.FAILED) -> None:
+def _end(row: Any, because: str, *, at: datetime, target: S = S.FAILED, **facts: object) -> None:
     recharge = Recharge.objects.get(pk=row.id)
     recharge.state = row.state
     recharges.end_unpaid(recharge=recharge, target=target, because=because, at=at, fence=row.fence)
-    _tell(row, NoticeKind.NOT_RECHARGED, because, at=at)
+    _tell(row, NoticeKind.NOT_RECHARGED, because, at=at, **facts)
 
 
 _HANDLERS: Mapping[type, Any] = {

@@ -1,7 +1,7 @@
 """What a subscriber sees of one line: its balance and how old that is, where it leads, its rule."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -27,6 +27,7 @@ _WEEKS = timedelta(weeks=4)
 _AHEAD = timedelta(days=14)
 # Past it a balance is shown as old, not as now.
 _OLD = timedelta(hours=24)
+_MOST_LOOKED_AT = 24  # of the coming charges of a rule that is paused for as long as can be
 
 
 _WORDS: dict[queries.Standing, tuple[Promise, str]] = {
@@ -68,8 +69,25 @@ class Card:
         return stories.title(self.under_way) if self.under_way else ""
 
     @property
+    def under_way_tone(self) -> str:
+        return stories.tone(self.under_way.state) if self.under_way else ""
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether it is low, and this month's limit leaves no room for one more recharge."""
+        rule, balance_minor = self.rule, self.line.balance_minor
+        if rule is None or not rule.is_on or rule.threshold_minor is None or balance_minor is None:
+            return False
+        room_minor = rule.max_per_month_minor - self.spent_minor
+        return balance_minor < rule.threshold_minor and room_minor < rule.face_minor
+
+    @property
     def occasions(self) -> list[str]:
         return occasions(drafts.of(self.rule)) if self.rule else []
+
+    @property
+    def amount_words(self) -> str:
+        return amount_words(drafts.of(self.rule)) if self.rule else ""
 
     @property
     def rule_words(self) -> str:
@@ -130,10 +148,24 @@ def occasions(draft: Draft) -> list[str]:
 def rule_words(draft: Draft) -> str:
     """When and how much: "¥50 every month on day 1, or when below ¥10"; "" where never."""
     when = _(", or ").join(occasions(draft))
-    if not when:
-        return ""
+    if not when or _is_only_up_to(draft):  # up to a balance: no one amount can be named
+        return when
     amount = wording.short_money(draft.face_minor, draft.line.currency)
     return _("%(amount)s %(when)s") % {"amount": amount, "when": when}
+
+
+def amount_words(draft: Draft) -> str:
+    """What one recharge is: "¥50", or what it fills up to and the most it may take for that."""
+    currency = draft.line.currency
+    if not _is_only_up_to(draft):
+        return wording.short_money(draft.face_minor, currency)
+    most = wording.short_money(draft.max_per_charge_minor, currency)
+    return _("as needed, %(most)s at most") % {"most": most}
+
+
+def _is_only_up_to(draft: Draft) -> bool:
+    is_up_to = draft.threshold_minor is not None and draft.topup_mode == TopUpMode.TO
+    return is_up_to and not draft.has_schedule and draft.expiry_days_before is None
 
 
 def upcoming(rule: Rule, *, at: datetime, count: int) -> list[UpcomingCharge]:
@@ -145,6 +177,20 @@ def upcoming(rule: Rule, *, at: datetime, count: int) -> list[UpcomingCharge]:
     except gateways.RailNotConfigured:
         return []
     return plans.upcoming(rule=rule, capabilities=capabilities, at=at, count=count)
+
+
+def next_charge(rules: Iterable[Rule], *, at: datetime) -> tuple[Rule, UpcomingCharge] | None:
+    """The scheduled charge that really comes first: skipped ones and pauses are passed over."""
+    found: tuple[Rule, UpcomingCharge] | None = None
+    scheduled = [(rule.next_run_at, rule) for rule in rules if rule.next_run_at is not None]
+    for next_run_at, rule in sorted(scheduled, key=lambda pair: pair[0]):
+        if found and found[1].due_at <= next_run_at:
+            break
+        coming = upcoming(rule, at=at, count=_MOST_LOOKED_AT)
+        first = next((charge for charge in coming if not charge.withheld), None)
+        if first and (found is None or first.due_at < found[1].due_at):
+            found = rule, first
+    return found
 
 
 def pause_words(rule: Rule, language: str) -> str:

@@ -58,8 +58,8 @@ class _Frame:
 def balance(
     points: Points, *, threshold_minor: int | None, currency: str, size: Size = MINI
 ) -> SafeString:
-    """The balance as a line, the forecast dotted, the threshold dashed. Empty without readings."""
-    if not points.past:
+    """The balance as a line, the forecast dotted, the threshold dashed; "" before there is one."""
+    if len(points.past) < 2:
         return SafeString("")
     frame = _frame(points, threshold_minor, size)
     return format_html(

@@ -74,7 +74,8 @@ def icalendar(coming: Iterable[tuple[Rule, UpcomingCharge]], *, host: str, at: d
         f"X-WR-CALNAME:{_escaped(name)}",
     ]
     for rule, charge in coming:
-        lines += _event(rule, charge, host=host, at=at)
+        if not charge.withheld:  # skipped or paused: a date that will not come about
+            lines += _event(rule, charge, host=host, at=at)
     lines.append("END:VCALENDAR")
     return "".join(f"{_folded(line)}\r\n" for line in lines)
 

@@ -1,6 +1,6 @@
 """What waits for the subscriber, the most pressing first: a sentence and one thing to press."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +13,9 @@ from billing import consents
 from billing.models import Binding, BindingState, Recharge, Rule
 from billing.states import RechargeState
 from lines.models import Line, LineStatus
-from portal import cards, wording
+from portal import cards as card_words
+from portal import stories, wording
+from portal.cards import Card
 
 _SOON = timedelta(days=30)
 
@@ -31,19 +33,21 @@ class Need:
 
 def of(
     *,
-    lines: Iterable[Line],
-    rules: Iterable[Rule],
+    cards: Sequence[Card],
     bindings: Iterable[Binding],
-    recharges: Iterable[Recharge],
     language: str,
     at: datetime,
 ) -> list[Need]:
-    """All of them; `rules` with line and binding selected, `recharges` those still open."""
-    rules = list(rules)
+    """All of them, for the lines on `cards` and the payment methods."""
+    lines = [card.line for card in cards]
+    rules = [card.rule for card in cards if card.rule]
+    open_recharges = [card.under_way for card in cards if card.under_way]
     return [
-        *(_confirm(recharge) for recharge in recharges if _wants_payer(recharge)),
+        *(_confirm(recharge) for recharge in open_recharges if _wants_payer(recharge)),
+        *(_declined(recharge) for recharge in open_recharges if _is_declined(recharge)),
         *(_paused(rule, language) for rule in rules if rule.is_on and rule.paused_at),
         *(_unpayable(rule) for rule in rules if _lost_its_method(rule)),
+        *(_capped(card) for card in cards if card.is_capped and not card.under_way),
         *(_expiring(one, rules) for one in bindings if _ends_soon(one, at)),
         *(_prove(line) for line in lines if line.status == LineStatus.UNVERIFIED),
     ]
@@ -51,6 +55,10 @@ def of(
 
 def _wants_payer(recharge: Recharge) -> bool:
     return recharge.state == RechargeState.ACTION_REQUIRED
+
+
+def _is_declined(recharge: Recharge) -> bool:
+    return recharge.state == RechargeState.DECLINED
 
 
 def _lost_its_method(rule: Rule) -> bool:
@@ -64,17 +72,46 @@ def _ends_soon(binding: Binding, at: datetime) -> bool:
 
 def _confirm(recharge: Recharge) -> Need:
     return Need(
-        title=_("Confirm a payment for %(line)s") % {"line": recharge.line},
+        title=_("Confirm a payment for %(line)s") % {"line": _name(recharge.line)},
         sentence=_("Your payment method asks you to confirm. Nothing is charged before you do."),
         action=_("See it"),
         url=reverse("portal:recharge", args=[recharge.ref]),
     )
 
 
+def _declined(recharge: Recharge) -> Need:
+    return Need(
+        title=_("Payment for %(line)s declined") % {"line": _name(recharge.line)},
+        sentence=stories.how_it_stands(recharge),
+        action=_("See it"),
+        url=reverse("portal:recharge", args=[recharge.ref]),
+    )
+
+
+def _capped(card: Card) -> Need:
+    line, rule = card.line, card.rule
+    most_minor = rule.max_per_month_minor if rule else 0
+    return Need(
+        title=_("%(line)s is low, and its limit is used up") % {"line": _name(line)},
+        sentence=_("%(spent)s of this month's %(cap)s is used, so nothing more is charged for it.")
+        % {
+            "spent": wording.short_money(card.spent_minor, line.currency),
+            "cap": wording.short_money(most_minor, line.currency),
+        },
+        action=_("Change the limit"),
+        url=reverse("portal:setup-limits", args=[line.public_id]),
+    )
+
+
+def _name(line: Line) -> str:
+    """As its owner calls it; the number stands on its card just below."""
+    return line.label or line.masked
+
+
 def _paused(rule: Rule, language: str) -> Need:
     return Need(
-        title=_("Auto-recharge of %(line)s is paused") % {"line": rule.line},
-        sentence=cards.pause_words(rule, language),
+        title=_("Auto-recharge of %(line)s is paused") % {"line": _name(rule.line)},
+        sentence=card_words.pause_words(rule, language),
         action=_("See why and go on"),
         url=reverse("portal:line", args=[rule.line.public_id]),
         tone="bad",
@@ -83,7 +120,7 @@ def _paused(rule: Rule, language: str) -> Need:
 
 def _unpayable(rule: Rule) -> Need:
     return Need(
-        title=_("%(line)s has no working payment method") % {"line": rule.line},
+        title=_("%(line)s has no working payment method") % {"line": _name(rule.line)},
         sentence=_("It is not recharged until you choose another one."),
         action=_("Choose a payment method"),
         url=reverse("portal:setup-tool", args=[rule.line.public_id]),
@@ -113,7 +150,7 @@ def _expiring(binding: Binding, rules: Iterable[Rule]) -> Need:
 
 def _prove(line: Line) -> Need:
     return Need(
-        title=_("Verify %(line)s") % {"line": line},
+        title=_("Verify %(line)s") % {"line": _name(line)},
         sentence=_("Enter the code sent to the number, to show that the line is yours."),
         action=_("Enter the code"),
         url=reverse("portal:prove", args=[line.public_id]),

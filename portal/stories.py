@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from billing import wording as reasons
 from billing.models import Decision, Recharge, RechargeMove
 from billing.states import RechargeState as S
+from billing.states import Trigger
 from billing.words import figures
 from portal import wording
 
@@ -41,6 +42,18 @@ _WORDS: dict[str, Promise] = {
     S.CANCELED: _("%(amount)s canceled, nothing charged"),
     S.MISSED: _("%(amount)s missed, nothing charged"),
 }
+# Why it was begun, the first whose figures are known.
+_CAUSES: dict[str, tuple[Promise, ...]] = {
+    Trigger.LOW_BALANCE: (
+        _("At the usual pace the balance would have run out on {runs_out_at}."),
+        _("The balance of {low_balance} was below {low_threshold}."),
+        _("The balance was low."),
+    ),
+    Trigger.SCHEDULE: (_("Its planned day had come."),),
+    Trigger.EXPIRY: (_("The validity was about to end."),),
+    Trigger.MANUAL: (_("You asked for it by hand."),),
+}
+_DECLINED = frozenset({"soft_decline", "hard_decline", "retries_exhausted", "fallback"})
 _TONES = {
     S.COMPLETED: "good",
     S.PAYMENT_UNKNOWN: "warn",
@@ -87,7 +100,8 @@ def of_line(
 ) -> list[Entry]:
     """Recharges and decisions *not* to make one, each newest first, told together.
 
-    `recharges` with their line selected and their decisions prefetched; `decisions` with line.
+    `recharges` with their line selected and decisions and attempts prefetched; `decisions` with
+    line.
     """
     entries = [of_recharge(recharge) for recharge in recharges]
     entries += [_of_decision(decision) for decision in decisions]
@@ -97,19 +111,37 @@ def of_line(
 def of_recharge(recharge: Recharge) -> Entry:
     """One recharge in one entry: the cause, then how it stands."""
     at = recharge.completed_at or recharge.charged_at or recharge.created_at
-    facts = facts_of(recharge)
-    sentences = [_reason(recharge.reason, facts, recharge.line.timezone, at).sentence]
-    for decision in recharge.decisions.all()[:1]:
-        cause = _reason("charge", facts | decision.facts, recharge.line.timezone, at)
-        sentences.insert(0, cause.sentence)
     return Entry(
         at=at,
         title=title(recharge),
-        sentence=figures.joined(sentences),
+        sentence=figures.joined([_cause(recharge, at=at), how_it_stands(recharge)]),
         tone=tone(recharge.state),
         url=reverse("portal:recharge", args=[recharge.ref]),
         code=recharge.reason,
     )
+
+
+def how_it_stands(recharge: Recharge) -> str:
+    """What has become of it, as a sentence: what was paid, why it was declined, what follows."""
+    at = recharge.completed_at or recharge.charged_at or recharge.created_at
+    facts = facts_of(recharge)
+    if recharge.reason in _DECLINED:
+        facts |= {"decline_code": _decline_code(recharge)}
+    return _reason(recharge.reason, facts, recharge.line.timezone, at).sentence
+
+
+def _cause(recharge: Recharge, *, at: datetime) -> str:
+    facts = facts_of(recharge)
+    for decision in list(recharge.decisions.all())[:1]:
+        facts |= decision.facts
+    known = figures.written(facts, timezone=recharge.line.timezone, at=at)
+    return figures.first_written(_CAUSES[recharge.trigger], known)
+
+
+def _decline_code(recharge: Recharge, *, at: datetime | None = None) -> str:
+    """Why the payment was declined: the last time, or at `at`, when attempt and move were one."""
+    declined = [one for one in recharge.attempts.all() if one.code and at in (None, one.settled_at)]
+    return max(declined, key=lambda one: one.number).code if declined else ""
 
 
 def moves_of(recharge: Recharge, moves: Iterable[RechargeMove]) -> list[Entry]:
@@ -117,8 +149,14 @@ def moves_of(recharge: Recharge, moves: Iterable[RechargeMove]) -> list[Entry]:
     facts = facts_of(recharge)
     for decision in recharge.decisions.all()[:1]:
         facts = decision.facts | facts
-    entries = [_of_move(move, facts, recharge.line.timezone) for move in moves]
+    entries = [_of_move(move, facts | _facts_of_move(recharge, move), recharge) for move in moves]
     return entries[::-1]
+
+
+def _facts_of_move(recharge: Recharge, move: RechargeMove) -> dict[str, Any]:
+    if move.because not in _DECLINED:
+        return {}
+    return {"decline_code": _decline_code(recharge, at=move.at)}
 
 
 def facts_of(recharge: Recharge) -> dict[str, Any]:
@@ -132,6 +170,7 @@ def facts_of(recharge: Recharge) -> dict[str, Any]:
         "currency": recharge.currency,
         "rail": recharge.rail,
         **_expected(recharge),
+        **_took(recharge),
         "carrier_name": recharge.line.carrier.name,
         "carrier_name_en": recharge.line.carrier.name_en,
     }
@@ -146,7 +185,17 @@ def expected(recharge: Recharge) -> datetime | None:
     return max(recharge.earliest_charge_at, min(recharge.due_at, recharge.latest_charge_at))
 
 
+def _took(recharge: Recharge) -> dict[str, int]:
+    """Whole seconds from the payment to the credit, at least one: "within" is said of them."""
+    if recharge.charged_at is None or recharge.completed_at is None:
+        return {}
+    passed = recharge.completed_at - recharge.charged_at
+    return {"took_s": max(1, -(-passed // timedelta(seconds=1)))}
+
+
 def _expected(recharge: Recharge) -> dict[str, str]:
+    if recharge.state == S.DECLINED and recharge.act_at is not None:
+        return {"until": recharge.act_at.isoformat()}  # the next try
     instant = expected(recharge)
     return {} if instant is None else {"at": instant.isoformat(), "until": instant.isoformat()}
 
@@ -158,8 +207,8 @@ def _of_decision(decision: Decision) -> Entry:
     return Entry(at=decision.at, title=reason.title, sentence=reason.sentence, code=decision.code)
 
 
-def _of_move(move: RechargeMove, facts: dict[str, Any], timezone: str) -> Entry:
-    reason = _reason(move.because, facts, timezone, move.at)
+def _of_move(move: RechargeMove, facts: dict[str, Any], recharge: Recharge) -> Entry:
+    reason = _reason(move.because, facts, recharge.line.timezone, move.at)
     return Entry(
         at=move.at,
         title=reason.title,

@@ -25,11 +25,7 @@ def full_money(amount_minor: int, currency: str) -> str:
 
 def short_money(amount_minor: int, currency: str) -> str:
     """(5000, "CNY") -> "¥50", (4925, "CNY") -> "¥49.25": for plans and sentences."""
-    digits = money.minor_digits(currency)
-    written = full_money(amount_minor, currency)
-    if digits and amount_minor % 10**digits == 0:
-        return written.removesuffix(written[-digits - 1 :])
-    return written
+    return money.format_short(amount_minor, currency, get_language() or "en")
 
 
 def age(then: datetime, at: datetime) -> str:
@@ -45,6 +41,13 @@ def age(then: datetime, at: datetime) -> str:
             return words(passed // unit) % {"n": passed // unit}
     minutes = passed // _MINUTE
     return ngettext("%(n)s minute ago", "%(n)s minutes ago", minutes) % {"n": minutes}
+
+
+def balance_age(then: datetime, at: datetime) -> str:
+    """ "balance updated just now", "余额 4 分钟前更新"."""
+    if at - then < _MINUTE:
+        return gettext("balance updated just now")
+    return gettext("balance updated %(age)s") % {"age": age(then, at)}
 
 
 def moment(then: datetime, at: datetime) -> str:

@@ -17,6 +17,7 @@ from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
 from billing import money
+from billing.words import declines
 
 # Where a fact's zone is not given: that of the carriers Keepline began with.
 DEFAULT_TIMEZONE = "Asia/Shanghai"
@@ -31,7 +32,7 @@ _INSTANTS = (
     "expires_at",
     "runs_out_at",
 )
-_NAMES = ("line", "label", "decline_message")
+_NAMES = ("line", "label")
 _OTHERS = {
     "schedule": gettext_lazy("the scheduled one"),
     "low_balance": gettext_lazy("the one for the low balance"),
@@ -121,6 +122,17 @@ def days_text(count: int) -> str:
     return ngettext("{count} day", "{count} days", count).format(count=count)
 
 
+def _duration_text(seconds: int) -> str:
+    """ "2 seconds", "5 minutes", "3 hours": rounded up, in the largest unit of which it has two."""
+    if seconds >= 2 * 3600:
+        count = -(-seconds // 3600)
+        return ngettext("{count} hour", "{count} hours", count).format(count=count)
+    if seconds >= 2 * 60:
+        count = -(-seconds // 60)
+        return ngettext("{count} minute", "{count} minutes", count).format(count=count)
+    return ngettext("{count} second", "{count} seconds", seconds).format(count=seconds)
+
+
 def rail_name(code: str, *, name: str = "", name_en: str = "") -> str:
     """A rail as people call it: in words of ours where it is known, else in the operator's."""
     if code in _RAILS:
@@ -151,7 +163,7 @@ def _amounts(facts: Mapping[str, object]) -> dict[str, str]:
     if "face" in amounts and "price" in amounts:
         amounts.setdefault("discount", amounts["face"] - amounts["price"])
     return {
-        name: money.format_minor(amount_minor, currency, locale)
+        name: money.format_short(amount_minor, currency, locale)
         for name, amount_minor in amounts.items()
         if amount_minor or name not in ("discount", "bonus")
     }
@@ -202,6 +214,8 @@ def _counts(facts: Mapping[str, object]) -> dict[str, str]:
             figures[name] = text.format(count=count)
     if isinstance(rules := facts.get("rules"), int) and rules > 0:
         figures["rules"] = ngettext("{count} line", "{count} lines", rules).format(count=rules)
+    if isinstance(took_s := facts.get("took_s"), int):
+        figures["took"] = _duration_text(took_s)
     if isinstance(days := facts.get("days"), int):
         figures["days"] = days_text(days)
     return figures
@@ -217,5 +231,6 @@ def _names(facts: Mapping[str, object]) -> dict[str, str]:
         "rail": rail,
         "carrier": carrier or text("carrier_name"),
         "other_trigger": str(_OTHERS.get(text("other_trigger"), "")),
+        "decline_message": declines.because(text("decline_code")),
     }
     return {name: value for name, value in named.items() if value}

@@ -85,6 +85,10 @@ PHRASINGS: dict[str, Phrasing] = {
         ),
         parts=(
             (
+                _(
+                    "{price} for {line} was declined through {rail}, because {decline_message};"
+                    " nothing was taken."
+                ),
                 _("{price} for {line} was declined through {rail}, and nothing was taken."),
                 _("{price} for {line} was declined, and nothing was taken."),
                 _("A payment was declined, and nothing was taken."),

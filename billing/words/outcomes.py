@@ -117,6 +117,7 @@ PROGRESS: dict[str, Phrasing] = {
     ),
     "credited": _told(
         _("Credited"),
+        _("{price} was paid through {rail}; the carrier credited it within {took}."),
         _("{face} has arrived on the line."),
         _("The credit has arrived on the line."),
     ),
@@ -127,11 +128,12 @@ SETBACKS: dict[str, Phrasing] = {
         _("Declined, will be tried again"),
         _("{price} was declined: {decline_message}. Nothing was taken; next try on {until}."),
         _("{price} was declined. Nothing was taken; the next try is on {until}."),
+        _("{price} was declined: {decline_message}. Nothing was taken; it will be tried again."),
         _("The payment was declined. Nothing was taken; it will be tried again."),
     ),
     "hard_decline": _told(
         _("Declined"),
-        _("{price} was declined for good: {decline_message}. Check the payment method."),
+        _("{price} was declined: {decline_message}. Nothing was taken; check the payment method."),
         _("{price} was declined for good; nothing was taken. Check the payment method."),
         _("The payment was declined for good; nothing was taken. Check the payment method."),
     ),
@@ -147,11 +149,19 @@ SETBACKS: dict[str, Phrasing] = {
     ),
     "retries_exhausted": _told(
         _("Not charged: declined each time"),
+        _(
+            "{price} was declined each time it was tried, in the end because {decline_message};"
+            " nothing was taken, and no try follows."
+        ),
         _("{price} was declined each time it was tried; nothing was taken, and no try follows."),
         _("The payment was declined each time; nothing was taken, and no try follows."),
     ),
     "fallback": _told(
         _("Trying the second payment method"),
+        _(
+            "The first payment method declined {price} because {decline_message}; the second one"
+            " you allowed is charged."
+        ),
         _("The first payment method declined {price}; the second one you allowed is charged."),
         _("The first payment method declined; the second one you allowed is charged."),
     ),

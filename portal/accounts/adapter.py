@@ -91,6 +91,7 @@ class AccountAdapter(DefaultAccountAdapter):
         except texts.TextNotSent as failure:
             sentence = _("The code could not be sent. Try again in a minute, or use e-mail.")
             messages.error(self.request, sentence)
+            self.request.session[texts.UNSENT] = phone
             here = self.request.get_full_path()
             raise ImmediateHttpResponse(HttpResponseRedirect(here)) from failure
 

@@ -4,10 +4,12 @@ from typing import Any
 
 from allauth.account import forms as allauth_forms
 from allauth.account.internal.userkit import filter_users_by_email
+from allauth.core import context
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from lines import identifiers
+from portal.accounts import texts
 
 PASSWORD_HELP = _("At least 10 characters; not a common password, not figures only.")
 
@@ -33,6 +35,11 @@ class SignInForm(allauth_forms.LoginForm):
             return login
 
 
+def _typed_before() -> str:
+    """The number whose text could not be sent: it stands in the form again, not to be retyped."""
+    return str(context.request.session.pop(texts.UNSENT, ""))
+
+
 class RequestCodeForm(allauth_forms.RequestLoginCodeForm):
     """Sign in with a code sent to the phone."""
 
@@ -40,6 +47,8 @@ class RequestCodeForm(allauth_forms.RequestLoginCodeForm):
         super().__init__(*args, **kwargs)
         del self.fields["email"]
         self.fields["phone"].required = True
+        if not self.is_bound:
+            self.initial["phone"] = _typed_before()
 
 
 class SignUpForm(allauth_forms.SignupForm):
@@ -55,6 +64,8 @@ class SignUpForm(allauth_forms.SignupForm):
             field.widget.attrs.pop("placeholder", None)
         if by == "phone":
             self.fields["phone"].label = _("Mobile number")
+            if not self.is_bound:
+                self.initial["phone"] = _typed_before()
         else:
             self.fields["email"].label = _("E-mail address")
             self.fields["password1"].help_text = PASSWORD_HELP

@@ -14,6 +14,8 @@ from lines.models import Carrier
 
 log = logging.getLogger(__name__)
 
+UNSENT = "unsent_text_to"  # in a session: the number to offer again, since it was typed once
+
 
 class TextNotSent(Exception):
     """No carrier took the text. Show a sentence; the person may try again or use e-mail."""

@@ -31,7 +31,7 @@ class _LineForm(forms.Form):
         label=_("Name"),
         required=False,
         max_length=40,
-        help_text=_("Such as “Mum's phone”: how you will recognise it."),
+        help_text=_("Such as “Mum's phone”: how you will recognise it. May be left out."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     carrier = CarrierField()
@@ -102,20 +102,25 @@ class EsimForm(_LineForm):
         required=False,
         max_length=40,
         widget=forms.TextInput(attrs={"type": "tel", "inputmode": "tel"}),
+        help_text=_("An eSIM without a number: leave it empty, and fill in its ICCID below."),
     )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if self.errors:
-            return cleaned
-        if not cleaned.get("activation_code") and not cleaned.get("smdp_address"):
+        if self._has_neither("activation_code", "smdp_address"):
             self.add_error(
                 "activation_code",
                 _("Paste the activation code, or fill in the SM-DP+ address below."),
             )
-        if not cleaned.get("msisdn") and not cleaned.get("iccid"):
+        if self._has_neither("msisdn", "iccid"):
             self.add_error("msisdn", _("Enter the mobile number or the ICCID of this eSIM."))
         return cleaned
+
+    def _has_neither(self, first: str, second: str) -> bool:
+        """Both were left empty; one that was typed wrong says so itself."""
+        return not any(
+            self.cleaned_data.get(name) or name in self.errors for name in (first, second)
+        )
 
 
 class ProofForm(forms.Form):

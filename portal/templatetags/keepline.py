@@ -35,6 +35,12 @@ def age(then: datetime) -> str:
 
 
 @register.filter
+def balance_age(then: datetime) -> str:
+    """ "balance updated 4 minutes ago", in one sentence: Chinese puts no space before words."""
+    return wording.balance_age(then, timezone.now())
+
+
+@register.filter
 def moment(then: datetime) -> str:
     return wording.moment(then, timezone.now())
 

@@ -46,7 +46,7 @@ def _line_asked(request: HttpRequest) -> Line | None:
 
 def _recharges(request: HttpRequest, line: Line | None) -> QuerySet[Recharge]:
     found = queries.recharges(request.user).select_related("line__carrier", "binding__rail")
-    found = found.prefetch_related("decisions").order_by("-created_at", "-pk")
+    found = found.prefetch_related("decisions", "attempts").order_by("-created_at", "-pk")
     return found.filter(line=line) if line else found
 
 

@@ -9,6 +9,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from billing import queries
+from lines.models import Line, LineStatus
 from portal import cards, needs
 
 
@@ -17,28 +18,33 @@ def home(request: HttpRequest) -> HttpResponse:
         return render(request, "portal/welcome.html")
     at = timezone.now()
     shown = cards.for_owner(request.user, at=at)
-    rules = [card.rule for card in shown if card.rule]
     waiting = needs.of(
-        lines=[card.line for card in shown],
-        rules=rules,
+        cards=shown,
         bindings=queries.bindings(request.user),
-        recharges=[card.under_way for card in shown if card.under_way],
         language=get_language() or "en",
         at=at,
     )
-    coming = [
-        (rule.next_run_at, rule.pk, rule)
-        for rule in rules
-        if rule.is_on and not rule.paused_at and rule.next_run_at
-    ]
+    rules = [card.rule for card in shown if card.rule]
+    running = [card for card in shown if card.standing.tone == "good"]
+    coming = cards.next_charge(rules, at=at)
     context = {
         "section": "lines",
         "cards": shown,
         "needs": waiting,
         "greeting": _greeting(at),
-        "next": min(coming)[-1] if coming else None,
+        "are_connected": all(_is_connected(card.line) for card in shown),
+        "next_rule": coming[0] if coming else None,
+        "next_charge": coming[1] if coming else None,
+        "only_when_low": bool(running) and coming is None,
     }
     return render(request, "portal/home.html", context)
+
+
+def _is_connected(line: Line) -> bool:
+    """Whether nothing that is known speaks against it; said to people, so never too readily."""
+    return line.status == LineStatus.ACTIVE and (
+        line.balance_minor is None or line.balance_minor > 0
+    )
 
 
 def _greeting(at: datetime) -> str:

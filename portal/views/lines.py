@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 from billing import by_hand, gateways, plans, queries
 from billing.models import Binding
 from billing.spending import CapReached
+from billing.words import figures
 from lines import carriers, identifiers, lifecycle, qr
 from lines.models import Line, LineKind, LineStatus
 from lines.references import new_reference
@@ -158,7 +159,7 @@ def _entries(request: HttpRequest, line: Line, limit: int) -> list[stories.Entry
         queries.recharges(request.user)
         .filter(line=line)
         .select_related("line__carrier")
-        .prefetch_related("decisions")
+        .prefetch_related("decisions", "attempts")
         .order_by("-created_at")
     )
     not_made = (
@@ -286,10 +287,19 @@ def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> Http
     except by_hand.BindingNotUsable:
         form.add_error("binding", _("This payment method cannot be used now. Choose another."))
     except CapReached as reached:
-        form.add_error(None if reached.code == "cap_day" else "face", wording.cap(reached))
+        form.add_error(None if reached.code == "cap_day" else "face", _beyond(reached))
     else:
         return redirect("portal:recharge", opened.ref)
     return None
+
+
+def _beyond(reached: CapReached) -> str:
+    """Which limit it would break, with its figures, and what can be done about it."""
+    ways = {
+        "cap_day": _("Recharge again tomorrow, or change the limit in its auto-recharge."),
+        "cap_month": _("Choose a smaller amount, or change the limit in its auto-recharge."),
+    }
+    return figures.joined([wording.cap(reached), *filter(None, [ways.get(reached.code)])])
 
 
 def usable_bindings(request: HttpRequest) -> list[Binding]:

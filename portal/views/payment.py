@@ -44,7 +44,11 @@ def index(request: HttpRequest) -> HttpResponse:
     rows = [
         {
             "binding": binding,
-            "lines": [rule.line for rule in rules if rule.binding_id == binding.pk],
+            "names": [
+                rule.line.label or rule.line.masked
+                for rule in rules
+                if rule.binding_id == binding.pk
+            ],
         }
         for binding in shown
     ]
@@ -121,6 +125,10 @@ def _notify_url(rail: Rail) -> str:
 def show(request: HttpRequest, ref: str) -> HttpResponse:
     """One payment method. While it waits for the agreement, the rail is asked on every look."""
     binding = owned.binding(request, ref)
+    if request.GET:
+        # What a rail adds on the way back is long, signed and not needed, since the rail is asked:
+        # off the address bar, so that it is in no history and no reader copies it.
+        return redirect("portal:binding", ref)
     at = timezone.now()
     if binding.state == BindingState.PENDING and _may_ask(binding, at):
         binding = _refreshed(binding, at)

@@ -29,6 +29,7 @@ def hub(request: HttpRequest) -> HttpResponse:
             "line": line,
             "rule": rule,
             "occasions": cards.occasions(drafts.of(rule)),
+            "amount": cards.amount_words(drafts.of(rule)),
             "standing": cards.standing(line, rule, at=at),
             "pause": cards.pause_words(rule, request.LANGUAGE_CODE) if rule.paused_at else "",
             "upcoming": cards.upcoming(rule, at=at, count=_COMING),

@@ -69,6 +69,9 @@ def begin(request: HttpRequest, public_id: str) -> HttpResponse:
     if line.status != LineStatus.ACTIVE:
         messages.warning(request, _("Verify this line first; then set up its auto-recharge."))
         return redirect("portal:line", public_id)
+    rule = cards.rule_of(line)
+    if rule is not None and rule.is_on and rule.binding is not None and rule.binding.is_usable:
+        return redirect("portal:setup-review", public_id)  # all of it; each part can be changed
     return redirect("portal:setup-tool", public_id)
 
 
@@ -97,7 +100,8 @@ def step(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
         "bindings": bindings,
         "number": STEPS.index(name) + 1,
         "steps": range(1, len(STEPS) + 2),
-        "back": _before(name),
+        "returns": _returns(request),
+        "back": "portal:setup-review" if _returns(request) else _before(name),
         "name": name,
         "section": "rules",
     }
@@ -177,6 +181,7 @@ def _agree(request: HttpRequest, draft: Draft) -> HttpResponse:
         "line": draft.line,
         "draft": draft,
         "problems": [_problem(field, sentence) for field, sentence in errors.items()],
+        "is_change": (rule := cards.rule_of(draft.line)) is not None and rule.is_on,
         "section": "rules",
     }
     if not errors:
@@ -209,6 +214,7 @@ def _shown(request: HttpRequest, draft: Draft, at: datetime) -> dict[str, object
         ),
         "tool": consents.tool_name(draft.binding),
         "occasions": cards.occasions(draft),
+        "amount": cards.amount_words(draft),
         "seen": hashlib.sha256(seen.encode()).hexdigest(),
     }
 
@@ -250,6 +256,7 @@ def done(request: HttpRequest, public_id: str) -> HttpResponse:
         "consent": rule.consent,
         "standing": cards.standing(rule.line, rule, at=at),
         "occasions": cards.occasions(drafts.of(rule)),
+        "amount": cards.amount_words(drafts.of(rule)),
         "section": "rules",
     }
     return render(request, "portal/setup/done.html", context)
@@ -323,8 +330,13 @@ def _draft(line: Line, bound: dict[str, forms.StepForm]) -> Draft | None:
     )
 
 
+def _returns(request: HttpRequest) -> bool:
+    """Whether one part is being changed from the whole plan, to which it then goes back."""
+    return "review" in request.GET
+
+
 def _after(name: str, request: HttpRequest) -> str:
-    if "review" in request.POST:
+    if "review" in request.POST or _returns(request):
         return "portal:setup-review"
     index = STEPS.index(name) + 1
     return f"portal:setup-{STEPS[index]}" if index < len(STEPS) else "portal:setup-review"

@@ -185,12 +185,12 @@ class TestWords:
         notice = Notice(kind="recharged", owner=w.person(), line=line, facts=FACTS, created_at=NOON)
 
         assert notices.words(notice=notice, language="zh-hans") == notices.Words(
-            "已充值 ¥50.00：妈妈的手机 138 **** 0021",
-            "已通过支付宝扣款 ¥49.25，¥50.00 已充入 妈妈的手机 138 **** 0021。"
-            "原因是余额 ¥8.40 低于 ¥10.00。优惠为你节省 ¥0.75。优惠额外赠送 ¥1.00。",
+            "已充值 ¥50：妈妈的手机 138 **** 0021",
+            "已通过支付宝扣款 ¥49.25，¥50 已充入 妈妈的手机 138 **** 0021。"
+            "原因是余额 ¥8.40 低于 ¥10。优惠为你节省 ¥0.75。优惠额外赠送 ¥1。",
         )
         assert notices.words(notice=notice, language="en").title == (
-            "¥50.00 recharged: 妈妈的手机 138 **** 0021"
+            "¥50 recharged: 妈妈的手机 138 **** 0021"
         )
 
     def test_say_of_a_first_decline_that_nothing_was_taken_and_when_it_is_tried_again(self):
@@ -212,7 +212,7 @@ class TestWords:
         said = notices.words(notice=notice, language="en")
 
         assert said.title.startswith("No recharge: monthly limit reached: ")
-        assert said.body.startswith("The balance of ¥8.40 is below ¥10.00, but ¥120.00 of")
+        assert said.body.startswith("The balance of ¥8.40 is below ¥10, but ¥120 of")
 
     @pytest.mark.parametrize(("is_on", "outlook"), [(True, "is on and acts"), (False, "is not on")])
     def test_say_of_a_low_balance_whether_it_will_be_recharged(self, is_on, outlook):
@@ -388,7 +388,7 @@ class TestTheReminder:
         sweep(RUN_AT - 5 * DAY)
 
         said = notices.words(notice=Notice.objects.get(), language="en")
-        assert said.title.startswith("¥50.00 will be charged on Dec 2: ")
+        assert said.title.startswith("¥50 will be charged on Dec 2: ")
         assert "An offer takes ¥0.75 off, if it still holds then." in said.body
 
     def test_of_a_poisoned_rule_is_left_for_a_day_and_stops_no_other(self):
@@ -473,8 +473,8 @@ class TestSending:
 
         (message,) = mail.outbox
         assert message.to == ["alice@example.com"]
-        assert message.subject == "¥50.00 recharged: Mum 138 **** 0021"
-        assert message.body.startswith("¥49.25 was taken through Alipay, and ¥50.00 has arrived")
+        assert message.subject == "¥50 recharged: Mum 138 **** 0021"
+        assert message.body.startswith("¥49.25 was taken through Alipay, and ¥50 has arrived")
         assert message.extra_headers["Message-ID"] == f"<notice-{Notice.objects.get().pk}@keepline>"
         delivery = NoticeDelivery.objects.get()
         assert (delivery.state, delivery.tries, delivery.sent_at) == ("sent", 1, NOON)

@@ -188,7 +188,7 @@ class TestByHand:
         target = reverse("portal:by-hand", args=[line.public_id])
         text = as_user(alice).post(target, form).content.decode()
         assert 'id="id_face_error"' in text
-        assert "of this month&#x27;s ¥150.00 for the line is used, and ¥200.00 more" in text
+        assert "of this month&#x27;s ¥150 for the line is used, and ¥200 more" in text
         assert not Recharge.objects.filter(trigger="manual").exists()
 
     def test_over_the_days_limit_is_refused_in_other_words(self, alice, as_user):
@@ -207,7 +207,7 @@ class TestALinesPage:
         text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()
         assert "¥50 credited" in text
         assert "No recharge: cooling down" in text
-        assert "¥9.80 is below ¥10.00" in text
+        assert "¥9.80 is below ¥10" in text
         assert "nothing charged" in text
 
     def test_draws_the_balance_with_words_beside_it(self, alice, as_user):

@@ -103,7 +103,7 @@ class TestTheWholeWay:
         text = client.get(at("review", line)).content.decode()
         assert text.count('<li class="tile') == 12
         assert 'class="tile adjusted"' in text
-        assert "¥150.00 at most" in text
+        assert "¥150 at most" in text
 
     def test_pressed_twice_agrees_once(self, client, line):
         walk(client, line)
