@@ -21,7 +21,7 @@ from billing.models import Binding, Consent, TopUpMode
 from billing.previews import Preview
 from billing.problems import money_text
 from billing.states import Trigger
-from billing.words.figures import day_text, days_text, instant_text, rail_name
+from billing.words.figures import closed_up, day_text, days_text, instant_text, rail_name
 
 VERSION = "2026-11-28"
 
@@ -47,7 +47,7 @@ def consent_text(*, draft: Draft, preview: Preview, language: str) -> ConsentTex
             tool=_tools(draft),
             most=money_text(draft, preview.month_max_minor),
         )
-    return ConsentText(text=text, version=VERSION)
+    return ConsentText(text=closed_up(text), version=VERSION)
 
 
 def _occasions(draft: Draft) -> list[str]:

@@ -153,7 +153,7 @@ def words(*, notice: Notice, language: str) -> Words:
     phrasing = PHRASINGS.get(notice.kind, _ANYTHING)
     line = notice.line
     timezone = line.timezone if line else notice.owner.timezone
-    facts = dict(notice.facts) | ({"line": str(line)} if line else {})
+    facts = dict(notice.facts) | ({"line": line.label or line.masked} if line else {})
     with translation.override(language):
         known = figures.written(facts, timezone=timezone, at=notice.created_at)
         if "is_on" in facts:

@@ -360,6 +360,11 @@ PEOPLE = (
         (Card("刚加的号", "+8613800000131", _iccid(131), fate="unverified"),),
     ),
 )
+# At the carriers, and nobody's here yet: for a visitor to register with and to put in.
+SPARE = (
+    Card("", "+8613800000991", _iccid(991), now_minor=2_600),
+    Card("", "+8613800000992", _iccid(992), is_esim=True, now_minor=5_000),
+)
 OPERATORS = (
     ("值班", "ops@example.com", True),
     ("财务", "finance@example.com", True),

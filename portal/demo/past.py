@@ -22,10 +22,10 @@ from billing import bindings, executor, gateways, intake, plans
 from billing.drafts import Draft
 from billing.executor import Outside
 from billing.intake import Reading
-from billing.models import Binding, Promotion, Rail, Rule
+from billing.models import Binding, Notice, Promotion, Rail, Rule
 from lines import lifecycle
 from lines.models import Carrier, Line
-from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, Card, Person
+from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, SPARE, Card, Person
 
 ZONE = "Asia/Shanghai"
 EAST_OF_IT = "Asia/Tokyo"  # an hour ahead
@@ -79,6 +79,8 @@ class Past:
         self._promotion()
         for payer in {person.payer for person in PEOPLE if person.rail == "alipay"}:
             self._let_pay(payer)
+        for card in SPARE:
+            self._hand_out(card)
         for name, email, is_staff in OPERATORS:
             _person(name, email, language="zh-hans", is_staff=is_staff)
         return carriers
@@ -144,7 +146,8 @@ class Past:
         _SIGN[person.rail](self.simulators, started.binding, person.payer)
         return bindings.refresh(binding=started.binding, gateway=gateway, at=at)
 
-    def _add(self, owner: Any, card: Card, carrier: Carrier, *, at: datetime) -> Line:
+    def _hand_out(self, card: Card) -> None:
+        """The carrier's own side of a line."""
         self.simulators.order(
             "POST",
             f"{self.simulators.carriers[card.carrier]}/_control/lines",
@@ -157,6 +160,9 @@ class Past:
                 "notify_below_minor": card.threshold_minor,
             },
         )
+
+    def _add(self, owner: Any, card: Card, carrier: Carrier, *, at: datetime) -> Line:
+        self._hand_out(card)
         given = {
             "owner": owner,
             "carrier": carrier,
@@ -198,14 +204,18 @@ class Past:
         used = card.daily_minor * (80 + (today.day * 37) % 41) // 100  # livelier than a ruler
         balance -= used
         self._read(line, balance, at=today)
-        credited = self._work(line, at=today)
+        balance = self._topped_up(line, balance, at=today)
         rule = Rule.objects.get(line=line)
-        if rule.next_run_at is not None and today < rule.next_run_at < until:
-            credited += self._work(line, at=rule.next_run_at)
-        if credited:
-            balance += credited
-            self._read(line, balance, at=until - MINUTE)
+        if rule.next_run_at is not None and today < rule.next_run_at < until - MINUTE:
+            balance = self._topped_up(line, balance, at=rule.next_run_at)
         return balance
+
+    def _topped_up(self, line: Line, balance: int, *, at: datetime) -> int:
+        """The balance after whatever is due at `at`, reported as soon as it has changed."""
+        credited = self._work(line, at=at)
+        if credited:
+            self._read(line, balance + credited, at=at + MINUTE)
+        return balance + credited
 
     def _work(self, line: Line, *, at: datetime) -> int:
         """Whatever is due at `at`; what the line was credited by it."""
@@ -260,10 +270,12 @@ class Past:
 
     def present(self) -> None:
         """The balances a visitor finds, and the usage that will run some of them low."""
-        for person in PEOPLE:
-            for card in person.cards:
-                self._set(card)
-        Rule.objects.update(cooldown_s=60, cooldown_until=None)
+        for card in (*(card for person in PEOPLE for card in person.cards), *SPARE):
+            self._set(card)
+        Rule.objects.update(cooldown_s=60, cooldown_until=None, channels=["inbox", "email"])
+        Notice.objects.filter(created_at__lt=self.now - DAY, read_at__isnull=True).update(
+            read_at=self.now
+        )
         Line.objects.filter(verified_at__isnull=False).update(poll_at=self.now)
 
     def _set(self, card: Card) -> None:

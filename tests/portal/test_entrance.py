@@ -95,6 +95,7 @@ class TestRegisteringByPhone:
         monkeypatch.setattr(texts, "send", fails)
         page = browser.post("/account/signup/", {"phone": PHONE}, follow=True)
         assert "could not be sent" in page.content.decode()
+        assert E164 in page.content.decode()  # it need not be typed again
         assert not is_in(browser)
 
     def test_again_at_once_is_refused_as_too_soon(self, browser, sent):

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from billing import spreadsheets
-from billing.models import Notice, Recharge
+from billing.models import Notice, Recharge, Rule
 from billing.previews import UpcomingCharge
 from portal import exports
 from tests.portal import people
@@ -125,6 +125,13 @@ class TestTheCalendar:
         assert "妈妈；的\\,手机\\;\\\\" in unfolded
         assert "DTSTART:20261122T120000Z" in unfolded
         assert text.endswith("END:VCALENDAR\r\n")
+
+    def test_leaves_out_a_charge_that_is_skipped(self, alice, as_user):
+        rule = alice.lines.get(kind="fm").rule
+        Rule.objects.filter(pk=rule.pk).update(skip_index=rule.next_index)
+        text = as_user(alice).get("/history/charges.ics").content.decode()
+        assert text.count("BEGIN:VEVENT") == 11
+        assert f"UID:{rule.public_id}-{rule.next_index}@" not in text.replace("\r\n ", "")
 
     def test_leaves_out_a_plan_that_is_off(self, alice, as_user):
         rule = alice.lines.get(kind="fm").rule

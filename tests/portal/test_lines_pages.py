@@ -9,6 +9,7 @@ from django.urls import reverse
 from billing.models import Recharge, Rule
 from lines import carriers
 from lines.models import Line
+from portal.accounts.models import User
 from tests.portal import people
 
 CARD = {
@@ -132,6 +133,12 @@ class TestAddingAnEsim:
         assert 'value="Trip"' in text
         assert not Line.objects.exists()
 
+    def test_left_empty_says_all_that_is_missing_at_once(self, client, phone):
+        text = client.post(ADD_ESIM, {}).content.decode()
+        for field in ("carrier", "activation_code", "msisdn"):
+            assert f'id="id_{field}_error"' in text
+        assert 'id="id_iccid_error"' not in text
+
 
 class TestProving:
     def test_with_a_wrong_code_says_how_many_tries_are_left(self, client, phone):
@@ -198,7 +205,32 @@ class TestByHand:
         target = reverse("portal:by-hand", args=[line.public_id])
         text = as_user(alice).post(target, form).content.decode()
         assert "You allow 1 recharge a day, and today&#x27;s is used up" in text
+        assert "Recharge again tomorrow, or change the limit in its auto-recharge." in text
         assert not Recharge.objects.filter(trigger="manual").exists()
+
+
+def declined(owner: User) -> Line:
+    """A line whose charge was declined for want of money, to be tried again on 14 January."""
+    line, pays = owner.lines.get(kind="fm"), owner.bindings.get()
+    made = people.recharge(line, pays, at=datetime.now(UTC), state="due")
+    made.attempts.create(
+        number=1,
+        reference="01M82GAT5M5GSVH2JEB9EA3YFD",
+        rail="alipay",
+        binding=pays,
+        amount_minor=made.price_minor,
+        currency="CNY",
+        state="declined",
+        code="BUYER_BALANCE_NOT_ENOUGH",
+        decline_class="soft",
+        created_at=made.created_at,
+        settled_at=made.created_at,
+    )
+    again = datetime(2027, 1, 14, 1, 30, tzinfo=UTC)
+    Recharge.objects.filter(pk=made.pk).update(state="charging")
+    told = {"state": "declined", "reason": "soft_decline", "act_at": again}
+    Recharge.objects.filter(pk=made.pk).update(**told)
+    return line
 
 
 class TestALinesPage:
@@ -209,6 +241,26 @@ class TestALinesPage:
         assert "No recharge: cooling down" in text
         assert "¥9.80 is below ¥10" in text
         assert "nothing charged" in text
+
+    def test_says_what_was_paid_and_how_soon_it_arrived(self, alice, as_user):
+        line = alice.lines.get(kind="fm")
+        page = as_user(alice).get(reverse("portal:line", args=[line.public_id]))
+        told = "The balance of ¥8.40 was below ¥10. ¥49.25 was paid through Alipay; the carrier"
+        assert f"{told} credited it within 2 seconds." in page.content.decode()
+
+    def test_says_why_a_payment_was_declined_and_when_it_is_tried_again(self, alice, as_user):
+        line = declined(alice)
+        text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert "declined: there is not enough money in the account. Nothing was taken; next" in text
+        assert "Jan 14, 2027 at 09:30" in text
+
+    def test_shows_no_balance_before_it_is_verified_and_says_so(self, alice, as_user):
+        line = people.line(
+            alice, 77, at=datetime.now(UTC), status="unverified", balance_observed_at=None
+        )
+        Line.objects.filter(pk=line.pk).update(balance_minor=None)
+        text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert "shown once the line is verified" in text
 
     def test_draws_the_balance_with_words_beside_it(self, alice, as_user):
         line = alice.lines.get(kind="fm")

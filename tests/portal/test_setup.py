@@ -229,6 +229,20 @@ class TestARunningPlan:
         agree(client, line)
         assert 'value="12.50"' in client.get(at("low", line)).content.decode()
 
+    def test_is_changed_part_by_part_from_the_whole(self, client, line):
+        walk(client, line)
+        agree(client, line)
+        whole = client.get(at("review", line))
+        begun = client.get(reverse("portal:setup", args=[line.public_id]))
+        assert begun.headers["Location"] == at("review", line)
+        part = f"{at('amount', line)}?review=1"
+        assert part in whole.content.decode()
+        shown = client.get(part).content.decode()
+        assert "Back to the whole plan" in shown
+        typed = {"face": "3000", "cycle": "none", "charge_time": "09:00"}
+        assert client.post(part, typed).headers["Location"] == at("review", line)
+        assert Rule.objects.get().face_minor == 5000  # not before it is agreed to
+
     def test_is_skipped_paused_resumed_and_stopped(self, client, line, now):
         day = (now + timedelta(days=10)).date().isoformat()
         walk(client, line, amount={"cycle": "monthly", "anchor_date": day})

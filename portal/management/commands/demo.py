@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from portal import embedded_postgres
+from portal.demo.cast import SPARE
 from portal.demo.stage import Stage
 from portal.processes import Ended, NotReady, PortTaken, Processes
 
@@ -24,6 +25,8 @@ WELCOME = """
     cards       {stripe}/wallet   the bank's side: cards, payments, confirmations
     carriers    {carriers}
                 lines and balances, and at …/sms the texts they sent (codes to sign in, to prove)
+    to put in   China Mobile, nobody's yet: 138 0000 0991, card {spare_iccid}
+                eSIM 138 0000 0992, LPA:1$smdp.example.com$KEEPLINE-0992
 
   Balances are used up while you watch: a day's usage in two minutes. Logs: {logs}
   The books:    .venv/bin/python manage.py verify --against-simulators
@@ -98,6 +101,7 @@ class Command(BaseCommand):
                 wechat=stage.wechat_url,
                 stripe=stage.stripe_url,
                 carriers="  ".join(f"{url}/" for url in stage.carrier_urls.values()),
+                spare_iccid=SPARE[0].iccid,
                 password="keepline-demo",  # noqa: S106 - of the demo's people, on this machine
                 logs=settings.VAR_DIR / "log",
             )
