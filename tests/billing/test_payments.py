@@ -265,7 +265,7 @@ class TestWhatWasAnnounced:
             world.gateway.capabilities, must_prepare=True, notice=2 * w.DAY, window=7 * w.DAY
         )
         open_it(world)
-        Recharge.objects.update(due_at=world.at + 4 * w.DAY, expires_at=world.at + 9 * w.DAY)
+        Recharge.objects.update(due_at=world.at + 4 * w.DAY, expires_at=world.at + 30 * w.DAY)
         world.run()
         assert (only().state, only().reason) == ("waiting", "announced")
         return world
