@@ -229,6 +229,13 @@ class TestACapByHand:
         Rule.objects.update(face_minor=3000, max_per_month_minor=5999)
         self.press_again(rule, world.at, "cap_month")
 
+        Rule.objects.update(face_minor=5000, max_per_month_minor=7999)
+        push(rule, 980, at=world.at)
+        world.later(w.HOUR)  # it cools down first
+        world.run()
+        assert Decision.objects.filter(code="cap_month").count() == 1
+        assert Recharge.objects.count() == 1
+
     def test_does_not_count_last_month_by_the_lines_own_calendar(self, world, rule):
         self.spend(world, rule, cap_month=date(2026, 10, 1), cap_day=date(2026, 10, 31))
         Rule.objects.update(face_minor=3000, max_per_month_minor=3000, max_per_day_count=1)
