@@ -9,7 +9,14 @@ import pytest
 
 from billing import by_hand, claims, executor, openings, payments, recharges
 from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
-from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
+from billing.models import (
+    Binding,
+    PaymentAttempt,
+    Promotion,
+    PromotionUse,
+    Recharge,
+    Rule,
+)
 from lines.models import Carrier, Delivery
 from tests import world as w
 from tests.fakes import LOST_AFTER
@@ -301,4 +308,13 @@ class TestWhatWasAnnounced:
         announced.run()
         assert (only().state, only().reason) == ("failed", "window_over")
         assert len(announced.gateway.calls["charge"]) == 1
+        w.assert_balanced()
+
+
+class TestTheRailsOwnLimit:
+    def test_is_a_cap_on_one_charge_like_the_owners(self, world, low):
+        world.gateway.capabilities = replace(world.gateway.capabilities, max_amount_minor=4999)
+        world.run()
+        assert only().face_minor == 3000  # the most that is sold and may be taken at once
+        assert list(world.gateway.charged.values()) == [3000]
         w.assert_balanced()
