@@ -30,6 +30,7 @@ from billing import (
 )
 from billing.calls import NotStarted
 from billing.gateways.base import Capabilities, Gateway, Preparation, Unknown
+from billing.models import Notice
 from billing.recharges import Move
 from billing.states import UNPAID_END_STATES, RechargeState
 from lines.carriers.base import CarrierAdapter
@@ -55,6 +56,7 @@ class Outside:
     adapter_for: Callable[[Carrier], CarrierAdapter | None]  # None: not configured, or not rightly
     notify_url: Callable[[str], str]
     return_url: Callable[[str], str] = lambda _ref: ""  # a recharge's page, for who must confirm
+    notice_url: Callable[[Notice], str] = lambda _notice: ""  # the page about it, for mails
 
     @property
     def capabilities(self) -> dict[str, Capabilities]:

@@ -6,7 +6,7 @@ sent, in the reader's language. What has to leave the house is sent later, outsi
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import translation
+from django.utils.translation import gettext
 
 from billing import channels as ways
 from billing import promotions, reminders, rowsets, wording
@@ -288,8 +289,12 @@ def _got_out(notice: Notice) -> bool:
 # --- sending ------------------------------------------------------------------------------------
 
 
-def send_due(*, at: datetime, limit: int) -> int:
+def send_due(
+    *, at: datetime, limit: int, page_of: Callable[[Notice], str] = lambda _notice: ""
+) -> int:
     """Send up to `limit` deliveries that are due; how many were tried. No transaction is open.
+
+    `page_of`: the address of the page about a notice, which the message names; "": none.
 
     At least once: a worker that dies after sending leaves a lease, and the mail is sent again under
     the same reference. A server that is down ends the batch, and the rest waits for the next.
@@ -297,7 +302,7 @@ def send_due(*, at: datetime, limit: int) -> int:
     leased = _lease(at=at, limit=limit)
     for number, delivery in enumerate(leased, start=1):
         try:
-            _send(delivery)
+            _send(delivery, page=page_of(delivery.notice))
         except CannotSend as refusal:
             _record_failure(delivery, refusal, at=at)
             if refusal.is_outage:
@@ -321,10 +326,14 @@ def _lease(*, at: datetime, limit: int) -> list[NoticeDelivery]:
         ids = list(picked)
         leased = NoticeDelivery.objects.filter(pk__in=ids)
         leased.update(lease_until=at + LEASE, tries=F("tries") + 1)
-    return list(leased.select_related("notice__owner", "notice__line").order_by("act_at", "pk"))
+    return list(
+        leased.select_related("notice__owner", "notice__line", "notice__recharge").order_by(
+            "act_at", "pk"
+        )
+    )
 
 
-def _send(delivery: NoticeDelivery) -> None:
+def _send(delivery: NoticeDelivery, *, page: str) -> None:
     """Raises CannotSend, also for a row that cannot be put into words."""
     notice, owner = delivery.notice, delivery.notice.owner
     try:
@@ -333,12 +342,22 @@ def _send(delivery: NoticeDelivery) -> None:
             reference=f"notice-{notice.pk}",
             email=owner.email or "",
             title=said.title,
-            body=said.body,
+            body=_letter(said.body, page=page, language=owner.language),
         )
         ways.get(delivery.channel).send(message=message)
     except rowsets.POISON as error:
         log.exception("notice %s cannot be sent", notice.pk)
         raise CannotSend(type(error).__name__) from error
+
+
+def _letter(body: str, *, page: str, language: str) -> str:
+    """What is said, where to see more of it, and how to have fewer of these."""
+    if not page:
+        return body
+    with translation.override(language):
+        more = gettext("See it here: %(page)s") % {"page": page}
+        fewer = gettext("Which messages are mailed is set in the auto-recharge of each line.")
+    return f"{body}\n\n{more}\n\n{fewer}\n"
 
 
 def _record_failure(delivery: NoticeDelivery, refusal: CannotSend, *, at: datetime) -> None:

@@ -55,7 +55,8 @@ def slow(*, at: datetime, outside: Outside) -> Found:
     return Found(
         balances=poll_balances(at=at, outside=outside),
         bindings=bindings.poll_due(at=at, limit=LIMIT),
-        notices=notices.upcoming_sweep(at=at, limit=LIMIT) + notices.send_due(at=at, limit=LIMIT),
+        notices=notices.upcoming_sweep(at=at, limit=LIMIT)
+        + notices.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
     )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from django.conf import settings
 from django.utils import timezone
 
-from billing import gateways, reconciliation, sweeps
+from billing import gateways, pages, reconciliation, sweeps
 from billing.executor import Outside
 from lines import carriers
 from lines.carriers.base import CarrierAdapter
@@ -28,7 +28,8 @@ def outside() -> Outside:
         gateways={rail: gateways.get(rail) for rail in gateways.available()},
         adapter_for=adapter_for,
         notify_url=partial(notify_url, public_url=settings.PUBLIC_URL),
-        return_url=partial(return_url, public_url=settings.PUBLIC_URL),
+        return_url=partial(pages.of_recharge, public_url=settings.PUBLIC_URL),
+        notice_url=partial(pages.of_notice, public_url=settings.PUBLIC_URL),
     )
 
 
@@ -44,11 +45,6 @@ def adapter_for(carrier: Carrier) -> CarrierAdapter | None:
 def notify_url(rail: str, *, public_url: str) -> str:
     """Where a rail reports what became of a charge or an agreement."""
     return f"{public_url}/hooks/{rail}/notify"
-
-
-def return_url(recharge_ref: str, *, public_url: str) -> str:
-    """Where a payer who had to confirm a charge comes back to: that recharge's page."""
-    return f"{public_url}/history/{recharge_ref}/"
 
 
 def tick(**_later: object) -> None:

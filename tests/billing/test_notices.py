@@ -3,13 +3,14 @@
 import re
 import smtplib
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.db import transaction
 
-from billing import channels, notices, reminders, wakes
+from billing import channels, notices, pages, reminders, wakes
 from billing.channels import CannotSend
 from billing.models import Notice, NoticeDelivery, NoticeKind, Promotion
 from billing.notices import Telling
@@ -479,6 +480,19 @@ class TestSending:
         delivery = NoticeDelivery.objects.get()
         assert (delivery.state, delivery.tries, delivery.sent_at) == ("sent", 1, NOON)
         assert (delivery.act_at, delivery.lease_until, delivery.error) == (None, None, "")
+
+    def test_says_where_to_see_more_and_how_to_have_fewer(self):
+        line = w.line(w.person(language="en"), label="Mum")
+        tell(line_id=line.pk)
+
+        page_of = partial(pages.of_notice, public_url="https://keepline.example")
+        notices.send_due(at=NOON, limit=10, page_of=page_of)
+
+        (message,) = mail.outbox
+        assert message.body.endswith(
+            f"\n\nSee it here: https://keepline.example/lines/{line.public_id}/\n\n"
+            "Which messages are mailed is set in the auto-recharge of each line.\n"
+        )
 
     def test_sends_once(self):
         tell()
