@@ -1,0 +1,300 @@
+"""What is shown before an owner agrees is true."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from billing import plans
+from billing.models import Consent, Notice, Recharge, Rule, SpendingCap
+from lines.models import Line
+from tests import world as w
+from tests.billing.plans_world import ALIPAY, ANNOUNCING, DAYTIME, TODAY, draft, low, offer, preview
+from tests.billing.readers import teach_chinese
+from tests.world import DAY, HOUR, MINUTE, NOON
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _chinese():
+    teach_chinese()
+
+
+@pytest.mark.django_db
+class TestThePreview:
+    def test_shows_twelve_charges_clamped_to_each_months_end(self):
+        shown = preview(draft())
+
+        assert [one.local_date.isoformat() for one in shown.charges] == [
+            "2026-12-31",
+            "2027-01-31",
+            "2027-02-28",
+            "2027-03-31",
+            "2027-04-30",
+            "2027-05-31",
+            "2027-06-30",
+            "2027-07-31",
+            "2027-08-31",
+            "2027-09-30",
+            "2027-10-31",
+            "2027-11-30",
+        ]
+        adjusted = [one.local_date.month for one in shown.charges if one.adjusted == "month_end"]
+        assert adjusted == [2, 4, 6, 9, 11]
+        assert shown.charges[0].due_at == datetime(2026, 12, 31, 1, tzinfo=UTC)
+        assert [one.index for one in shown.charges] == list(range(12))
+        assert {one.price_minor for one in shown.charges} == {5000}
+
+    @pytest.mark.parametrize(
+        ("cycle", "dates"),
+        [
+            ("quarterly", ["2026-11-30", "2027-02-28", "2027-05-30"]),
+            ("yearly", ["2026-11-30", "2027-11-30", "2028-11-30"]),
+        ],
+    )
+    def test_counts_longer_cycles_from_their_anchor(self, cycle, dates):
+        shown = preview(draft(cycle=cycle, anchor_date=date(2026, 11, 30)))
+
+        assert [one.local_date.isoformat() for one in shown.charges[:3]] == dates
+        assert len(shown.charges) == 12
+
+    def test_moves_a_charge_into_the_rails_hours_and_says_so(self):
+        night = draft(charge_time=time(3), anchor_date=date(2026, 12, 5))
+
+        first = preview(night, replace(ALIPAY, hours=DAYTIME)).charges[0]
+
+        assert (first.due_at, first.adjusted) == (datetime(2026, 12, 4, 23, tzinfo=UTC), "hours")
+        assert first.local_date == date(2026, 12, 5)
+
+    def test_keeps_its_day_on_a_rail_that_announces(self):
+        evening = draft(charge_time=time(21), anchor_date=date(2026, 12, 5))
+
+        shown = preview(evening, replace(ANNOUNCING, notice=timedelta(hours=30)))
+
+        assert shown.charges[0].due_at == datetime(2026, 12, 5, 13, tzinfo=UTC)
+        assert shown.charges[0].earliest_at == shown.charges[0].due_at
+        assert shown.lead == timedelta(hours=30)
+
+    def test_of_a_first_day_too_near_to_be_announced_is_refused_with_a_day_that_works(self):
+        near = draft(anchor_date=date(2026, 11, 23), charge_time=time(9))
+
+        with translation.override("zh-hans"), pytest.raises(plans.InvalidDraft) as refused:
+            plans.check(draft=near, capabilities=ANNOUNCING, at=NOON)
+
+        assert list(refused.value.errors) == ["anchor_date"]
+        assert "11月24日" in str(refused.value.errors["anchor_date"])
+
+    def test_has_no_dates_where_there_is_no_schedule(self):
+        shown = preview(low())
+
+        assert (shown.charges, shown.price_minor, shown.saves_minor) == ((), 5000, 0)
+
+    def test_changes_nothing(self):
+        of = draft()
+
+        preview(of)
+
+        assert Rule.objects.count() == Consent.objects.count() == Notice.objects.count() == 0
+        assert Line.objects.get().poll_at is None
+
+
+@pytest.mark.django_db
+class TestThePriceShown:
+    def test_is_after_the_promotion(self):
+        offer()
+
+        shown = preview(draft())
+
+        assert (shown.price_minor, shown.saves_minor) == (4925, 75)
+        assert {(one.price_minor, one.discount_minor) for one in shown.charges} == {(4925, 75)}
+
+    def test_uses_a_promotion_up_as_the_charges_will(self):
+        offer(max_uses_per_line=2)
+
+        assert [one.price_minor for one in preview(draft()).charges[:4]] == [
+            4925,
+            4925,
+            5000,
+            5000,
+        ]
+
+    def test_knows_the_promotions_window_and_budget(self):
+        offer(ends_at=datetime(2027, 2, 1, tzinfo=UTC))
+        offer(code="bonus", kind="bonus", fixed_minor=100, stacking="additive", budget_minor=150)
+
+        charges = preview(draft()).charges
+
+        assert [one.discount_minor for one in charges[:3]] == [75, 75, 0]
+        assert [one.bonus_minor for one in charges[:3]] == [100, 0, 0]
+
+    def test_is_for_the_trigger_where_there_is_no_schedule(self):
+        offer(triggers=["low_balance"])
+
+        assert preview(low()).price_minor == 4925
+        assert preview(draft()).price_minor == 5000
+
+    def test_counts_a_charge_at_once_before_the_scheduled_ones(self):
+        offer(max_uses_per_line=1)
+        of = draft(threshold_minor=1000, line=w.line(balance_minor=900))
+
+        shown = preview(of)
+
+        assert shown.at_once == plans.AtOnce("low_balance", 5000, 4925, NOON)
+        assert shown.charges[0].price_minor == 5000
+
+
+@pytest.mark.django_db
+class TestTheMostAMonthCanCost:
+    def test_is_one_charge_for_a_schedule_alone(self):
+        assert preview(draft()).month_max_minor == 5000
+        assert preview(draft(cycle="yearly")).month_max_minor == 5000
+
+    def test_is_the_lines_cap_where_a_low_balance_may_recur(self):
+        assert preview(low()).month_max_minor == 15_000
+
+    def test_is_what_the_days_allow_where_the_cap_is_high(self):
+        of = low(max_per_month_minor=10_000_000, max_per_charge_minor=10_000, max_per_day_count=2)
+
+        assert preview(of).month_max_minor == 31 * 2 * 10_000
+        assert preview(of, replace(ALIPAY, max_charges_per_day=1)).month_max_minor == 310_000
+        assert preview(of, replace(ALIPAY, max_amount_minor=6000)).month_max_minor == 372_000
+
+    def test_is_the_cap_of_the_payment_method_or_of_the_owner_where_that_is_lower(self):
+        assert preview(low(binding=w.binding(max_per_month_minor=9000))).month_max_minor == 9000
+        SpendingCap.objects.create(owner=w.person(), max_per_month_minor=8000)
+        assert preview(low()).month_max_minor == 8000
+        SpendingCap.objects.update(currency="HKD")
+        assert preview(low()).month_max_minor == 15_000
+
+
+@pytest.mark.django_db
+class TestWhatHappensAtOnce:
+    def at_once(self, capabilities=ALIPAY, **more):
+        line = {key: more.pop(key) for key in list(more) if key in LINE_FACTS}
+        return preview(low(line=w.line(**line), **more), capabilities).at_once
+
+    def test_is_a_charge_where_the_balance_is_below(self):
+        assert self.at_once(balance_minor=999) == plans.AtOnce("low_balance", 5000, 5000, NOON)
+        assert preview(low(line=w.line(balance_minor=999))).fires_at_once is True
+
+    @pytest.mark.parametrize("balance_minor", [1000, 5000, None])
+    def test_is_nothing_where_it_is_not_or_is_not_known(self, balance_minor):
+        observed_at = NOON if balance_minor is not None else None
+
+        assert self.at_once(balance_minor=balance_minor, balance_observed_at=observed_at) is None
+
+    def test_is_a_day_to_come_on_a_rail_that_must_be_told_first(self):
+        late = replace(ANNOUNCING, notice=timedelta(hours=30))
+
+        found = self.at_once(late, balance_minor=999)
+
+        # Midday and 30 hours are 18:00 the day after: inside the rail's hours.
+        assert found == plans.AtOnce("low_balance", 5000, 5000, NOON + 30 * HOUR, True)
+        night = replace(ANNOUNCING, notice=timedelta(hours=36))
+        # Midday and 36 hours are midnight: it opens at 07:00.
+        assert self.at_once(night, balance_minor=999).expected_at == NOON + 43 * HOUR
+
+    def test_is_now_in_the_first_hours_of_an_agreement_that_is_charged_at_once_in_them(self):
+        late = replace(ANNOUNCING, notice=timedelta(0), delay=DAY, no_delay_for=12 * HOUR)
+        line = w.line(balance_minor=999)
+        tool = w.binding(line.owner, signed_at=NOON - 11 * HOUR)
+
+        assert preview(low(line=line, binding=tool), late).at_once.expected_at == NOON
+        tool.signed_at = NOON - 12 * HOUR
+        assert preview(low(line=line, binding=tool), late).at_once.expected_at == NOON + DAY
+
+    def test_is_told_with_its_day_where_it_is_not_now(self):
+        of = low(line=w.line(balance_minor=999))
+        shown = preview(of, ANNOUNCING)
+
+        said = plans.sentences(
+            draft=of, preview=shown, capabilities=ANNOUNCING, language="en", at=NOON
+        )
+
+        assert said[0] == (
+            "The balance of ¥9.99 will not last until the payment method can be charged, so ¥50"
+            " is taken on Nov 23."
+        )
+
+    def test_takes_reserved_credit_off_the_balance(self):
+        assert self.at_once(balance_minor=1500, balance_reserved_minor=501) is not None
+        assert self.at_once(balance_minor=1500, balance_reserved_minor=500) is None
+
+    def test_is_said_of_an_old_balance_too(self):
+        assert self.at_once(balance_minor=1, balance_observed_at=NOON - 90 * DAY) is not None
+
+    def test_closes_the_gap_in_one(self):
+        found = self.at_once(
+            balance_minor=500, topup_mode="to", target_minor=9000, max_per_charge_minor=10_000
+        )
+
+        assert found == plans.AtOnce("low_balance", 10_000, 10_000, NOON)
+
+    def test_is_a_charge_where_the_validity_is_about_to_end(self):
+        near = {"valid_until": NOON + 3 * DAY, "threshold_minor": None, "expiry_days_before": 3}
+
+        assert self.at_once(**near) == plans.AtOnce("expiry", 5000, 5000, NOON)
+        assert self.at_once(**(near | {"valid_until": NOON + 3 * DAY + MINUTE})) is None
+
+    def test_is_nothing_while_a_recharge_is_under_way(self):
+        line = w.line(balance_minor=1)
+        assert preview(low(line=line)).fires_at_once is True
+        _recharge(line, state="due")
+
+        assert preview(low(line=line)).fires_at_once is False
+
+    def test_counts_what_has_landed_since_the_last_reading(self):
+        line = w.line(balance_minor=1, balance_observed_at=NOON - HOUR)
+        done = _recharge(line, state="due")
+        _move_to_completed(done, at=NOON - 2 * HOUR)
+        of = low(line=line, max_per_day_count=9)
+        assert preview(of).fires_at_once is True
+
+        Recharge.objects.update(completed_at=NOON - MINUTE)
+
+        assert preview(of).fires_at_once is False
+
+    def test_is_nothing_where_a_cap_is_used_up(self):
+        line = w.line(balance_minor=1)
+        _move_to_completed(_recharge(line, state="due", face_minor=20_000), at=NOON - 2 * HOUR)
+
+        assert preview(low(line=line, max_per_day_count=9)).fires_at_once is False
+
+    def test_is_nothing_while_the_last_one_cools_down(self):
+        line = w.line(balance_minor=1)
+        w.rule(line, is_on=False, cooldown_until=NOON + MINUTE)
+
+        assert preview(low(line=line)).fires_at_once is False
+
+
+LINE_FACTS = ("balance_minor", "balance_observed_at", "balance_reserved_minor", "valid_until")
+
+
+def _recharge(line: Line, *, face_minor: int = 5000, **more) -> Recharge:
+    given: dict[str, Any] = {
+        "line": line,
+        "owner": line.owner,
+        "binding": w.binding(line.owner),
+        "rail": "alipay",
+        "sim_generation": 1,
+        "trigger": "manual",
+        "period_key": "hand:1",
+        "face_minor": face_minor,
+        "price_minor": face_minor,
+        "currency": "CNY",
+        "ladder_s": [],
+        "cap_day": TODAY,
+        "cap_month": TODAY.replace(day=1),
+        "created_at": NOON,
+        "due_at": NOON,
+        "expires_at": NOON + DAY,
+    }
+    return Recharge.objects.create(**(given | more))
+
+
+def _move_to_completed(one: Recharge, *, at: datetime) -> None:
+    for to in ("charging", "delivering", "completed"):
+        given = {"charged_at": at} if to == "delivering" else {}
+        given |= {"completed_at": at} if to == "completed" else {}
+        Recharge.objects.filter(pk=one.pk).update(state=to, **given)
