@@ -256,7 +256,7 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
     if row.state == S.COMPLETED.value:
         _after_completion(row, outcome, at=at)
     elif row.state not in DELIVERING_STATES:
-        _is_at_rest(row, at=at)
+        _is_at_rest(row, is_told=not isinstance(outcome, Unknown), at=at)
     elif isinstance(outcome, Accepted):
         _accepted(row, outcome, at=at)
     elif isinstance(outcome, Rejected):
@@ -271,9 +271,12 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
         _not_known(row, at=at)
 
 
-def _is_at_rest(row: Any, *, at: datetime) -> None:
-    attention = claims.attention_left(row)
-    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
+def _is_at_rest(row: Any, *, is_told: bool, at: datetime) -> None:
+    """Someone spoke of it. What tells nothing is asked again, for a week; then a person."""
+    act_at = None if is_told else ladders.next_query_at(queries=row.queries, at=at)
+    is_given_up = not is_told and act_at is None
+    attention = "delivery_unknown" if is_given_up else claims.attention_left(row)
+    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
 
 
 def _is_surely_not_there(row: Any, outcome: CreditOutcome, *, at: datetime) -> bool:
@@ -340,7 +343,7 @@ def _not_known(row: Any, *, at: datetime) -> None:
 def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
     """Completed may later be reversed (rule 22): back into the books, and the money goes back."""
     if not isinstance(outcome, Reversed):
-        _is_at_rest(row, at=at)
+        _is_at_rest(row, is_told=isinstance(outcome, Credited), at=at)
         return
     recharges.move_one(_move(row, S.REVERSED, "reversed_by_carrier", None), at=at)
     _mark_reversed(row, at=at)

@@ -85,11 +85,16 @@ def payment(*, row: Any, answer: Answer, at: datetime, context: Context) -> None
 
 
 def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
-    """Asked about one at rest, because someone spoke of it: money after its end alarms."""
+    """Asked about one at rest, because someone spoke of it: money after its end alarms.
+
+    No answer is no news, so it is asked again.
+    """
     ended_unpaid = row.state in (S.FAILED.value, S.CANCELED.value, S.MISSED.value)
     is_late = ended_unpaid and isinstance(outcome, Succeeded)
     attention = "late_payment" if is_late else claims.attention_left(row)
-    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
+    is_untold = isinstance(outcome, Unknown | Pending)
+    act_at = ladders.next_query_at(queries=row.queries, at=at) if is_untold else None
+    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
 
 
 # --- one handler an outcome ---------------------------------------------------------------------

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -284,14 +284,15 @@ def _stopped(at: datetime) -> Section | None:
 
 
 def _rails_stopped(at: datetime) -> Iterable[Item]:
-    rails = Rail.objects.order_by("sort_order", "code")
+    in_use = Exists(Binding.objects.filter(rail=OuterRef("code"), state="active"))
+    rails = Rail.objects.annotate(is_in_use=in_use).order_by("sort_order", "code")
     known = set()
     for one in rails:
         known.add(one.code)
         name, url = in_language(one.name, one.name_en), page_url(one)
         if why := settings.RAILS_STOPPED.get(one.code):
             yield Item(name, _("stopped by its settings: %(why)s") % {"why": why}, "", url)
-        elif one.code not in settings.RAILS and one.bindings.filter(state="active").exists():
+        elif one.code not in settings.RAILS and one.is_in_use:
             yield Item(name, _("not set up on this installation"), "", url)
         if one.deferred_since:
             yield Item(name, _("charges are held back"), age(one.deferred_since, at), url)

@@ -199,7 +199,7 @@ class TestWhyItWasBegun:
 
         response = root.get(page_of(recharge))
 
-        assert "The balance of ¥9.80 is below ¥10.00, so ¥50.00 is recharged." in texts(response)
+        assert "The balance of ¥9.80 is below ¥10, so ¥50 is recharged." in texts(response)
         assert response.context["consent"].pk == rule.consent_id
         assert reverse("admin:billing_consent_change", args=[rule.consent_id]) in (
             response.content.decode()

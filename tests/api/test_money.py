@@ -171,7 +171,7 @@ class TestNotice:
     ) -> None:
         [shown] = as_alice.get("notices?is_read=false", Accept_Language="en").json()["results"]
         assert shown["kind"] == "low_balance"
-        assert "9.00" in shown["title"] + shown["body"]
+        assert "¥9" in shown["title"] + shown["body"]
         path = f"notices/{alice.notice.pk}/read"
         first, again = as_alice.post(path).json(), as_alice.post(path).json()
         assert first["read_at"] == again["read_at"] is not None

@@ -23,6 +23,7 @@ from billing import (
 from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
 from lines.carriers.base import CreditAnswer, Credited, Rejected
+from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, Line
 from tests import world as w
 from tests.fakes import LOST_AFTER
@@ -327,6 +328,53 @@ class TestAMessage:
 
         assert (only().state, only().act_at) == ("charged", retry_at)
         assert len(world.carrier.calls["credit"]) == 1
+
+    @pytest.mark.parametrize("says", [NoAnswer("down"), Rejected("BUSY")])
+    def test_about_a_reversal_is_followed_until_the_carrier_tells(self, world, low, says):
+        world.run()
+        delivery = Delivery.objects.get()
+        world.carrier.reversals[delivery.reference] = 5000
+        world.carrier.script = [says, says]
+        recharges.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        world.run()
+        assert (only().state, only().act_at) == ("completed", world.at + timedelta(seconds=10))
+        assert not Refund.objects.exists()
+
+        for _ in range(2):
+            world.at = only().act_at
+            world.run()
+
+        assert only().state == "refunded"
+        assert list(world.gateway.refunded.values()) == [5000]
+        w.assert_balanced()
+
+    def test_about_a_credit_of_which_the_carrier_tells_nothing_for_a_week_calls_a_person(
+        self, world, low
+    ):
+        world.run()
+        reference = Delivery.objects.get().reference
+        world.carrier.script = [NoAnswer("down")] * 20
+        recharges.wake_delivery(reference=reference, carrier_ref="", at=world.at)
+        world.run()
+        while only().act_at:
+            world.at = only().act_at
+            world.run()
+        assert (only().state, only().attention) == ("completed", "delivery_unknown")
+        w.assert_balanced()
+
+    def test_about_money_after_its_end_is_followed_until_the_rail_tells(self, world, low):
+        world.gateway.script = [Refused("AGREEMENT_NOT_EXIST")]
+        world.run()
+        reference = PaymentAttempt.objects.get().reference
+        world.gateway.charged[reference] = 5000
+        world.gateway.script = [Unknown("down")]
+        recharges.wake(reference=reference, at=world.at)
+        world.run()
+        assert (only().state, only().attention) == ("failed", "")
+        world.at = only().act_at
+        world.run()
+        assert (only().state, only().attention) == ("failed", "late_payment")
+        assert not Transfer.objects.exists()
 
 
 class TestAReversalWhoseWorkerDied:

@@ -113,7 +113,7 @@ class TestAWorkerIsKilled:
 
     def test_again_and_again_over_one_recharge_and_a_person_is_called(self, life):
         assert life.work_and_die("before charge")
-        for _ in range(3):
+        for _ in range(2):
             life.lapse_leases()
             assert life.work_and_die("before query")
         life.lapse_leases()

@@ -130,7 +130,7 @@ class TestASubscriber:
         assert report["accounts"]["CNY"]["undelivered"] == 0
 
         # Why: in words, on the page of the recharge.
-        page.locator("main a[href*='/history/']").first.click()
+        page.get_by_role("link", name=re.compile("已到账")).first.click()
         expect(page.get_by_text("9.80").first).to_be_visible()
 
 

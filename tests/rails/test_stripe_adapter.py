@@ -257,7 +257,7 @@ class TestAReference:
         assert isinstance(charge(gateway, request), Succeeded)
         own_stripe.advance(25 * 3600)
         charge(gateway, request)  # as if somebody had sent it without `first_sent_at`
-        with pytest.raises(AssertionError, match="charged twice"):
+        with pytest.raises(AssertionError, match="charge happened twice"):
             own_stripe.charges()
         found = query(gateway, request, provider_binding_ref=card)
         assert found == Unknown("two payments carry this reference")

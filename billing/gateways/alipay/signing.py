@@ -70,6 +70,8 @@ def is_signed(key: rsa.RSAPublicKey, text: str, signature: str) -> bool:
     """Whether `signature` (Base64) is the key's own over `text`. Never raises."""
     try:
         raw = base64.b64decode(signature, validate=True)
+        if base64.b64encode(raw).decode() != signature:
+            return False  # the same bytes written otherwise: no signer writes them so
         key.verify(raw, text.encode(), padding.PKCS1v15(), hashes.SHA256())
     except (InvalidSignature, ValueError):
         return False

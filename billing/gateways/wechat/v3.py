@@ -106,6 +106,8 @@ def verify(identity: Identity, *, headers: Mapping[str, str], body: bytes, at: d
     text = f"{timestamp}\n{nonce}\n".encode() + body + b"\n"
     try:
         raw = base64.b64decode(signature, validate=True)
+        if base64.b64encode(raw).decode() != signature:  # the same bytes, written otherwise
+            raise NotGenuine("the signature is not as any signer writes it")
         identity.platform_key.verify(raw, text, padding.PKCS1v15(), hashes.SHA256())
     except (InvalidSignature, ValueError) as error:
         raise NotGenuine("the signature is wrong") from error
