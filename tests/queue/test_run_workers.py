@@ -81,9 +81,16 @@ class Workers:
         [leader] = [
             child
             for child in psutil.Process(self.supervisor.pid).children()
-            if child.environ().get("Q_CLUSTER_NAME") == cluster
+            if self._cluster_of(child) == cluster
         ]
         return leader.pid
+
+    @staticmethod
+    def _cluster_of(process):
+        try:
+            return process.environ().get("Q_CLUSTER_NAME")
+        except (psutil.Error, OSError):  # it has just ended
+            return None
 
     def roles(self, cluster=MONEY):
         roster = Roster(leader_pid=self.leader(cluster), workers=WORKERS)
