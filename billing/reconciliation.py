@@ -153,6 +153,8 @@ def _not_yet(
 
 
 def _compare(claimed: Claim, source: Source, *, is_fetched: bool, at: datetime) -> Result:
+    if is_fetched:
+        matching.prepare()
     with transaction.atomic():
         statement = statements.held(claimed)
         found = matching.match(_day(statement, source, at=at), at=at)
