@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ OK = (
 NOBODY = "http://127.0.0.1:9/nobody"
 APP_ID, MCH_ID = "wxd678efh567hg6787", "1230000109"
 _OLD_S = 13 * 3600
-_LAST_HOUR = 23
+_MORNING = time(9)  # inside WeChat Pay's hours, and the day's charges and refunds after it too
+_EVENING = time(20)
 
 
 @contextmanager
@@ -116,8 +117,7 @@ def refund_of(charge: ChargeRequest, amount_minor: int, **changes: Any) -> Refun
 def rail_of(wechat: WechatSimulator, inbox: Inbox, mode: str) -> Rail:
     """WeChat Pay for the shared contract, in one of its notice modes."""
     gateway = gateway_of(wechat, WECHAT_NOTICE_MODE=mode)
-    if wechat.now().hour == _LAST_HOUR:  # a charge and its refund are to be of one day
-        wechat.advance(3600)
+    _by_day(wechat)
 
     def lose(method: str, is_after: bool) -> None:
         wechat.fault(method, "lose_after" if is_after else "lose_before")
@@ -157,6 +157,15 @@ def rail_of(wechat: WechatSimulator, inbox: Inbox, mode: str) -> Rail:
         now=wechat.now,
         secrets=(RICH, *(wechat.key(f"api_v{version}_key.txt") for version in (2, 3))),
     )
+
+
+def _by_day(wechat: WechatSimulator) -> None:
+    """Inside WeChat Pay's hours, early enough that a charge and its refund are of one day."""
+    now = wechat.now()
+    if _MORNING <= now.time() < _EVENING:
+        return
+    morning = datetime.combine(now.date(), _MORNING, now.tzinfo)
+    wechat.advance(int(((morning - now) % timedelta(days=1)).total_seconds()) + 1)
 
 
 def _announced(wechat: WechatSimulator, gateway: WechatGateway, contract_id: str) -> None:
