@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.servers.basehttp import WSGIRequestHandler
+from django.db.backends.postgresql.creation import DatabaseCreation
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 
@@ -31,6 +33,33 @@ def _flush_past_the_guards() -> Iterator[None]:
     DatabaseOperations.sql_flush = sql_flush  # type: ignore[method-assign]
     yield
     DatabaseOperations.sql_flush = plain  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drop_the_database_whoever_is_left() -> Iterator[None]:
+    """A thread of the live server may still be connected when the tests are over."""
+    plain = DatabaseCreation._destroy_test_db
+
+    def drop(self: Any, test_database_name: str, verbosity: int) -> None:
+        name = self.connection.ops.quote_name(test_database_name)
+        with self._nodb_cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    DatabaseCreation._destroy_test_db = drop  # type: ignore[method-assign]
+    yield
+    DatabaseCreation._destroy_test_db = plain  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _live_server_answers_at_once() -> Iterator[None]:
+    """Its head and its body are two packets; held back, the second waits 40 ms for a client's ACK.
+
+    What Django and `socketserver` call it: https://docs.python.org/3/library/socketserver.html
+    """
+    plain = WSGIRequestHandler.disable_nagle_algorithm
+    WSGIRequestHandler.disable_nagle_algorithm = True
+    yield
+    WSGIRequestHandler.disable_nagle_algorithm = plain
 
 
 @pytest.fixture

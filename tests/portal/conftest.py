@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from billing import gateways
@@ -32,6 +33,25 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 @pytest.fixture
 def alice(db: Any) -> User:
     return people.alice_at_home()
+
+
+@pytest.fixture(scope="module")
+def alices_home(django_db_setup: Any, django_db_blocker: Any) -> Iterator[int]:
+    """Alice with all she has, made once: what a test does to it is rolled back after that test."""
+    everything = transaction.atomic()
+    with django_db_blocker.unblock():
+        everything.__enter__()
+        alice = people.alice_at_home()
+    yield alice.pk
+    with django_db_blocker.unblock():
+        transaction.set_rollback(True)
+        everything.__exit__(None, None, None)
+
+
+@pytest.fixture
+def alice_of_the_module(alices_home: int, db: Any) -> User:
+    """For modules that walk every address; her figures grow older while they do."""
+    return User.objects.get(pk=alices_home)
 
 
 @pytest.fixture

@@ -1,16 +1,11 @@
 """Every page, as its owner sees it: there, in both languages, and clean under a strict policy."""
 
 import re
-from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
-from django.utils import translation
 
-from billing.models import Rule
-from portal import cards, wording
 from portal.views import urls
-from tests.portal import people
 from tests.portal.addresses import ADDRESSES, PAGES, Address, url
 
 ENTRANCE = (
@@ -29,6 +24,11 @@ OWN_ACCOUNT = (
     "/account/logout/",
 )
 CHINESE = re.compile(r"[一-鿿]")
+
+
+@pytest.fixture
+def alice(alice_of_the_module):
+    return alice_of_the_module
 
 
 def assert_clean(response) -> None:
@@ -119,67 +119,3 @@ class TestAnyPost:
     @pytest.mark.parametrize("path", [*ENTRANCE, "/account/logout/", "/language/"])
     def test_at_the_entrance_from_another_site_is_refused(self, db, path):
         assert Client(enforce_csrf_checks=True).post(path).status_code == 403
-
-
-class TestHome:
-    def test_shows_balance_age_state_and_what_is_coming(self, alice, as_user):
-        text = as_user(alice).get("/").content.decode()
-        assert "¥18.60" in text
-        assert "4 minutes ago" in text
-        assert "Auto-recharge on" in text
-        assert "Not set up" in text
-        assert "Alipay li***@163.com ends on" in text
-
-    def test_names_the_charge_that_really_comes_next(self, alice, as_user):
-        rule = alice.lines.get(kind="fm").rule
-        with translation.override("en"):
-            first, second = (
-                f"Next auto-recharge: {wording.day(charge.local_date)}, ¥50, Alipay"
-                for charge in cards.upcoming(rule, at=datetime.now(UTC), count=2)
-            )
-        assert first in as_user(alice).get("/").content.decode()
-        Rule.objects.filter(pk=rule.pk).update(skip_index=rule.next_index)
-        text = as_user(alice).get("/").content.decode()
-        assert first not in text
-        assert second in text
-
-    def test_calls_no_line_connected_that_the_carrier_has_suspended(self, alice, as_user):
-        alice.bindings.update(expires_at=None)
-        assert "your lines are connected" in as_user(alice).get("/").content.decode()
-        alice.lines.filter(kind="esim").update(status="suspended")
-        assert "your lines are connected" not in as_user(alice).get("/").content.decode()
-
-    def test_says_that_a_low_line_is_stopped_by_its_limit(self, alice, as_user):
-        line = alice.lines.get(kind="fm")
-        Rule.objects.filter(line=line).update(max_per_month_minor=5000)
-        assert "limit is used up" not in as_user(alice).get("/").content.decode()
-        alice.lines.filter(pk=line.pk).update(balance_minor=900)
-        text = as_user(alice).get("/").content.decode()
-        assert "妈妈的手机 is low, and its limit is used up" in text
-        assert "¥49.25 of this month&#x27;s ¥50 is used" in text
-        assert f'href="/lines/{line.public_id}/auto/limits/"' in text
-
-    def test_never_says_on_while_the_system_pauses(self, alice, as_user):
-        rule = alice.lines.get(kind="fm").rule
-        rule.paused_at, rule.pause_reason = rule.created_at, "binding_paused"
-        rule.save()
-        text = as_user(alice).get("/").content.decode()
-        assert "Auto-recharge on" not in text
-        assert "Paused: needs you" in text
-
-    def test_marks_an_old_balance_as_old(self, alice, as_user):
-        line = alice.lines.get(kind="fm")
-        line.balance_observed_at -= line.balance_observed_at - line.created_at
-        line.save()
-        assert "old figure" in as_user(alice).get("/").content.decode()
-
-    def test_of_a_newcomer_says_the_next_step(self, db, as_user):
-        text = as_user(people.person("Charlie")).get("/").content.decode()
-        assert "Put in your first line" in text
-        assert 'href="/lines/add/"' in text
-
-    def test_of_a_visitor_offers_to_register(self, db):
-        assert "/account/signup/" in Client().get("/").content.decode()
-
-    def test_greets_in_chinese_where_no_language_is_asked_for(self, db):
-        assert CHINESE.search(Client().get("/").content.decode())

@@ -12,6 +12,11 @@ from tests.portal import people
 from tests.portal.addresses import OWNED, Address, url
 
 
+@pytest.fixture
+def alice(alice_of_the_module):
+    return alice_of_the_module
+
+
 def every_row() -> str:
     """All that lines and billing hold, as text: equal before and after means nothing changed."""
     configs = (apps.get_app_config("lines"), apps.get_app_config("billing"))
