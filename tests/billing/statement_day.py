@@ -46,15 +46,13 @@ INSERT INTO billing_paymentattempt (recharge_id, number, reference, rail, bindin
   currency, state, provider_ref, code, decline_class, created_at, settled_at)
 SELECT id, 1, 'P' || substr(ref, 2), 'alipay', binding_id, 5000, 'CNY', 'succeeded',
   'T' || substr(ref, 2), '', '', created_at, created_at
-FROM billing_recharge g WHERE ref LIKE 'G%' AND NOT EXISTS (
-  SELECT 1 FROM billing_paymentattempt a WHERE a.recharge_id = g.id)"""
+FROM billing_recharge g WHERE ref BETWEEN %(first_ref)s AND %(last_ref)s"""
 _DELIVERIES = """
 INSERT INTO lines_delivery (reference, order_ref, number, line_id, amount_minor, currency, state,
   carrier_ref, credited_minor, code, created_at, settled_at)
 SELECT 'D' || substr(ref, 2), ref, 1, line_id, 5000, 'CNY', 'credited', 'C' || substr(ref, 2), 5000,
   '', created_at, created_at
-FROM billing_recharge g WHERE ref LIKE 'G%' AND NOT EXISTS (
-  SELECT 1 FROM lines_delivery d WHERE d.order_ref = g.ref)"""
+FROM billing_recharge g WHERE ref BETWEEN %(first_ref)s AND %(last_ref)s"""
 _TRANSFERS = """
 INSERT INTO billing_transfer (recharge_id, kind, reference, source, destination, amount_minor,
   currency, at)
@@ -62,13 +60,12 @@ SELECT id, x.kind, x.letter || substr(ref, 2), x.source, x.destination, 5000, 'C
 FROM billing_recharge g CROSS JOIN (VALUES
   ('charge', 'P', 'rail:alipay', 'undelivered'),
   ('deliver', 'D', 'undelivered', 'carrier:cmcc')) AS x(kind, letter, source, destination)
-WHERE ref LIKE 'G%' AND NOT EXISTS (SELECT 1 FROM billing_transfer t WHERE t.recharge_id = g.id)"""
+WHERE ref BETWEEN %(first_ref)s AND %(last_ref)s"""
 
 _MOVES = """
 INSERT INTO billing_rechargemove (recharge_id, source, target, because, note, at)
 SELECT id, '', 'completed', 'test', '', created_at FROM billing_recharge g
-WHERE ref LIKE 'G%' AND NOT EXISTS (
-  SELECT 1 FROM billing_rechargemove m WHERE m.recharge_id = g.id)"""
+WHERE ref BETWEEN %(first_ref)s AND %(last_ref)s"""
 
 
 def ref(letter: str, number: int) -> str:
@@ -89,15 +86,16 @@ def book(
     given: dict[str, Any] = {
         "line": line.pk, "owner": line.owner_id, "binding": tool.pk, "day": DAY,
         "first": first, "last": first + count - 1,
+        "first_ref": ref("G", first), "last_ref": ref("G", first + count - 1),
         "at": at - within / count * first, "step": within / count,
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(_RECHARGES, given)
-        cursor.execute(_ATTEMPTS)
-        cursor.execute(_DELIVERIES)
-        cursor.execute(_TRANSFERS)
-        cursor.execute(_MOVES)
+        cursor.execute(_ATTEMPTS, given)
+        cursor.execute(_DELIVERIES, given)
+        cursor.execute(_TRANSFERS, given)
+        cursor.execute(_MOVES, given)
         cursor.execute("SET session_replication_role = origin")
         cursor.execute("ANALYZE")
 
