@@ -14,7 +14,7 @@ demo: env translations ## a whole installation with simulated carriers and payme
 	$(PYTHON) manage.py demo $(ARGS)
 
 test: env chromium translations ## the tests (the first run installs Chromium, if it may)
-	$(PYTHON) -m pytest -n $${PYTEST_WORKERS:-2} --dist loadfile $(ARGS)
+	$(PYTHON) -m pytest -n $${PYTEST_WORKERS:-2} --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: env chromium translations ## all that CI checks: style, types, imports, security, translations, tests
 	.ci/check
