@@ -104,6 +104,11 @@ def is_live_delivery(row: Any) -> bool:
     return row.delivery_id is not None and row.delivery_state not in ("rejected", "reversed")
 
 
+def attention_kept(row: Any) -> str:
+    """What stays said, with its age, while it is tried again: that we could not, until we could."""
+    return "config" if row.attention == "config" else ""
+
+
 def attention_left(row: Any) -> str:
     """What still needs a person once the question was asked: no longer that it could not be."""
     return "" if row.attention in ("crashed", "config") else str(row.attention)

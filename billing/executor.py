@@ -29,6 +29,7 @@ from billing import (
     setbacks,
 )
 from billing.calls import NotStarted
+from billing.credit_setbacks import DELIVERING_STATES
 from billing.gateways.base import Capabilities, Gateway, Preparation, Unknown
 from billing.models import Notice
 from billing.recharges import Move
@@ -114,8 +115,7 @@ def work(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -
         return 0
     charge_until, until = began + CHARGES_WITHIN_S, began + BATCH_DEADLINE_S
     context = setbacks.Context(declines.load(), outside.capabilities)
-    reachable = _reachable(rows, at=at, outside=outside)
-    sorted_rows = _sort(reachable, at=at, outside=outside)
+    sorted_rows = _sort(_reachable(rows, at=at, outside=outside), at=at, outside=outside)
     _announce(sorted_rows.announce, at=at, outside=outside, until=charge_until, context=context)
     charging = payments.begin(sorted_rows.charge, at=at, rails=outside.capabilities)
     asked = _charge(charging, at=at, outside=outside, until=charge_until)
@@ -159,7 +159,7 @@ def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
             _quarantine(row, at=at)
         elif row.state == S.CHARGED.value:
             piles.deliver.append(row)
-        elif row.state in crediting.DELIVERING_STATES or row.state == S.COMPLETED.value:
+        elif row.state in DELIVERING_STATES or row.state == S.COMPLETED.value:
             piles.query_delivery.append(row)
         elif row.attempt_id is not None:
             piles.query.append(row)

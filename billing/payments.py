@@ -153,6 +153,7 @@ def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities
                     keeps_lease=True,
                     keeps_crashes=True,
                     new_attempts=0 if row.attempt_id else 1,
+                    attention=claims.attention_kept(row),
                 )
                 for row in ready
             ],

@@ -25,8 +25,15 @@ from billing.gateways.base import (
 )
 from billing.models import NoticeKind, Recharge, Refund
 from billing.recharges import LostRace, Move
+from billing.setbacks import CONFIG_RETRY
 from billing.states import RechargeState, RefundState
-from lines.carriers.base import CarrierAdapter, CreditAnswer, CreditRequest, LineAddress
+from lines.carriers.base import (
+    CarrierAdapter,
+    CreditAnswer,
+    CreditRequest,
+    LineAddress,
+    NotAllowed,
+)
 from lines.carriers.base import Rejected as CarrierRejected
 from lines.carriers.base import Reversed as CarrierReversed
 from lines.carriers.base import Unknown as NoAnswer
@@ -215,6 +222,8 @@ def _settle_reversal(refund: Refund, row: Any, answer: CreditAnswer, *, at: date
     """Credit first, money second: nobody keeps both."""
     if isinstance(answer.outcome, CarrierReversed):
         _book_reversal(refund, row, reference=row.reversal_ref, at=at)
+    elif isinstance(answer.outcome, NotAllowed):
+        give_back(row, act_at=at + CONFIG_RETRY, attention="config")
     elif isinstance(answer.outcome, CarrierRejected):
         refunds.undo(
             refund, because="refund_refused", actor_id=None, at=at, code=answer.outcome.code

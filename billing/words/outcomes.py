@@ -105,6 +105,11 @@ PROGRESS: dict[str, Phrasing] = {
         _("The carrier could not credit {face} just now; it is tried again on {until}."),
         _("The carrier could not credit the line just now; it is tried again."),
     ),
+    "carrier_config": _told(
+        _("Waiting for a repair on our side"),
+        _("{carrier} refused us, not the line: {face} waits until that is repaired."),
+        _("The carrier refused us, not the line: the credit waits until that is repaired."),
+    ),
     "carrier_no_answer": _told(
         _("Confirming the credit"),
         _("The carrier has not answered about {face} yet. It is asked, and nothing is sent twice."),
@@ -240,8 +245,8 @@ ATTENTION: dict[str, Phrasing] = {
     ),
     "config": _told(
         _("The connection needs repair"),
-        _("The charge through {rail} was refused for reasons on our side. A person repairs it."),
-        _("The charge was refused for reasons on our side. A person repairs it."),
+        _("The next step for {price} was refused for reasons on our side. A person repairs it."),
+        _("The next step was refused for reasons on our side. A person repairs it."),
     ),
     "refund_unknown": _told(
         _("The refund's outcome is unknown"),

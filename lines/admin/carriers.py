@@ -102,7 +102,7 @@ class CarrierAdmin(ActsMixin, SettingAdmin):
         (
             _("How it is reached"),
             {"fields": ("adapter", "base_url", "reference_field", "can_query_by_reference",
-                        "timezone")},
+                        "permanent_codes", "timezone")},
         ),
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 No model is imported here: an adapter, and a simulator's process, know no rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,6 +28,8 @@ class Row(Protocol):
     def base_url(self) -> str: ...
     @property
     def currency(self) -> str: ...
+    @property
+    def permanent_codes(self) -> Sequence[str]: ...
     @property
     def timezone(self) -> str: ...
     @property
@@ -65,6 +67,7 @@ def _made_tmf654(
     currency: str,
     reference_field: str,
     can_filter_by_reference: bool,
+    permanent_codes: frozenset[str],
     hub_secrets: tuple[str, ...],
     time_zone: ZoneInfo,
 ) -> CarrierAdapter:
@@ -75,6 +78,7 @@ def _made_tmf654(
         currency=currency,
         reference_field=reference_field,
         can_filter_by_reference=can_filter_by_reference,
+        permanent_codes=permanent_codes,
         hub_secrets=hub_secrets,
         clock=timezone.now,
         time_zone=time_zone,
@@ -94,6 +98,7 @@ def _tmf654(carrier: Row, token: str) -> CarrierAdapter:
         currency=carrier.currency,
         reference_field=carrier.reference_field,
         can_filter_by_reference=carrier.can_query_by_reference,
+        permanent_codes=frozenset(carrier.permanent_codes),
         hub_secrets=tuple(filter(None, settings.CARRIER_HUB_SECRET.split(","))),
         time_zone=time_zone,
     )

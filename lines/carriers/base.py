@@ -71,6 +71,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class NotAllowed:
+    """A definite no to us, not to the line: our token, our contract. Nothing was done."""
+
+    code: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reversed:
     """Credited before, taken back by the carrier since."""
 
@@ -89,7 +97,7 @@ class Unknown:
     reason: str
 
 
-CreditOutcome = Credited | Accepted | Rejected | Reversed | NotFound | Unknown
+CreditOutcome = Credited | Accepted | Rejected | NotAllowed | Reversed | NotFound | Unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,16 @@ class Carrier(models.Model):
     # TMF654 has no client idempotency key: which field echoes our reference is the carrier's own.
     reference_field = models.CharField(_("reference field"), max_length=40, default="description")
     can_query_by_reference = models.BooleanField(_("can be asked by reference"), default=True)
+    permanent_codes = ArrayField(
+        models.CharField(max_length=64),
+        verbose_name=_("codes that refuse for good"),
+        help_text=_(
+            "The carrier's own error codes, separated by commas, that no later try can change: the"
+            " money goes back at once. Those of the standard are known already."
+        ),
+        default=list,
+        blank=True,
+    )
     # The incident switch: credits wait and drain later; nothing is dropped.
     deferred_since = models.DateTimeField(_("deferred since"), null=True, blank=True)
     is_enabled = models.BooleanField(_("enabled"), default=True)

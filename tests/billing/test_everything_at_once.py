@@ -28,7 +28,7 @@ from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund,
 from billing.reference_data import load
 from billing.states import OPEN_STATES
 from billing.verification import Effect
-from lines.carriers.base import Accepted, Rejected
+from lines.carriers.base import Accepted, NotAllowed, Rejected
 from lines.carriers.base import NotFound as NoOrder
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
@@ -53,6 +53,7 @@ CARRIER_TROUBLE = [
     LOST_BEFORE,
     NoAnswer("down"),
     Rejected("BUSY"),
+    NotAllowed("unauthorised"),
     Rejected("GONE", is_permanent=True),
     Accepted("C"),
     NoOrder(),

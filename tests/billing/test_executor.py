@@ -22,10 +22,11 @@ from billing.models import (
     RailCall,
     Recharge,
     RechargeMove,
+    Refund,
     Rule,
     Transfer,
 )
-from lines.carriers.base import Accepted, Rejected
+from lines.carriers.base import Accepted, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, Line
 from tests import world as w
@@ -421,6 +422,25 @@ class TestCarrierRefuses:
             world.later(timedelta(minutes=10))
         assert only().state == "refunded"
         assert world.carrier.credits == {}
+        w.assert_balanced()
+
+    def test_us_and_nobody_is_refunded_for_it(self, world, low):
+        world.carrier.script = [NotAllowed("unauthorised")] * 8
+        for _ in range(8):
+            world.run()
+            recharge = only()
+            assert (recharge.state, recharge.reason) == ("charged", "carrier_config")
+            assert (recharge.attention, recharge.attention_since) == ("config", w.NOON)
+            assert recharge.act_at == world.at + timedelta(minutes=10)
+            world.later(timedelta(minutes=10))
+        assert world.gateway.refunded == {}
+        assert (world.carrier.credits, Refund.objects.count()) == ({}, 0)
+        assert recharge.delivery_count == 1
+        w.assert_balanced()
+
+        world.run()
+        assert (only().state, only().attention) == ("completed", "")
+        assert list(world.carrier.credits) == [Delivery.objects.get().reference]
         w.assert_balanced()
 
     def test_an_accepted_order_is_waited_for(self, world, low):

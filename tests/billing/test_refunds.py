@@ -1,5 +1,7 @@
 """Money on its way back: once, never too much, and after delivery only with the credit."""
 
+from datetime import timedelta
+
 import pytest
 
 from billing import (
@@ -10,7 +12,7 @@ from billing import (
 )
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
 from billing.models import Promotion, PromotionUse, Recharge, Refund, Transfer
-from lines.carriers.base import Credited, Rejected
+from lines.carriers.base import Credited, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
 from tests import world as w
@@ -208,6 +210,25 @@ class TestAfterDelivery:
         assert (refund.state, completed.state) == ("refused", "completed")
         assert completed.refund_committed_minor == 0
         assert world.gateway.refunded == {}
+        w.assert_balanced()
+
+    def test_a_carrier_that_refuses_us_is_asked_again_and_the_refund_stands(
+        self, world, completed, support, finance
+    ):
+        world.carrier.script = [Credited("C", 5000), NotAllowed("unauthorised")]
+        refund = self.go(world, completed, support, finance)
+        assert (refund.state, refund.attention) == ("reversing", "config")
+        assert refund.act_at == world.at + timedelta(minutes=10)
+        assert world.gateway.refunded == {}
+        w.assert_balanced()
+
+        world.later(timedelta(minutes=10))
+        world.run()
+        refund.refresh_from_db()
+        completed.refresh_from_db()
+        assert (refund.state, completed.state) == ("succeeded", "refunded")
+        assert list(world.carrier.reversals.values()) == [5000]
+        assert list(world.gateway.refunded.values()) == [5000]
         w.assert_balanced()
 
     def test_claws_the_promotion_back_in_proportion(self, world, support, finance):

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from billing import (
     claims,
+    credit_setbacks,
     crediting,
     declines,
     executor,
@@ -132,7 +133,7 @@ class TestAWorkerThatStalls:
         assert only().state == "delivery_unknown"
         assert world.carrier.calls["credit"] == []
 
-        world.later(crediting.NOT_FOUND_GRACE)
+        world.later(credit_setbacks.NOT_FOUND_GRACE)
         world.run()
         assert only().state == "completed"
         assert [len(times) for times in world.carrier.credits.values()] == [1]

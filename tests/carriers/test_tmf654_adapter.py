@@ -12,6 +12,7 @@ import requests
 
 from lines.carriers.base import (
     Credited,
+    NotAllowed,
     NotFound,
     Rejected,
     Unknown,
@@ -235,8 +236,8 @@ class TestCredit:
         ("code", "status", "outcome"),
         [
             ("notAllowed", 400, Rejected("notAllowed", "Rejected on command.")),
-            ("unauthorised", 401, Rejected("unauthorised", "Rejected on command.")),
-            ("forbidden", 403, Rejected("forbidden", "Rejected on command.")),
+            ("unauthorised", 401, NotAllowed("unauthorised", "Rejected on command.")),
+            ("forbidden", 403, NotAllowed("forbidden", "Rejected on command.")),
             ("linePortedOut", 404, Rejected("linePortedOut", "Rejected on command.", True)),
             ("duplicate", 409, Unknown("conflict: duplicate")),
             ("lineTerminated", 409, Rejected("lineTerminated", "Rejected on command.", True)),
@@ -258,6 +259,24 @@ class TestCredit:
         adapter = adapter_for(carrier, permanent_codes=frozenset({"E4711"}))
 
         assert adapter.credit(request=credit_of(alice)).outcome.is_permanent
+
+    def test_for_the_line_by_403_is_a_rejection_where_the_operator_lists_its_code(
+        self, carrier, alice
+    ):
+        carrier.fault("reject", "POST /topupBalance", code="lineBarred", status=403)
+        adapter = adapter_for(carrier, permanent_codes=frozenset({"lineBarred"}))
+
+        outcome = adapter.credit(request=credit_of(alice)).outcome
+        assert outcome == Rejected("lineBarred", "Rejected on command.", True)
+
+    def test_of_our_token_is_told_before_anything_is_sent(self, carrier, alice):
+        request = credit_of(alice)
+        adapter = adapter_for(carrier, token="of-yesterday")
+
+        answer = adapter.credit(request=request)
+        assert (type(answer.outcome), answer.outcome.code) == (NotAllowed, "unauthorised")
+        assert len(answer.exchanges) == 1
+        assert carrier.moved(request.reference) == []
 
 
 class TestSendCode:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from billing import (
     claims,
-    crediting,
+    credit_setbacks,
     inbox,
     nudges,
     payments,
@@ -99,15 +99,15 @@ def timeout_is_a_decline(patch: Patch) -> None:
 
 def timeout_is_a_rejection(patch: Patch) -> None:
     """No answer of the carrier is taken for a no: the money goes back."""
-    plain = crediting._settle
+    plain = credit_setbacks._settle
 
     def settle(row: Any, outcome: Any, *, at: Any) -> None:
         if isinstance(outcome, NoAnswer):
-            crediting._refund(row, "carrier_rejected", at=at)
+            credit_setbacks._refund(row, "carrier_rejected", at=at)
         else:
             plain(row, outcome, at=at)
 
-    patch.setattr(crediting, "_settle", settle)
+    patch.setattr(credit_setbacks, "_settle", settle)
 
 
 def no_unique_key(_: Patch) -> None:
@@ -200,7 +200,7 @@ def order_not_found_believed_at_once(patch: Patch) -> None:
     def is_surely_not_there(row: Any, outcome: Any, *, at: Any) -> bool:
         return isinstance(outcome, NoOrder)
 
-    patch.setattr(crediting, "_is_surely_not_there", is_surely_not_there)
+    patch.setattr(credit_setbacks, "_is_surely_not_there", is_surely_not_there)
 
 
 def reversal_sent_again_at_once(patch: Patch) -> None:

@@ -60,10 +60,10 @@ class Tmf654Carrier:
 
     `base_url` is what stands before `/tmf-api/…` and `/smsmessaging/…`. `can_filter_by_reference`:
     lists of orders obey `?<reference_field>=…`. `permanent_codes`: refusals that no later try can
-    change. `hub_secrets`: the live secrets of its events, at most two while one is being changed.
-    `observed_field`: a bucket's field that says when its value was true; empty where a carrier puts
-    the last movement there. `clock` is asked only where neither that nor a Date header is there.
-    `time_zone` is that of the carrier's books.
+    change, besides the standard's. `hub_secrets`: the live secrets of its events, at most two
+    while one is being changed. `observed_field`: a bucket's field that says when its value was
+    true; empty where a carrier puts the last movement there. `clock` is asked only where neither
+    that nor a Date header is there. `time_zone` is that of the carrier's books.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Tmf654Carrier:
         can_filter_by_reference: bool = True,
         sms_path: str = SMS_PATH,
         *,
-        permanent_codes: frozenset[str] = PERMANENT_CODES,
+        permanent_codes: frozenset[str] = frozenset(),
         hub_secrets: Sequence[str] = (),
         observed_field: str = "confirmationDate",
         clock: Callable[[], datetime] | None = None,
@@ -87,7 +87,7 @@ class Tmf654Carrier:
         self._reference_field = reference_field
         self._can_filter = can_filter_by_reference
         self._sms_path = sms_path
-        self._verdicts = Verdicts(permanent_codes)
+        self._verdicts = Verdicts(PERMANENT_CODES | permanent_codes)
         self._hub_secrets = tuple(hub_secrets)
         self._observed_field = observed_field
         self._clock = clock

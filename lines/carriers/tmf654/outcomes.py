@@ -5,13 +5,14 @@ another line, another amount or another reference says nothing of ours.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lines.carriers.base import (
     Accepted,
     Credited,
     CreditOutcome,
     LineAddress,
+    NotAllowed,
     NotFound,
     Rejected,
     Reversed,
@@ -27,6 +28,9 @@ from lines.carriers.tmf654.reading import (
     total_count,
 )
 from lines.carriers.tmf654.wire import Refusal, Reply
+
+# RFC 9110 15.5.2 and 15.5.4: the credentials, or what they allow; not what was asked.
+_TO_US: Final = {401, 403}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,11 @@ class Verdicts:
             raise Unreadable("the carrier took back another amount")
         return Reversed(order.carrier_ref)
 
-    def refused(self, refusal: Refusal) -> Rejected | Unknown:
-        """A 4xx to something we sent."""
+    def refused(self, refusal: Refusal) -> Rejected | NotAllowed | Unknown:
+        """A 4xx to something we sent. A carrier that bars a *line* by 403 lists that code."""
         is_permanent = refusal.code in self.permanent_codes
+        if refusal.status in _TO_US and not is_permanent:
+            return NotAllowed(refusal.code, refusal.message)
         if refusal.status == 409 and not is_permanent:
             # Perhaps a carrier that does look at references, and has seen this one: ask.
             return Unknown(f"conflict: {refusal.code}")

@@ -1,0 +1,228 @@
+"""Everything but a clean credit: what each answer of a carrier means, a row at a time.
+
+As in `setbacks`: unknown is never a rejection, so that nothing is sent again and nothing refunded
+while it lasts.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from billing import (
+    aftermath,
+    claims,
+    evidence,
+    ladders,
+    ledger,
+    notices,
+    recharges,
+    refunds,
+    rowsets,
+)
+from billing.models import NoticeKind, Recharge
+from billing.notices import Telling
+from billing.recharges import LostRace, Move
+from billing.setbacks import CONFIG_RETRY
+from billing.states import RechargeState
+from lines.carriers.base import (
+    Accepted,
+    CreditAnswer,
+    Credited,
+    CreditOutcome,
+    NotAllowed,
+    NotFound,
+    Rejected,
+    Reversed,
+    Unknown,
+)
+from lines.models import Delivery, DeliveryState
+
+log = logging.getLogger(__name__)
+
+S = RechargeState
+DELIVERING_STATES = (S.DELIVERING.value, S.DELIVERY_PENDING.value, S.DELIVERY_UNKNOWN.value)
+NOT_FOUND_GRACE = timedelta(minutes=2)
+
+
+def delivery(*, row: Any, answer: CreditAnswer, at: datetime) -> None:
+    """Commit the evidence and what follows. Fenced; a lost race is left to whoever won."""
+    try:
+        with transaction.atomic():
+            evidence.record_calls(answer.exchanges, at=at)
+            _settle(row, answer.outcome, at=at)
+    except LostRace:
+        log.info("delivery of recharge %s was settled by another worker", row.id)
+    except rowsets.POISON:
+        log.exception("carrier's answer about recharge %s cannot be recorded", row.id)
+
+
+def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
+    if row.state == S.COMPLETED.value:
+        _after_completion(row, outcome, at=at)
+    elif row.state not in DELIVERING_STATES:
+        _is_at_rest(row, is_told=not isinstance(outcome, Unknown), at=at)
+    elif isinstance(outcome, Accepted):
+        _accepted(row, outcome, at=at)
+    elif isinstance(outcome, Rejected):
+        _rejected(row, outcome, at=at)
+    elif isinstance(outcome, NotAllowed):
+        _not_allowed(row, outcome, at=at)
+    elif isinstance(outcome, Reversed):
+        _undeliverable(row, "reversed_by_carrier", outcome.carrier_ref, at=at)
+    elif _is_surely_not_there(row, outcome, at=at):
+        again = move(row, S.CHARGED, "confirmed_not_credited", at, keeps_crashes=True)
+        recharges.move_one(again, at=at)
+        _mark(row, DeliveryState.INTENDED)
+    else:
+        _not_known(row, at=at)
+
+
+def _is_at_rest(row: Any, *, is_told: bool, at: datetime) -> None:
+    """Someone spoke of it. What tells nothing is asked again, for a week; then a person."""
+    act_at = None if is_told else ladders.next_query_at(queries=row.queries, at=at)
+    is_given_up = not is_told and act_at is None
+    attention = "delivery_unknown" if is_given_up else claims.attention_left(row)
+    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+
+
+def _is_surely_not_there(row: Any, outcome: CreditOutcome, *, at: datetime) -> bool:
+    """Whether the same order may be sent again, to a carrier for which that is a second order.
+
+    One still `delivering` was left by a worker that may only be stalled and send it yet: its grace
+    begins now, when its lease has run out.
+    """
+    if not isinstance(outcome, NotFound) or row.state == S.DELIVERING.value:
+        return False
+    return at - _sent_at(row) >= NOT_FOUND_GRACE
+
+
+def _sent_at(row: Any) -> datetime:
+    sent_at: datetime = row.delivery_created_at or row.charged_at
+    return max(sent_at, row.unknown_since) if row.unknown_since else sent_at
+
+
+def _accepted(row: Any, outcome: Accepted, *, at: datetime) -> None:
+    act_at = ladders.next_pending_at(queries=row.queries, at=at)
+    if row.state == S.DELIVERY_PENDING.value:
+        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
+    else:
+        recharges.move_one(move(row, S.DELIVERY_PENDING, "accepted", act_at), at=at)
+    _mark(row, DeliveryState.ACCEPTED, carrier_ref=outcome.carrier_ref)
+
+
+def _rejected(row: Any, outcome: Rejected, *, at: datetime) -> None:
+    """A definite no: a few more tries where that can help, then the money goes back (rule 21)."""
+    _mark(row, DeliveryState.REJECTED, code=outcome.code, at=at)
+    retry_at = ladders.next_delivery_at(deliveries=row.delivery_count, at=at)
+    if outcome.is_permanent or retry_at is None:
+        _refund(row, "carrier_rejected", at=at)
+    else:
+        recharges.move_one(move(row, S.CHARGED, "carrier_retry", retry_at), at=at)
+
+
+def _not_allowed(row: Any, outcome: NotAllowed, *, at: datetime) -> None:
+    """Our own fault, not the line's: nothing was credited, an operator is told, and it waits.
+
+    No refund: thousands would be given back for one expired token. The order keeps its reference.
+    """
+    _mark(row, DeliveryState.INTENDED, code=outcome.code)
+    again = move(row, S.CHARGED, "carrier_config", at + CONFIG_RETRY, attention="config")
+    recharges.move_one(again, at=at)
+
+
+def _undeliverable(row: Any, because: str, carrier_ref: str, *, at: datetime) -> None:
+    _mark(row, DeliveryState.REVERSED, carrier_ref=carrier_ref, at=at)
+    _refund(row, because, at=at)
+
+
+def _refund(row: Any, because: str, *, at: datetime) -> None:
+    """The refund's intent is in the same commit as the rejection that causes it."""
+    recharges.move_one(move(row, S.UNDELIVERABLE, because, None), at=at)
+    refunds.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
+
+
+def _not_known(row: Any, *, at: datetime) -> None:
+    """Neither resend nor refund; ask up the ladder, then a person."""
+    _mark(row, DeliveryState.UNKNOWN)
+    is_unknown = row.state == S.DELIVERY_UNKNOWN.value
+    act_at = ladders.next_query_at(queries=row.queries + 1 if is_unknown else 0, at=at)
+    attention = "delivery_unknown" if act_at is None else claims.attention_left(row)
+    if is_unknown:
+        recharges.stay(
+            recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
+        )
+    else:
+        unknown = move(row, S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True)
+        recharges.move_one(unknown, at=at)
+
+
+def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
+    """Completed may later be reversed (rule 22): back into the books, and the money goes back."""
+    if not isinstance(outcome, Reversed):
+        _is_at_rest(row, is_told=isinstance(outcome, Credited), at=at)
+        return
+    recharges.move_one(move(row, S.REVERSED, "reversed_by_carrier", None), at=at)
+    _mark_reversed(row, at=at)
+    # Of one that was refunded in part, that part came back before.
+    left_minor = ledger.on_line_minor(recharge_id=row.id)
+    ledger.post(
+        [
+            ledger.reversed_(
+                recharge_id=row.id,
+                reference=row.delivery_ref,
+                carrier_code=row.carrier,
+                credit_minor=left_minor,
+                currency=row.currency,
+                at=at,
+            )
+        ]
+    )
+    aftermath.taken_back(recharge_ids=[row.id], at=at)
+    refunds.automatic(
+        recharge=Recharge.objects.get(pk=row.id), because="reversed_by_carrier", at=at
+    )
+    notices.tell_many([telling(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])
+
+
+def move(row: Any, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
+    return Move(row.id, row.state, target.value, because, act_at, fence=row.fence, **more)
+
+
+def _mark(
+    row: Any,
+    state: DeliveryState,
+    *,
+    carrier_ref: str = "",
+    code: str = "",
+    at: datetime | None = None,
+) -> None:
+    """Set the delivery's own state. A settled one is never unsettled."""
+    changes: dict[str, Any] = {"state": state, "settled_at": at}
+    if carrier_ref:
+        changes["carrier_ref"] = carrier_ref[:64]
+    if code:
+        changes["code"] = code[:64]
+    Delivery.objects.filter(reference=row.delivery_ref, settled_at__isnull=True).update(**changes)
+
+
+def _mark_reversed(row: Any, *, at: datetime) -> None:
+    Delivery.objects.filter(reference=row.delivery_ref, state=DeliveryState.CREDITED).update(
+        state=DeliveryState.REVERSED, settled_at=at
+    )
+
+
+def telling(row: Any, kind: NoticeKind, code: str, *, at: datetime) -> Telling:
+    facts = {
+        "code": code,
+        "face_minor": row.face_minor,
+        "price_minor": row.price_minor,
+        "bonus_minor": row.bonus_minor,
+        "currency": row.currency,
+        "rail": row.rail,
+        "trigger": row.trigger,
+    }
+    key = f"{row.ref}:{code}"
+    channels = row.channels or ("inbox", "email")
+    return Telling(row.owner_id, kind.value, key, row.line_id, row.id, facts, channels, at)
