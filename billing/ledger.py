@@ -10,6 +10,11 @@ Worked example, face 50.00, discount 0.75, bonus 1.00, by Alipay to China Mobile
 
 `undelivered` then holds what is paid and not yet on the line: nothing. What the rail keeps of a
 payment is known from its statement: fees -> rail:alipay 0.30, and the reverse with a refund.
+
+Taken otherwise than agreed, and all of it given back on the rail's own pages:
+
+    stray           rail:alipay -> suspense     60.00
+    stray_returned  suspense    -> rail:alipay  60.00
 """
 
 from collections.abc import Sequence
@@ -23,6 +28,7 @@ from billing.models import TransferKind
 from billing.rowsets import Column
 
 UNDELIVERED = "undelivered"
+SUSPENSE = "suspense"
 PROMOTION = "promotion"
 FEES = "fees"
 
@@ -151,6 +157,25 @@ def refunded(
     return [
         Entry(recharge_id, kind.value, reference, UNDELIVERED, account, minor, currency, at)
         for kind, account, minor in parts
+    ]
+
+
+def strayed(
+    *,
+    recharge_id: int,
+    reference: str,
+    returned_ref: str,
+    rail_code: str,
+    amount_minor: int,
+    currency: str,
+    at: datetime,
+) -> list[Entry]:
+    """Taken otherwise than agreed under `reference`, and all given back under `returned_ref`."""
+    taken, back = TransferKind.STRAY.value, TransferKind.STRAY_RETURNED.value
+    account = rail(rail_code)
+    return [
+        Entry(recharge_id, taken, reference, account, SUSPENSE, amount_minor, currency, at),
+        Entry(recharge_id, back, returned_ref, SUSPENSE, account, amount_minor, currency, at),
     ]
 
 

@@ -45,8 +45,12 @@ _BOOKED_AS = (
     "CASE l.kind WHEN 'payment' THEN 'charge' WHEN 'refund' THEN 'refund' "
     "WHEN 'credit' THEN 'deliver' WHEN 'reversal' THEN 'reverse' END"
 )
+# What a rail took otherwise than agreed is a payment to it all the same.
+_MEANS = (
+    "CASE t.kind WHEN 'stray' THEN 'charge' WHEN 'stray_returned' THEN 'refund' ELSE t.kind END"
+)
 _SAID_AS = (
-    "CASE t.kind WHEN 'charge' THEN 'payment' WHEN 'refund' THEN 'refund' "
+    f"CASE {_MEANS} WHEN 'charge' THEN 'payment' WHEN 'refund' THEN 'refund' "
     "WHEN 'deliver' THEN 'credit' WHEN 'reverse' THEN 'reversal' END"
 )
 _OF_SOURCE = "s.source_kind = %(source_kind)s AND s.code = %(code)s"
@@ -81,7 +85,7 @@ doubtful AS (
   SELECT line.*, t.id AS transfer_id, t.amount_minor AS booked_minor,
     t.currency AS booked_currency, t.recharge_id AS booked_for
   FROM line LEFT JOIN billing_transfer t ON t.reference = line.reference
-    AND t.kind = line.booked_as AND %(account)s IN (t.source, t.destination)
+    AND {_MEANS} = line.booked_as AND %(account)s IN (t.source, t.destination)
   WHERE t.id IS NULL OR line.nth > 1 OR line.is_again
     OR t.amount_minor <> line.amount_minor OR t.currency <> line.currency)
 INSERT INTO billing_difference AS d ({_COLUMNS})
@@ -138,12 +142,12 @@ WITH missing AS (
     WHERE LEAST(t.at, a.created_at, f.created_at, r.created_at, v.created_at) - %(edge)s::interval
         < u.ends AND t.at + %(edge)s::interval >= u.begins) AS waits
   FROM billing_transfer t
-  LEFT JOIN billing_paymentattempt a ON t.kind = 'charge' AND a.reference = t.reference
+  LEFT JOIN billing_paymentattempt a ON t.kind IN ('charge', 'stray') AND a.reference = t.reference
   LEFT JOIN billing_refund f ON t.kind = 'refund' AND f.reference = t.reference
   LEFT JOIN billing_refund r ON t.kind = 'reverse' AND r.reversal_ref = t.reference
   LEFT JOIN lines_delivery v ON t.kind IN ('deliver', 'reverse') AND v.reference = t.reference
   WHERE t.at >= %(start)s AND t.at < %(end)s AND %(account)s IN (t.source, t.destination)
-    AND t.kind IN ('charge', 'refund', 'deliver', 'reverse')
+    AND t.kind IN ('charge', 'refund', 'deliver', 'reverse', 'stray', 'stray_returned')
     AND NOT EXISTS (
       SELECT 1 FROM billing_statementline l JOIN billing_statement s ON s.id = l.statement_id
       WHERE l.reference = t.reference AND l.kind = {_SAID_AS} AND {_OF_SOURCE}))"""  # noqa: S608 # nosec B608
@@ -155,7 +159,7 @@ INSERT INTO billing_difference AS d ({_COLUMNS})
 SELECT %(statement_id)s, x.kind || '|ours|' || t.kind || '|' || t.reference, x.kind, true,
   {_SAID_AS}, t.reference, '', t.amount_minor, NULL, t.currency, '', 'booked', NULL, '', '',
   t.recharge_id, 'open', %(at)s, %(run)s, ''
-FROM missing t CROSS JOIN LATERAL (SELECT CASE t.kind
+FROM missing t CROSS JOIN LATERAL (SELECT CASE {_SAID_AS}
   WHEN 'refund' THEN 'refund_unmatched' ELSE 'missing_theirs' END AS kind) x
 WHERE NOT t.waits {_UPSERT}"""  # noqa: S608 # nosec B608
 )

@@ -90,7 +90,8 @@ def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
     No answer is no news, so it is asked again.
     """
     ended_unpaid = row.state in (S.FAILED.value, S.CANCELED.value, S.MISSED.value)
-    is_late = ended_unpaid and isinstance(outcome, Succeeded)
+    is_known = row.reason == "settled_given_back"  # taken, and given back: both are in the books
+    is_late = ended_unpaid and isinstance(outcome, Succeeded) and not is_known
     attention = "late_payment" if is_late else claims.attention_left(row)
     is_untold = isinstance(outcome, Unknown | Pending)
     act_at = ladders.next_query_at(queries=row.queries, at=at) if is_untold else None

@@ -34,7 +34,8 @@ S = RechargeState
 
 MOVES: dict[RechargeState, frozenset[RechargeState]] = {
     S.WAITING: frozenset({S.DUE, S.REVIEW, S.CANCELED, S.MISSED}),
-    S.REVIEW: frozenset({S.DUE, S.CANCELED, S.MISSED}),
+    # Failed or charged as two people found out at the rail, which could not say so itself.
+    S.REVIEW: frozenset({S.DUE, S.CANCELED, S.MISSED, S.FAILED, S.CHARGED}),
     # Failed before any charge: the rail would not even announce it.
     S.DUE: frozenset({S.CHARGING, S.WAITING, S.REVIEW, S.CANCELED, S.MISSED, S.FAILED}),
     S.CHARGING: frozenset(
@@ -177,6 +178,21 @@ class RefundState(models.TextChoices):
     UNKNOWN = "unknown", _("outcome unknown")
     SUCCEEDED = "succeeded", _("succeeded")
     REFUSED = "refused", _("refused")
+
+
+class Finding(models.TextChoices):
+    """What a person found, on the rail's own pages, that it had done with one payment."""
+
+    NOTHING = "nothing", _("nothing was taken")
+    AS_AGREED = "as_agreed", _("exactly the agreed amount was taken")
+    GIVEN_BACK = "given_back", _("something was taken, and all of it was given back")
+
+
+class SettlementState(models.TextChoices):
+    REQUESTED = "requested", _("waiting for a second person")
+    APPROVED = "approved", _("approved")
+    REJECTED = "rejected", _("rejected")
+    EXPIRED = "expired", _("expired")
 
 
 class DeclineClass(models.TextChoices):

@@ -12,7 +12,18 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import bindings, calls, evidence, executor, inbox, intake, notices, nudges, rowsets
+from billing import (
+    bindings,
+    calls,
+    evidence,
+    executor,
+    inbox,
+    intake,
+    notices,
+    nudges,
+    rowsets,
+    settlements,
+)
 from billing.executor import Outside
 from billing.intake import Reading
 from billing.models import Rule
@@ -41,6 +52,7 @@ class Found:
     balances: int = 0
     bindings: int = 0
     notices: int = 0
+    requests: int = 0
 
 
 def money(*, clock: Callable[[], datetime], outside: Outside, budget_s: float) -> Found:
@@ -57,6 +69,7 @@ def slow(*, at: datetime, outside: Outside) -> Found:
         bindings=bindings.poll_due(at=at, limit=LIMIT),
         notices=notices.upcoming_sweep(at=at, limit=LIMIT)
         + notices.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
+        requests=settlements.expire(at=at, limit=LIMIT),
     )
 
 

@@ -52,7 +52,8 @@ CHECKS: Mapping[str, str] = {
       WHERE (g.charged_at IS NOT NULL) <> (t.id IS NOT NULL)""",
     "transfers_are_the_frozen_amounts": """
       SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
-      WHERE t.currency <> g.currency OR t.amount_minor <> CASE t.kind
+      WHERE (t.currency <> g.currency AND t.kind NOT IN ('stray', 'stray_returned'))
+         OR t.amount_minor <> CASE t.kind
         WHEN 'charge' THEN g.price_minor WHEN 'discount' THEN g.discount_minor
         WHEN 'bonus' THEN g.bonus_minor WHEN 'deliver' THEN g.face_minor + g.bonus_minor
         ELSE t.amount_minor END""",
@@ -60,12 +61,17 @@ CHECKS: Mapping[str, str] = {
       SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
       JOIN lines_line l ON l.id = g.line_id JOIN lines_carrier c ON c.id = l.carrier_id
       LEFT JOIN billing_paymentattempt a ON a.recharge_id = g.id AND a.state = 'succeeded'
+      LEFT JOIN (billing_settlement w JOIN billing_paymentattempt s ON s.id = w.attempt_id)
+        ON w.recharge_id = g.id AND w.state = 'approved' AND w.finding = 'given_back'
+        AND t.reference IN (s.reference, w.returned_ref)
       WHERE t.source || ' > ' || t.destination IS DISTINCT FROM CASE t.kind
         WHEN 'charge' THEN 'rail:' || a.rail || ' > undelivered'
         WHEN 'discount' THEN 'promotion > undelivered'
         WHEN 'bonus' THEN 'promotion > undelivered'
         WHEN 'deliver' THEN 'undelivered > carrier:' || c.code
         WHEN 'reverse' THEN 'carrier:' || c.code || ' > undelivered'
+        WHEN 'stray' THEN 'rail:' || s.rail || ' > suspense'
+        WHEN 'stray_returned' THEN 'suspense > rail:' || s.rail
         WHEN 'refund' THEN 'undelivered > rail:' || a.rail
         WHEN 'refund_promotion' THEN 'undelivered > promotion'
         WHEN 'fee' THEN 'fees > rail:' || a.rail
@@ -112,7 +118,23 @@ CHECKS: Mapping[str, str] = {
         SELECT 1 FROM billing_transfer t WHERE t.recharge_id = g.id AND t.kind = 'deliver')""",
     "unpaid_ends_have_no_transfers": """
       SELECT g.ref FROM billing_recharge g JOIN billing_transfer t ON t.recharge_id = g.id
-      WHERE g.state = ANY(%(unpaid)b)""",
+      WHERE g.state = ANY(%(unpaid)b) AND t.kind NOT IN ('stray', 'stray_returned')""",
+    "settled_in_the_ledger": """
+      SELECT w.reference FROM billing_settlement w
+      JOIN billing_paymentattempt a ON a.id = w.attempt_id
+      LEFT JOIN billing_transfer t ON t.reference = a.reference AND t.kind = 'stray'
+      LEFT JOIN billing_transfer b ON b.reference = w.returned_ref AND b.kind = 'stray_returned'
+      WHERE (w.state = 'approved' AND w.finding = 'given_back')
+        AND ((t.amount_minor, t.currency, b.amount_minor, b.currency) IS DISTINCT FROM
+             (w.taken_minor, w.taken_currency, w.taken_minor, w.taken_currency))
+      UNION ALL
+      SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
+      WHERE 'suspense' IN (t.source, t.destination) GROUP BY g.id, t.currency
+      HAVING sum(CASE t.destination WHEN 'suspense' THEN t.amount_minor
+                                    ELSE -t.amount_minor END) <> 0""",
+    "settlements_have_two_people": """
+      SELECT reference FROM billing_settlement WHERE state = 'approved'
+        AND (decided_by_id IS NULL OR decided_by_id = requested_by_id)""",
     "refunds_within_the_charge": """
       SELECT g.ref FROM billing_recharge g LEFT JOIN billing_refund f ON f.recharge_id = g.id
       GROUP BY g.id
@@ -278,7 +300,10 @@ UNION ALL
 SELECT 'credit', reference, credited_minor FROM lines_delivery
 WHERE state IN ('credited', 'reversed') AND credited_minor IS NOT NULL
 UNION ALL
-SELECT 'reversal', reference, amount_minor FROM billing_transfer WHERE kind = 'reverse'"""
+SELECT 'reversal', reference, amount_minor FROM billing_transfer WHERE kind = 'reverse'
+UNION ALL
+SELECT CASE kind WHEN 'stray' THEN 'charge' ELSE 'refund' END, reference, amount_minor
+FROM billing_transfer WHERE kind IN ('stray', 'stray_returned')"""
 _IN_DOUBT = """
 SELECT reference FROM billing_paymentattempt
 WHERE state NOT IN ('succeeded', 'declined', 'closed')

@@ -94,6 +94,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _list(_("Recharges"), "bolt", "billing.recharge"),
                 _list(_("Refunds"), "undo", "billing.refund"),
+                _list(_("Settlements"), "handshake", "billing.settlement"),
                 _list(_("Payment attempts"), "send_money", "billing.paymentattempt"),
                 _list(_("Ledger"), "menu_book", "billing.transfer"),
                 _list(_("Statements"), "fact_check", "billing.statement"),

@@ -26,9 +26,10 @@ from billing.models import (
     Recharge,
     Refund,
     Rule,
+    Settlement,
 )
 from billing.states import RechargeState as S
-from billing.states import RefundState
+from billing.states import RefundState, SettlementState
 from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
 from portal import desk_evidence, desk_statements, health, wording
@@ -201,6 +202,25 @@ def _to_approve(at: datetime) -> Section | None:
     )
 
 
+def _to_confirm(at: datetime) -> Section | None:
+    rows = Settlement.objects.filter(state=SettlementState.REQUESTED)
+
+    def describe(one: Settlement) -> Item:
+        amount = words.amount(one.recharge.price_minor, one.recharge.currency)
+        why = said(one.requested_by, one.get_finding_display())
+        title = f"{amount} · {one.recharge.line}"
+        return Item(title, why, age(one.created_at, at), page_url(one.recharge))
+
+    return section(
+        rows.select_related("recharge__line", "requested_by").order_by("created_at"),
+        describe,
+        name=_("What rails did, to be confirmed by a second person"),
+        advice=_("Look the payment up on the rail's own pages, then confirm or reject it."),
+        tone="warn",
+        url=list_url(Settlement, f"state__exact={SettlementState.REQUESTED}"),
+    )
+
+
 def _refunds_held(at: datetime) -> Section | None:
     ended = [RefundState.SUCCEEDED, RefundState.REFUSED]
     rows = Refund.objects.exclude(attention="").exclude(state__in=ended)
@@ -354,6 +374,7 @@ _SECTIONS: tuple[tuple[str, Callable[[datetime], Section | None]], ...] = (
     ("billing.view_recharge", _needing),
     ("billing.view_recharge", _undelivered),
     ("billing.view_refund", _to_approve),
+    ("billing.view_settlement", _to_confirm),
     ("billing.view_refund", _refunds_held),
     ("billing.view_recharge", _held),
     ("billing.view_recharge", _unknown),

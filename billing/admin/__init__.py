@@ -1,3 +1,21 @@
-from billing.admin import bindings, promotions, recharges, records, refunds, rules, statements
+from billing.admin import (
+    bindings,
+    promotions,
+    recharges,
+    records,
+    refunds,
+    rules,
+    settlements,
+    statements,
+)
 
-__all__ = ["bindings", "promotions", "recharges", "records", "refunds", "rules", "statements"]
+__all__ = [
+    "bindings",
+    "promotions",
+    "recharges",
+    "records",
+    "refunds",
+    "rules",
+    "settlements",
+    "statements",
+]

@@ -24,7 +24,8 @@ _ATTENTION: dict[str, Text] = {
     ),
     "payment_unknown": _(
         "The rail gave no usable answer for a week. Look the payment up on its own pages by our"
-        " reference below; once it answers properly, ask again. Never charge by another way before."
+        " reference below; once it answers properly, ask again. If it never does, say what it did:"
+        " a second person confirms it. Never charge by another way before."
     ),
     "delivery_unknown": _(
         "The carrier cannot say whether it credited the line. Ask the carrier about our order"
@@ -35,8 +36,9 @@ _ATTENTION: dict[str, Text] = {
         " reject it if nothing was sent."
     ),
     "amount_differs": _(
-        "The rail took another amount or currency than agreed, and nothing is credited. Settle it"
-        " with the rail; no act closes it here yet, so it stays on the front page."
+        "The rail took another amount or currency than agreed, and nothing is credited. Give all of"
+        " it back on the rail's own pages, then say here what the rail did. A second person"
+        " confirms it, and the recharge ends."
     ),
     "config": _(
         "The refusal is on our side: a key, a product, a token. Mend the setting; it is tried again"

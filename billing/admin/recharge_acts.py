@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import by_hand, money, operations, recharges, refunds
-from billing.admin import words
+from billing.admin import settling, words
 from billing.models import Recharge
 from billing.states import CANCELABLE_STATES
 from billing.states import RechargeState as S
@@ -182,4 +182,4 @@ SETTLE = Act(
     run=lambda recharge, *, actor, reason, at: operations.settle_elsewhere(recharge=recharge),
     refusals={operations.NothingToSettle: _("It has been settled already.")},
 )
-ACTS = (ASK, APPROVE, REJECT, CANCEL, REDELIVER, SETTLE, REFUND)
+ACTS = (ASK, settling.SAY, APPROVE, REJECT, CANCEL, REDELIVER, SETTLE, REFUND)

@@ -16,11 +16,13 @@ from unfold.decorators import display
 from billing.admin import advice, columns, timeline, tones, words
 from billing.admin.recharge_acts import ACTS
 from billing.models import Consent, PaymentAttempt, Recharge, RechargeMove, Refund
-from billing.states import RefundState
+from billing.states import RefundState, SettlementState
 from lines.admin.acts import ActsMixin, Button
 from lines.admin.base import RecordAdmin, label, link, money, page_url, period, state
 from lines.admin.searching import SearchMixin, of_owner_or_line
 from lines.models import Delivery
+
+_ASKED = SettlementState.REQUESTED
 
 
 class Attention(admin.SimpleListFilter):
@@ -105,7 +107,11 @@ class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
             "title": recharge.ref,
             "original": recharge,
             "recharge": recharge,
-            "buttons": [*self.buttons(request, recharge), *self._refund_buttons(request, recharge)],
+            "buttons": [
+                *self.buttons(request, recharge),
+                *self._buttons_of(request, _refunds_under_way(recharge)),
+                *self._buttons_of(request, recharge.settlements.filter(state=_ASKED)),
+            ],
             "attention": words.attention(recharge) if recharge.attention else None,
             "advice": advice.of(recharge),
             "method": words.method(recharge.binding),
@@ -119,13 +125,14 @@ class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
             "events": [(event, _page_of(event.url_of)) for event in events],
         }
 
-    def _refund_buttons(self, request: HttpRequest, recharge: Recharge) -> list[Button]:
-        """What may be done to the refund under way, from the page that tells why."""
-        open_ones = Refund.objects.filter(recharge=recharge).exclude(
-            state__in=[RefundState.SUCCEEDED, RefundState.REFUSED]
-        )
-        refund_admin: Any = self.admin_site.get_model_admin(Refund)
-        return [button for refund in open_ones for button in refund_admin.buttons(request, refund)]
+    def _buttons_of(self, request: HttpRequest, others: QuerySet[Any]) -> list[Button]:
+        """What may be done to what is under way for it, from the page that tells why."""
+        their_admin: Any = self.admin_site.get_model_admin(others.model)
+        return [button for one in others for button in their_admin.buttons(request, one)]
+
+
+def _refunds_under_way(recharge: Recharge) -> QuerySet[Refund]:
+    return recharge.refunds.exclude(state__in=[RefundState.SUCCEEDED, RefundState.REFUSED])
 
 
 def _by_reference(term: str) -> list[int]:

@@ -23,6 +23,7 @@ from billing.models import (
     Recharge,
     RechargeMove,
     Refund,
+    Settlement,
     Transfer,
 )
 from billing.notices import words as notice_words
@@ -84,13 +85,15 @@ def of(recharge: Recharge) -> list[Event]:
     attempts = list(recharge.attempts.order_by("number").select_related("binding"))
     deliveries = list(Delivery.objects.filter(order_ref=recharge.ref).order_by("number"))
     refunds = list(recharge.refunds.order_by("pk").select_related("requested_by", "approved_by"))
+    settlements = list(recharge.settlements.order_by("pk").select_related("requested_by"))
     told = [
         *_decisions(recharge),
-        *_operations(recharge, refunds),
+        *_operations(recharge, refunds, settlements),
         *_moves(recharge),
         *_attempts(attempts),
         *_deliveries(deliveries),
         *_refunds(refunds),
+        *_settlements(settlements),
         *_calls(attempts, deliveries, refunds),
         *_notifications(recharge, attempts, deliveries, refunds),
         *_transfers(recharge),
@@ -115,8 +118,10 @@ def _decisions(recharge: Recharge) -> Iterable[Event]:
         )
 
 
-def _operations(recharge: Recharge, refunds: Sequence[Refund]) -> Iterable[Event]:
-    targets = [target(recharge), *(target(refund) for refund in refunds)]
+def _operations(
+    recharge: Recharge, refunds: Sequence[Refund], settlements: Sequence[Settlement]
+) -> Iterable[Event]:
+    targets = [target(subject) for subject in (recharge, *refunds, *settlements)]
     for one in operations.on(targets=targets):
         yield _operation(one)
 
@@ -206,6 +211,16 @@ def _refunds(refunds: Sequence[Refund]) -> Iterable[Event]:
             one.created_at, "refund", _("Refund: %(amount)s") % {"amount": amount},
             " · ".join(parts), "", tones.REFUND.get(one.state, ""), one.reference,
             url_of=one, stage=72,
+        )  # fmt: skip
+
+
+def _settlements(settlements: Sequence[Settlement]) -> Iterable[Event]:
+    for one in settlements:
+        asked = _("asked for by %(who)s: “%(why)s”") % {"who": one.requested_by, "why": one.reason}
+        yield Event(
+            one.created_at, "refund", said(_("At the rail"), one.get_finding_display()),
+            f"{one.get_state_display()} · {asked}", "", tones.SETTLEMENT.get(one.state, ""),
+            one.reference, url_of=one, stage=28,
         )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The colours of states, as in the portal: green is done, amber needs a person, red went wrong."""
 
 from billing.models import BindingState, DifferenceState, NoticeDelivery, StatementState
-from billing.states import AttemptState, RechargeState, RefundState
+from billing.states import AttemptState, RechargeState, RefundState, SettlementState
 
 RECHARGE: dict[str, str] = {
     RechargeState.COMPLETED: "good",
@@ -26,6 +26,10 @@ REFUND: dict[str, str] = {
     RefundState.REQUESTED: "warn",
     RefundState.UNKNOWN: "warn",
     RefundState.REFUSED: "bad",
+}
+SETTLEMENT: dict[str, str] = {
+    SettlementState.APPROVED: "good",
+    SettlementState.REQUESTED: "warn",
 }
 BINDING: dict[str, str] = {
     BindingState.ACTIVE: "good",

@@ -5,6 +5,7 @@ from billing.models.notices import Channel, Notice, NoticeDelivery, NoticeKind
 from billing.models.promotions import Promotion, PromotionUse
 from billing.models.recharges import DeclineCode, PaymentAttempt, Recharge, RechargeMove, Refund
 from billing.models.rules import Consent, Decision, Rule, TopUpMode
+from billing.models.settlements import Settlement
 from billing.models.statements import (
     Difference,
     DifferenceKind,
@@ -38,6 +39,7 @@ __all__ = [
     "RechargeMove",
     "Refund",
     "Rule",
+    "Settlement",
     "SourceKind",
     "SpendingCap",
     "Statement",

@@ -12,6 +12,9 @@ class TransferKind(models.TextChoices):
     REVERSE = "reverse", _("reversal by the carrier")
     REFUND = "refund", _("refund")
     REFUND_PROMOTION = "refund_promotion", _("promotion returned")
+    # Money that a rail took otherwise than agreed: no charge of ours, and never credited.
+    STRAY = "stray", _("taken otherwise than agreed")
+    STRAY_RETURNED = "stray_returned", _("given back at the rail")
     FEE = "fee", _("the rail's fee")
     FEE_RETURNED = "fee_returned", _("fee given back")
 

@@ -195,6 +195,21 @@ SETBACKS: dict[str, Phrasing] = {
         _("{amount} has been given back to you."),
         _("The payment has been given back to you."),
     ),
+    "settled_taken": _told(
+        _("Payment confirmed"),
+        _("Our staff has made sure with {rail} that {price} was taken; it is credited now."),
+        _("Our staff has made sure that the payment was taken; it is credited now."),
+    ),
+    "settled_not_taken": _told(
+        _("Not charged"),
+        _("Our staff has made sure with {rail} that nothing was taken for this recharge."),
+        _("Our staff has made sure that nothing was taken for this recharge."),
+    ),
+    "settled_given_back": _told(
+        _("Not recharged, and given back"),
+        _("What {rail} took for this recharge was not as agreed; all of it was given back to you."),
+        _("What was taken for this recharge was not as agreed; all of it was given back to you."),
+    ),
     "canceled_by_owner": _told(
         _("Canceled by you"),
         _("You canceled this recharge of {face} before it was charged; nothing was taken."),

@@ -21,6 +21,7 @@ from billing.models import (
     Promotion,
     PromotionUse,
     Recharge,
+    Settlement,
     SpendingCap,
     Statement,
 )
@@ -173,6 +174,10 @@ def resident(number: int, world: World) -> Any:
         reason="asked by phone",
         at=world.at,
     )
+    Settlement.objects.create(
+        recharge=recharge, attempt=recharge.attempts.get(), finding="nothing", reason="looked up",
+        fingerprint="0" * 64, requested_by=owner, created_at=world.at,
+    )  # fmt: skip
     SpendingCap.objects.create(owner=owner, max_per_month_minor=50_000)
     refunds.request(
         recharge=Recharge.objects.get(pk=recharge.pk),

@@ -260,7 +260,7 @@ class TestFiguresOfToday:
 
     def test_cost_few_queries(self, house, root, django_assert_max_num_queries):
         Rail.objects.get_or_create(code="alipay")
-        with django_assert_max_num_queries(32):
+        with django_assert_max_num_queries(33):
             root.get("/admin/")
 
     def test_an_empty_house_says_that_nothing_is_needed(self, operator):

@@ -23,6 +23,7 @@ from billing.models import (
     RechargeMove,
     Refund,
     Rule,
+    Settlement,
     Transfer,
 )
 from lines.models import BalanceReading, CarrierCall, Delivery, Line, Operation
@@ -49,6 +50,7 @@ RECORDS: list[Any] = [
     RechargeMove,
     Refund,
     Rule,
+    Settlement,
     Transfer,
 ]
 
@@ -188,7 +190,7 @@ class TestLists:
     def test_read_no_table_to_draw_their_filters(self, house, root):
         """A field without choices would be read whole, for the values it happens to hold."""
         big = (Recharge, PaymentAttempt, RailCall, CarrierCall, InboundNotification, Transfer,
-               Decision, Consent, Refund)  # fmt: skip
+               Decision, Consent, Refund, Settlement)  # fmt: skip
         reading = [
             query
             for model in big

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
-from billing import reconciliation
+from billing import ledger, reconciliation
 from billing.executor import Outside
 from billing.gateways.base import (
     Capabilities,
@@ -131,6 +131,21 @@ def give_back(number: int, *, state: str = "succeeded") -> Refund:
             at=START + timedelta(hours=5),
         )  # fmt: skip
     return made
+
+
+def stray(number: int, *, amount_minor: int) -> None:
+    """Taken otherwise than agreed and given back, as two people have said."""
+    given = ledger.strayed(
+        recharge_id=Recharge.objects.get(ref=ref("G", number)).pk,
+        reference=ref("P", number),
+        returned_ref=ref("B", number),
+        rail_code="alipay",
+        amount_minor=amount_minor,
+        currency="CNY",
+        at=START + timedelta(hours=5),
+    )
+    with transaction.atomic():
+        ledger.post(given)
 
 
 def payment(number: int, **changes: Any) -> StatementRow:

@@ -331,6 +331,19 @@ class TestRefundsAndDisputes:
         back = Transfer.objects.get(kind="fee_returned")
         assert (back.source, back.destination, back.amount_minor) == ("rail:alipay", "fees", 6)
 
+    def test_what_was_taken_otherwise_and_given_back_is_on_both_sides(self, day):
+        unbook(3, "closed")
+        day_of.stray(3, amount_minor=6000)
+        taken = payment(3, amount_minor=6000, fee_minor=0)
+        back = refund(3, ref("B", 3), line_number=11, amount_minor=6000, fee_minor=0)
+        assert day.compare(*honest(3), taken, back) == []
+
+    def test_what_was_said_to_be_given_back_and_was_not_differs(self, day):
+        unbook(3, "closed")
+        day_of.stray(3, amount_minor=6000)
+        day.compare(*honest(3), payment(3, amount_minor=5999, fee_minor=0))
+        assert found() == [("amount", ref("P", 3), 3), ("refund_unmatched", ref("B", 3), None)]
+
     def test_a_refund_of_another_amount_differs(self, day):
         give_back(3)
         theirs = refund(3, ref("F", 3), line_number=11, amount_minor=999)

@@ -101,6 +101,16 @@ def books(world):
     return Recharge.objects.get(state="completed")
 
 
+def settled(*, decided_by: str) -> str:
+    """A payment that was taken and given back by two people's word, or by one's, unbooked."""
+    return (
+        "INSERT INTO billing_settlement (reference, recharge_id, attempt_id, finding, payment_ref,"
+        " taken_minor, taken_currency, returned_ref, reason, fingerprint, state, requested_by_id,"
+        f" decided_by_id, created_at) SELECT 'S1', recharge_id, id, 'given_back', 'R1', 100, 'CNY',"
+        f" 'B1', '', '', 'approved', 1, {decided_by}, created_at FROM billing_paymentattempt"
+    )
+
+
 CHARGE = "kind = 'charge'"
 BROKEN = {
     "undelivered_equals_paid_and_not_credited": [drop("billing_transfer", "kind = 'deliver'")],
@@ -134,6 +144,8 @@ BROKEN = {
         put("billing_transfer", "amount_minor = amount_minor + 1", "kind = 'refund'")
     ],
     "refunds_have_two_people": [put("billing_refund", "approved_by_id = requested_by_id")],
+    "settled_in_the_ledger": [put("billing_transfer", "destination = 'suspense'", CHARGE)],
+    "settlements_have_two_people": [settled(decided_by="1")],
     "one_open_recharge_per_line": [
         put("billing_recharge", "state = 'charged'"),
         copy("billing_recharge", changes="'period_key', 'e9'"),
@@ -148,6 +160,8 @@ BROKEN = {
     "guards_are_installed": ["ALTER TABLE billing_transfer DISABLE TRIGGER append_only"],
 }
 AGAIN = [
+    ("settled_in_the_ledger", [settled(decided_by="2")]),
+    ("settlements_have_two_people", [settled(decided_by="NULL")]),
     ("refunds_within_the_charge", [put("billing_refund", "amount_minor = amount_minor + 9999")]),
     ("refunded_in_the_ledger", [drop("billing_transfer", "kind = 'refund'")]),
     ("refunds_have_two_people", [put("billing_refund", "approved_by_id = NULL")]),

@@ -26,5 +26,6 @@ class Command(BaseCommand):
         if not options["money_only"]:
             slow = sweeps.slow(at=timezone.now(), outside=outside)
             self.stdout.write(
-                f"balances {slow.balances}, agreements {slow.bindings}, notices {slow.notices}"
+                f"balances {slow.balances}, agreements {slow.bindings}, notices {slow.notices},"
+                f" requests expired {slow.requests}"
             )

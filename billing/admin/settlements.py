@@ -1,0 +1,114 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from billing import four_eyes, operations, recharges, settlements
+from billing.admin import tones, words
+from billing.admin.approvals import ApprovalForm
+from billing.models import Settlement
+from billing.states import SettlementState
+from lines.admin.acts import Act, ActsMixin
+from lines.admin.base import RecordAdmin, link, money, page_url, period, state
+from lines.admin.searching import SearchMixin, of_owner_or_line
+
+_OWN = _("You said so yourself: another person confirms it.")
+_NOT_WAITING = _("It is not waiting for approval any more.")
+
+
+def _is_waiting(settlement: Settlement) -> bool:
+    return settlement.state == SettlementState.REQUESTED
+
+
+APPROVE = Act(
+    verb="approve-settlement",
+    label=_("Confirm what the rail did"),
+    explanation=_(
+        "Look it up on the rail's own pages yourself. Then the line is credited, or the recharge"
+        " ends; it cannot be called back."
+    ),
+    permission="billing.approve_settlement",
+    moves_money=True,
+    is_legal=_is_waiting,
+    run=lambda settlement, *, actor, reason, at, seen: settlements.approve(
+        settlement=settlement, seen=seen, approved_by=actor, at=at
+    ),
+    refusals={
+        four_eyes.SamePerson: _OWN,
+        four_eyes.NotWaiting: _NOT_WAITING,
+        four_eyes.RequestExpired: _("It was said over a week ago: look it up and say it anew."),
+        four_eyes.OperationChanged: _("It is not what this page showed: read it again."),
+        settlements.NotSettleable: _("The recharge has moved on meanwhile: reject this one."),
+        settlements.AlreadyReturned: _("Another payment was given back under that reference."),
+        operations.BeingAsked: _("A worker is at it this moment: look again in a minute."),
+        recharges.LostRace: _("It has moved on meanwhile."),
+    },
+    form=ApprovalForm,
+    unless=lambda settlement, actor: _OWN if settlement.requested_by_id == actor.pk else "",
+    is_grave=True,
+)
+REJECT = Act(
+    verb="reject-settlement",
+    label=_("Not so"),
+    explanation=_("Nothing moves; the recharge waits for a person as before."),
+    permission="billing.approve_settlement",
+    is_legal=_is_waiting,
+    run=lambda settlement, *, actor, reason, at: settlements.reject(
+        settlement=settlement, rejected_by=actor, at=at
+    ),
+    refusals={four_eyes.NotWaiting: _NOT_WAITING},
+)
+
+
+@admin.register(Settlement)
+class SettlementAdmin(ActsMixin, SearchMixin, RecordAdmin):
+    """What people say that rails did, and the second person's word."""
+
+    acts = (APPROVE, REJECT)
+    list_display = ("reference", "created_at", "recharge_link", "finding", "state_label",
+                    "requested_by", "decided_by")  # fmt: skip
+    list_filter = ("state", "finding", period("created_at"))
+    list_select_related = ("recharge", "requested_by", "decided_by")
+    ordering = ("-pk",)
+    fields = ("reference", "recharge_link", "attempt_link", "finding", "payment_ref", "taken",
+              "returned_ref", "reason", "state_label", "requested_by", "decided_by", "created_at",
+              "settled_at")  # fmt: skip
+
+    recharge_link = link("recharge", description=_("recharge"))
+    attempt_link = link("attempt", description=_("payment attempt"))
+    taken = money("taken_minor", currency="taken_currency", description=_("taken"))
+    state_label = state(tones.SETTLEMENT)
+
+    def found(self, term: str) -> Q:
+        ref = term.upper()
+        return (
+            Q(reference=ref)
+            | Q(recharge__ref=ref)
+            | of_owner_or_line(term, owner="recharge__owner_id", line="recharge__line_id")
+        )
+
+    def facts(self, subject: Settlement) -> list[tuple[Any, Any]]:
+        """What the second person looks up and answers for; the reason is the first one's."""
+        recharge = subject.recharge
+        rows = [
+            (_("what the rail did"), subject.get_finding_display()),
+            (_("agreed amount"), words.amount(recharge.price_minor, recharge.currency)),
+            (_("payment rail"), words.rail(subject.attempt.rail)),
+            (_("our reference there"), subject.attempt.reference),
+            (_("rail's reference"), subject.payment_ref or "-"),
+            (_("line"), recharge.line),
+            (_("requested by"), subject.requested_by),
+            (_("asked for because"), subject.reason),
+        ]
+        if subject.taken_minor is not None:
+            taken = words.amount(subject.taken_minor, subject.taken_currency)
+            rows[5:5] = [
+                (_("taken, and given back"), taken),
+                (_("reference it was given back by"), subject.returned_ref),
+            ]
+        return rows
+
+    def page_after(self, subject: Settlement) -> str:
+        """The recharge's page tells the whole story."""
+        return page_url(subject.recharge)

@@ -1,0 +1,137 @@
+"""The page on which an operator says what a rail did with a payment, as read on its own pages."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from billing import money, settlements
+from billing.models import Recharge
+from billing.settlements import Found
+from billing.states import Finding
+from lines.admin.acts import Act, ReasonForm
+
+_MISSING = _("Copy it from the rail's own pages.")
+
+
+class FindingForm(ReasonForm):
+    """What was found, and the rail's own numbers by which a second person finds it too."""
+
+    finding = forms.ChoiceField(
+        label=_("What the rail did"),
+        choices=[("", "—"), *Finding.choices],
+        widget=UnfoldAdminSelectWidget(),
+    )
+    payment_ref = forms.CharField(
+        label=_("The rail's number of the payment"),
+        max_length=64,
+        required=False,
+        help_text=_("Not needed where nothing was taken."),
+        widget=UnfoldAdminTextInputWidget(),
+    )
+    taken = forms.CharField(
+        label=_("Amount that was taken"),
+        max_length=20,
+        required=False,
+        help_text=_("Only of what was given back."),
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
+    )
+    taken_currency = forms.CharField(
+        label=_("Its currency"),
+        max_length=3,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+    )
+    returned_ref = forms.CharField(
+        label=_("Reference by which it was given back"),
+        max_length=40,
+        required=False,
+        help_text=_("As the rail's statement names it, so that the statement is found to agree."),
+        widget=UnfoldAdminTextInputWidget(),
+    )
+
+    field_order = (
+        "finding",
+        "payment_ref",
+        "taken",
+        "taken_currency",
+        "returned_ref",
+        "reason",
+        "token",
+    )
+
+    def __init__(self, *args: Any, subject: Recharge, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        self.fields["taken_currency"].initial = subject.currency
+
+    def clean_taken_currency(self) -> str:
+        return str(self.cleaned_data["taken_currency"]).upper()
+
+    def clean(self) -> dict[str, Any]:
+        """What the finding needs is there; what it does not need is not kept."""
+        said = super().clean() or self.cleaned_data
+        finding = said.get("finding")
+        if finding and finding != Finding.NOTHING and not said.get("payment_ref"):
+            self.add_error("payment_ref", _MISSING)
+        if finding == Finding.GIVEN_BACK and not said.get("returned_ref"):
+            self.add_error("returned_ref", _MISSING)
+        if finding == Finding.GIVEN_BACK:
+            said["taken_minor"] = self._taken_minor(said)
+        return said
+
+    def _taken_minor(self, said: dict[str, Any]) -> int | None:
+        try:
+            taken_minor = money.parse_amount(said.get("taken", ""), said.get("taken_currency", ""))
+        except money.InvalidAmount as refusal:
+            self.add_error("taken", str(refusal.sentence))
+            return None
+        except money.UnknownCurrency:
+            self.add_error("taken_currency", _("Write the currency as three letters, such as CNY."))
+            return None
+        if taken_minor == 0:
+            self.add_error("taken", _("Nothing taken is another answer above."))
+        return taken_minor
+
+    def more(self) -> dict[str, Any]:
+        said = self.cleaned_data
+        finding = Finding(said["finding"])
+        if finding == Finding.NOTHING:
+            return {"found": Found(finding)}
+        if finding == Finding.AS_AGREED:
+            return {"found": Found(finding, said["payment_ref"])}
+        return {
+            "found": Found(
+                finding,
+                said["payment_ref"],
+                said["taken_minor"],
+                said["taken_currency"],
+                said["returned_ref"],
+            )
+        }
+
+
+def may_say(recharge: Recharge) -> bool:
+    """Once: what waits for a second person is approved or rejected first."""
+    return settlements.is_settleable(recharge) and not settlements.is_waiting(recharge)
+
+
+SAY = Act(
+    verb="request-settlement",
+    label=_("Say what the rail did"),
+    explanation=_(
+        "For a payment that you have looked up on the rail's own pages. A second person confirms"
+        " it before anything moves: then the line is credited, or the recharge ends."
+    ),
+    permission="billing.request_settlement",
+    is_legal=may_say,
+    run=lambda recharge, *, actor, reason, at, found: settlements.request(
+        recharge=recharge, found=found, reason=reason, requested_by=actor, at=at
+    ),
+    refusals={
+        settlements.NotSettleable: _("It has moved on meanwhile."),
+        settlements.AlreadyRequested: _("Somebody has said already: a second person is awaited."),
+    },
+    form=FindingForm,
+    is_grave=True,
+)

@@ -1,0 +1,100 @@
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from billing.states import Finding, SettlementState
+from lines.references import new_reference
+
+_SAYS_NOTHING_WAS_GIVEN_BACK = Q(taken_minor__isnull=True, taken_currency="", returned_ref="")
+_SAYS_WHAT_WAS_GIVEN_BACK = (
+    Q(taken_minor__isnull=False, taken_minor__gt=0)  # a comparison with NULL would let it pass
+    & ~Q(taken_currency="")
+    & ~Q(returned_ref="")
+)
+
+
+class Settlement(models.Model):
+    """What a rail really did with one payment, as a person read it there and another confirmed.
+
+    For what the rail cannot answer by itself. Written by `settlements` alone.
+    """
+
+    reference = models.CharField(_("reference"), max_length=26, unique=True, default=new_reference)
+    recharge = models.ForeignKey("billing.Recharge", models.PROTECT, related_name="settlements")
+    attempt = models.ForeignKey(
+        "billing.PaymentAttempt", models.PROTECT, related_name="settlements"
+    )
+    finding = models.CharField(_("what the rail did"), max_length=10, choices=Finding)
+    payment_ref = models.CharField(_("rail's reference"), max_length=64, blank=True)
+    # Only of what was taken and given back: how much, and under which reference it went back.
+    taken_minor = models.PositiveBigIntegerField(_("taken"), null=True)
+    taken_currency = models.CharField(_("currency"), max_length=3, blank=True)
+    returned_ref = models.CharField(_("reference it was given back by"), max_length=40, blank=True)
+    reason = models.CharField(_("reason"), max_length=200)
+    fingerprint = models.CharField(max_length=64)  # of the operation as it was asked for
+    state = models.CharField(
+        _("state"), max_length=9, choices=SettlementState, default=SettlementState.REQUESTED
+    )
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="+",
+        verbose_name=_("requested by"),
+    )
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        verbose_name=_("decided by"),
+    )
+    created_at = models.DateTimeField(_("created at"))
+    settled_at = models.DateTimeField(_("settled at"), null=True)
+
+    class Meta:
+        verbose_name = _("settlement")
+        verbose_name_plural = _("settlements")
+        permissions = [
+            ("request_settlement", _("Can say what a rail did with a payment")),
+            ("approve_settlement", _("Can confirm what another person says that a rail did")),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="settlement_state_known", condition=Q(state__in=SettlementState.values)
+            ),
+            models.CheckConstraint(
+                name="settlement_finding_known", condition=Q(finding__in=Finding.values)
+            ),
+            # Four eyes: one reads it at the rail, another has read it too.
+            models.CheckConstraint(
+                name="settlement_two_people",
+                condition=~Q(state="approved")
+                | (Q(decided_by__isnull=False) & ~Q(requested_by=F("decided_by"))),
+            ),
+            models.CheckConstraint(
+                name="settlement_names_the_payment",
+                condition=Q(finding="nothing") | ~Q(payment_ref=""),
+            ),
+            models.CheckConstraint(
+                name="settlement_says_what_was_given_back",
+                condition=(Q(finding="given_back") & _SAYS_WHAT_WAS_GIVEN_BACK)
+                | (~Q(finding="given_back") & _SAYS_NOTHING_WAS_GIVEN_BACK),
+            ),
+            models.UniqueConstraint(
+                name="settlement_one_waiting", fields=["recharge"], condition=Q(state="requested")
+            ),
+            models.UniqueConstraint(
+                name="settlement_once_per_attempt",
+                fields=["attempt"],
+                condition=Q(state="approved"),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="settlement_waiting", fields=["created_at"], condition=Q(state="requested")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference

@@ -1,0 +1,309 @@
+"""What only people can find out: what a rail did with a payment that it will not speak clearly of.
+
+One reads it on the rail's own pages and asks; another confirms it, and then the recharge goes where
+that leads: on to the line, or to its end. Nothing moves before, and nothing by one person alone
+(docs/decisions/0012-two-people-settle.md).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from billing import aftermath, breaker, four_eyes, ledger, notices, nudges, recharges, rowsets
+from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
+from billing.models import (
+    NoticeKind,
+    PaymentAttempt,
+    Recharge,
+    Settlement,
+    Transfer,
+    TransferKind,
+)
+from billing.operations import CRASHED, BeingAsked
+from billing.recharges import Move
+from billing.states import AttemptState, Finding, SettlementState
+from billing.states import RechargeState as S
+
+# A reference may be at the rail, and the machine has given up asking about it.
+SETTLEABLE_STATES = (
+    S.CHARGING,
+    S.PAYMENT_PENDING,
+    S.PAYMENT_UNKNOWN,
+    S.ACTION_REQUIRED,
+    S.REVIEW,
+)
+SETTLEABLE_ATTENTION = ("payment_unknown", "amount_differs", CRASHED)
+_LIVE = (AttemptState.INTENDED, AttemptState.PENDING, AttemptState.UNKNOWN)
+
+
+class NotSettleable(Exception):
+    """The rail is still asked about it, or it has an end: there is nothing for people to say."""
+
+
+class AlreadyRequested(Exception):
+    """Another settlement of it waits for a second person: approve or reject that one."""
+
+
+class AlreadyReturned(Exception):
+    """Another payment was given back under that reference already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a person found at the rail. Amounts and `returned_ref` only of what was given back."""
+
+    finding: Finding
+    payment_ref: str = ""
+    taken_minor: int | None = None
+    taken_currency: str = ""
+    returned_ref: str = ""
+
+
+def is_settleable(recharge: Recharge) -> bool:
+    """Whether a reference of it is at the rail and only people can say what became of it."""
+    return (
+        recharge.state in SETTLEABLE_STATES
+        and recharge.attention in SETTLEABLE_ATTENTION
+        and _live_attempt(recharge) is not None
+    )
+
+
+def is_waiting(recharge: Recharge) -> bool:
+    """Whether somebody has said already what the rail did, and a second person is awaited."""
+    return recharge.settlements.filter(state=SettlementState.REQUESTED).exists()
+
+
+def request(
+    *, recharge: Recharge, found: Found, reason: str, requested_by: Any, at: datetime
+) -> Settlement:
+    """Say what the rail did; it waits for a second person, and nothing moves.
+
+    Raises NotSettleable, AlreadyRequested.
+    """
+    with transaction.atomic():
+        locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
+        attempt = _live_attempt(locked)
+        if not is_settleable(locked) or attempt is None:
+            raise NotSettleable(locked.ref)
+        if is_waiting(locked):
+            raise AlreadyRequested(locked.ref)
+        asked = Settlement(
+            recharge=locked,
+            attempt=attempt,
+            finding=found.finding,
+            payment_ref=found.payment_ref,
+            taken_minor=found.taken_minor,
+            taken_currency=found.taken_currency,
+            returned_ref=found.returned_ref,
+            reason=reason,
+            requested_by=requested_by,
+            created_at=at,
+        )
+        asked.fingerprint = _fingerprint(asked)
+        asked.save()
+        return asked
+
+
+def approve(*, settlement: Settlement, seen: str, approved_by: Any, at: datetime) -> None:
+    """Let it be so: the recharge goes where the finding leads. `seen` is what the page showed.
+
+    Raises SamePerson, NotWaiting, RequestExpired, OperationChanged, NotSettleable, BeingAsked,
+    AlreadyReturned; then nothing has moved. The second of two approvals finds NotWaiting.
+    """
+    if settlement.requested_by_id == approved_by.pk:
+        raise SamePerson(settlement.reference)
+    with transaction.atomic():
+        recharge = Recharge.objects.select_for_update(no_key=True).get(pk=settlement.recharge_id)
+        locked = _waiting(settlement)
+        if four_eyes.is_over(asked_at=locked.created_at, at=at):
+            raise RequestExpired(locked.reference)
+        four_eyes.check(asked=locked.fingerprint, seen=seen, now=_fingerprint(locked))
+        _hold_off_workers(recharge, locked)
+        _decide(locked, SettlementState.APPROVED, by=approved_by, at=at)
+        _CARRY_OUT[Finding(locked.finding)](recharge, locked, at)
+        nudges.money()
+    settlement.refresh_from_db()
+
+
+def reject(*, settlement: Settlement, rejected_by: Any, at: datetime) -> None:
+    """It is not so, or is taken back by whoever said it. Raises NotWaiting. Nothing moves."""
+    with transaction.atomic():
+        _decide(_waiting(settlement), SettlementState.REJECTED, by=rejected_by, at=at)
+    settlement.refresh_from_db()
+
+
+def expire(*, at: datetime, limit: int) -> int:
+    """End what nobody has confirmed in time; how many. Nothing moves. May run at any time."""
+    with transaction.atomic():
+        over = Settlement.objects.select_for_update(no_key=True, skip_locked=True).filter(
+            state=SettlementState.REQUESTED, created_at__lte=at - four_eyes.LASTS
+        )
+        ended = list(over.order_by("created_at")[:limit])
+        for one in ended:
+            _decide(one, SettlementState.EXPIRED, by=None, at=at)
+    return len(ended)
+
+
+def _waiting(settlement: Settlement) -> Settlement:
+    """The row, locked. In the caller's transaction. Raises NotWaiting."""
+    locked = (
+        Settlement.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("recharge", "attempt")
+        .get(pk=settlement.pk)
+    )
+    if locked.state != SettlementState.REQUESTED:
+        raise NotWaiting(locked.reference)
+    return locked
+
+
+def _decide(one: Settlement, state: SettlementState, *, by: Any, at: datetime) -> None:
+    one.state, one.decided_by, one.settled_at = state, by, at
+    one.save(update_fields=["state", "decided_by", "settled_at"])
+
+
+def _fingerprint(one: Settlement) -> str:
+    """Of the finding and of what it is about, as the rows have them now."""
+    recharge, attempt = one.recharge, one.attempt
+    return four_eyes.fingerprint(
+        recharge=recharge.ref,
+        price_minor=recharge.price_minor,
+        currency=recharge.currency,
+        payment=attempt.reference,
+        amount_minor=attempt.amount_minor,
+        finding=str(one.finding),
+        payment_ref=one.payment_ref,
+        taken_minor=one.taken_minor,
+        taken_currency=one.taken_currency,
+        returned_ref=one.returned_ref,
+        reason=one.reason,
+        requested_by=one.requested_by_id,
+    )
+
+
+def _live_attempt(recharge: Recharge) -> PaymentAttempt | None:
+    return recharge.attempts.filter(state__in=_LIVE).first()
+
+
+def _hold_off_workers(recharge: Recharge, settlement: Settlement) -> None:
+    """Nobody may be asking, and whoever slept through a lease comes too late from here on.
+
+    Raises NotSettleable, BeingAsked.
+    """
+    attempt = _live_attempt(recharge)
+    if not is_settleable(recharge) or attempt is None or attempt.pk != settlement.attempt_id:
+        raise NotSettleable(recharge.ref)
+    held = rowsets.run(
+        "SELECT 1 FROM billing_recharge WHERE id = %s AND lease_until > clock_timestamp()",
+        [recharge.pk],
+    )
+    if held:
+        raise BeingAsked(recharge.ref)
+    Recharge.objects.filter(pk=recharge.pk).update(fence=F("fence") + 1)
+
+
+# --- where each finding leads -------------------------------------------------------------------
+
+
+def _taken_as_agreed(recharge: Recharge, one: Settlement, at: datetime) -> None:
+    """As if the rail had said so: booked, and on its way to the line."""
+    _end_attempt(one, AttemptState.SUCCEEDED, at=at)
+    move = Move(
+        recharge.pk,
+        recharge.state,
+        S.CHARGED.value,
+        "settled_taken",
+        at,
+        charged_at=at,
+        note=one.reason,
+        actor_id=one.decided_by_id,
+    )
+    recharges.move_one(move, at=at)
+    ledger.post(
+        ledger.charged(
+            recharge_id=recharge.pk,
+            reference=one.attempt.reference,
+            rail_code=one.attempt.rail,
+            price_minor=recharge.price_minor,
+            discount_minor=recharge.discount_minor,
+            bonus_minor=recharge.bonus_minor,
+            currency=recharge.currency,
+            at=at,
+        )
+    )
+    is_promoted = recharge.discount_minor or recharge.bonus_minor
+    aftermath.paid(
+        promoted_ids=[recharge.pk] if is_promoted else [], binding_ids=[one.attempt.binding_id]
+    )
+
+
+def _nothing_taken(recharge: Recharge, one: Settlement, at: datetime) -> None:
+    _end_unpaid(recharge, one, because="settled_not_taken", at=at)
+
+
+def _given_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
+    """Both movements are booked, so that the rail's statement finds them; the line gets nothing."""
+    if Transfer.objects.filter(kind=TransferKind.STRAY_RETURNED, reference=one.returned_ref):
+        raise AlreadyReturned(one.returned_ref)
+    ledger.post(
+        ledger.strayed(
+            recharge_id=recharge.pk,
+            reference=one.attempt.reference,
+            returned_ref=one.returned_ref,
+            rail_code=one.attempt.rail,
+            amount_minor=one.taken_minor or 0,
+            currency=one.taken_currency,
+            at=at,
+        )
+    )
+    _end_unpaid(recharge, one, because="settled_given_back", at=at)
+
+
+def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: datetime) -> None:
+    _end_attempt(one, AttemptState.CLOSED, at=at)
+    recharges.end_unpaid(
+        recharge=recharge,
+        target=S.FAILED,
+        because=because,
+        actor_id=one.decided_by_id,
+        note=one.reason,
+        at=at,
+    )
+    _tell(recharge, because, at=at)
+
+
+def _end_attempt(one: Settlement, state: AttemptState, *, at: datetime) -> None:
+    found = PaymentAttempt.objects.filter(pk=one.attempt_id)
+    found.update(state=state, settled_at=at)
+    if one.payment_ref:
+        found.update(provider_ref=one.payment_ref)
+
+
+def _tell(recharge: Recharge, because: str, *, at: datetime) -> None:
+    """Its owner was told that it is being confirmed, and has waited since."""
+    notices.tell(
+        owner_id=recharge.owner_id,
+        kind=NoticeKind.NOT_RECHARGED,
+        occurrence_key=f"{recharge.ref}:{because}",
+        line_id=recharge.line_id,
+        recharge_id=recharge.pk,
+        facts={
+            "code": because,
+            "face_minor": recharge.face_minor,
+            "price_minor": recharge.price_minor,
+            "currency": recharge.currency,
+            "rail": recharge.rail,
+        },
+        channels=recharge.rule.channels if recharge.rule else breaker.DEFAULT_CHANNELS,
+        at=at,
+    )
+
+
+_CARRY_OUT: Mapping[Finding, Callable[[Recharge, Settlement, datetime], None]] = {
+    Finding.NOTHING: _nothing_taken,
+    Finding.AS_AGREED: _taken_as_agreed,
+    Finding.GIVEN_BACK: _given_back,
+}
