@@ -11,7 +11,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import disputes, ledger, nudges, recharges, rowsets
+from billing import disputes, four_eyes, ledger, nudges, recharges, rowsets
+from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.models import PaymentAttempt, Recharge, Refund
 from billing.money import share
 from billing.recharges import Move
@@ -43,20 +44,12 @@ class WholeOnly(Exception):
         self.left_minor = left_minor
 
 
-class SamePerson(Exception):
-    """Whoever asked for a refund cannot be the one who approves it."""
-
-
 class NotRefusedByRail(Exception):
     """The rail has not said a definite no to this refund: it may yet give the money back."""
 
 
 class CreditTakenBack(Exception):
     """The line has lost the part that was to be refunded: only the money can make up for it."""
-
-
-class NotWaiting(Exception):
-    """The refund is not waiting for approval: someone was first."""
 
 
 def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund:
@@ -105,15 +98,24 @@ def request(
         )
 
 
-def approve(*, refund: Refund, approved_by: Any, at: datetime) -> Refund:
-    """Let it go. Raises SamePerson, NotWaiting. The second of two approvals finds NotWaiting."""
+def approve(*, refund: Refund, approved_by: Any, at: datetime, seen: str = "") -> Refund:
+    """Let exactly what was asked for go. `seen` is what the approver's page showed; without it,
+    `refund` as it is handed in.
+
+    Raises SamePerson, NotWaiting, RequestExpired, OperationChanged; then nothing has moved. The
+    second of two approvals finds NotWaiting.
+    """
     if refund.requested_by_id == approved_by.pk:
         raise SamePerson(refund.reference)
-    next_state = RefundState.REVERSING if refund.reversal_minor else RefundState.INTENDED
-    waiting = Refund.objects.filter(pk=refund.pk, state=RefundState.REQUESTED)
     with transaction.atomic():
-        if waiting.update(state=next_state, approved_by=approved_by, act_at=at) != 1:
-            raise NotWaiting(refund.reference)
+        locked = _requested(refund)
+        if four_eyes.is_over(asked_at=locked.created_at, at=at):
+            raise RequestExpired(locked.reference)
+        asked, now = locked.fingerprint, fingerprint_of(locked)
+        four_eyes.check(asked=asked, seen=seen or refund.fingerprint, now=now)
+        locked.state = RefundState.REVERSING if locked.reversal_minor else RefundState.INTENDED
+        locked.approved_by, locked.act_at = approved_by, at
+        locked.save(update_fields=["state", "approved_by", "act_at"])
         nudges.money()
     refund.refresh_from_db()
     return refund
@@ -122,10 +124,52 @@ def approve(*, refund: Refund, approved_by: Any, at: datetime) -> Refund:
 def reject(*, refund: Refund, rejected_by: Any, at: datetime) -> None:
     """Do not refund. Raises NotWaiting. Nothing moved, and the recharge is as it was."""
     with transaction.atomic():
-        locked = Refund.objects.select_for_update(no_key=True).get(pk=refund.pk)
-        if locked.state != RefundState.REQUESTED:
-            raise NotWaiting(locked.reference)
-        undo(locked, because="refund_refused", actor_id=rejected_by.pk, at=at)
+        undo(_requested(refund), because="refund_refused", actor_id=rejected_by.pk, at=at)
+
+
+def expire(*, at: datetime, limit: int) -> int:
+    """End what was asked for and nobody has approved in time; how many. Nothing moved, and the
+    recharge is as it was. May run at any time."""
+    over = Refund.objects.filter(
+        state=RefundState.REQUESTED, created_at__lte=at - four_eyes.LASTS
+    ).order_by("created_at")
+    return sum(_expire(refund, at=at) for refund in over[:limit])
+
+
+def _expire(refund: Refund, *, at: datetime) -> bool:
+    try:
+        with transaction.atomic():
+            undo(_requested(refund), because="request_expired", actor_id=None, at=at)
+    except NotWaiting:  # somebody has decided this moment, after all
+        return False
+    return True
+
+
+def _requested(refund: Refund) -> Refund:
+    """The row, locked, in the caller's transaction. Raises NotWaiting."""
+    locked = (
+        Refund.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("recharge", "attempt")
+        .get(pk=refund.pk)
+    )
+    if locked.state != RefundState.REQUESTED:
+        raise NotWaiting(locked.reference)
+    return locked
+
+
+def fingerprint_of(refund: Refund) -> str:
+    """Of the refund and of what it is of, as the rows have them now."""
+    return four_eyes.fingerprint(
+        recharge=refund.recharge.ref,
+        payment=refund.attempt.reference,
+        refund=refund.reference,
+        amount_minor=refund.amount_minor,
+        promotion_minor=refund.promotion_minor,
+        reversal_minor=refund.reversal_minor,
+        currency=refund.currency,
+        reason=refund.reason,
+        requested_by=refund.requested_by_id,
+    )
 
 
 def give_up(*, refund: Refund, given_up_by: Any, at: datetime) -> None:
@@ -221,7 +265,7 @@ def _create(
     came_from = recharge.state
     promotion_minor = _promotion_part(recharge, amount_minor)
     is_delivered = came_from == S.COMPLETED
-    refund = Refund.objects.create(
+    refund = Refund(
         reference=new_reference(),
         recharge=recharge,
         attempt=attempt,
@@ -236,6 +280,8 @@ def _create(
         created_at=at,
         act_at=at if state == RefundState.INTENDED else None,
     )
+    refund.fingerprint = fingerprint_of(refund)
+    refund.save()
     Recharge.objects.filter(pk=recharge.pk).update(
         refund_committed_minor=F("refund_committed_minor") + amount_minor
     )

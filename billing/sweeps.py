@@ -21,6 +21,7 @@ from billing import (
     intake,
     notices,
     nudges,
+    refunds,
     rowsets,
     settlements,
 )
@@ -69,7 +70,7 @@ def slow(*, at: datetime, outside: Outside) -> Found:
         bindings=bindings.poll_due(at=at, limit=LIMIT),
         notices=notices.upcoming_sweep(at=at, limit=LIMIT)
         + notices.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
-        requests=settlements.expire(at=at, limit=LIMIT),
+        requests=settlements.expire(at=at, limit=LIMIT) + refunds.expire(at=at, limit=LIMIT),
     )
 
 

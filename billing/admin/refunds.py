@@ -4,20 +4,17 @@ from django.contrib import admin
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from billing import operations, recharges, refunds
+from billing import four_eyes, operations, recharges, refunds
 from billing.admin import tones, words
+from billing.admin.approvals import ApprovalForm
 from billing.models import Refund
 from billing.states import RefundState
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import RecordAdmin, link, money, page_url, period, state
 from lines.admin.searching import SearchMixin, of_owner_or_line
 
-
-def _unless_own(refund: Refund, actor: Any) -> Any:
-    if refund.requested_by_id == actor.pk:
-        return _("You asked for this refund yourself: another person approves it.")
-    return ""
-
+_OWN = _("You asked for this refund yourself: another person approves it.")
+_NOT_WAITING = _("It is not waiting for approval any more.")
 
 APPROVE = Act(
     verb="approve-refund",
@@ -26,14 +23,17 @@ APPROVE = Act(
     permission="billing.approve_refund",
     moves_money=True,
     is_legal=lambda refund: refund.state == RefundState.REQUESTED,
-    run=lambda refund, *, actor, reason, at: refunds.approve(
-        refund=refund, approved_by=actor, at=at
+    run=lambda refund, *, actor, reason, at, seen: refunds.approve(
+        refund=refund, approved_by=actor, at=at, seen=seen
     ),
     refusals={
-        refunds.SamePerson: _("You asked for this refund yourself: another person approves it."),
-        refunds.NotWaiting: _("It is not waiting for approval any more."),
+        four_eyes.SamePerson: _OWN,
+        four_eyes.NotWaiting: _NOT_WAITING,
+        four_eyes.RequestExpired: _("It was asked for over a week ago: ask anew if it is owed."),
+        four_eyes.OperationChanged: _("It is not what this page showed: read it again."),
     },
-    unless=_unless_own,
+    form=ApprovalForm,
+    unless=lambda refund, actor: _OWN if refund.requested_by_id == actor.pk else "",
     is_grave=True,
 )
 REJECT = Act(
@@ -45,7 +45,7 @@ REJECT = Act(
     run=lambda refund, *, actor, reason, at: refunds.reject(
         refund=refund, rejected_by=actor, at=at
     ),
-    refusals={refunds.NotWaiting: _("It is not waiting for approval any more.")},
+    refusals={four_eyes.NotWaiting: _NOT_WAITING},
 )
 ASK = Act(
     verb="query-refund",

@@ -250,6 +250,7 @@ class Refund(models.Model):
     currency = models.CharField(_("currency"), max_length=3)
     state = models.CharField(_("state"), max_length=9, choices=RefundState)
     reason = models.CharField(_("reason"), max_length=200)
+    fingerprint = models.CharField(max_length=64, blank=True)  # of it as it was asked for
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,
@@ -307,6 +308,9 @@ class Refund(models.Model):
         ]
         indexes = [
             models.Index(name="refund_act", fields=["act_at"], condition=Q(act_at__isnull=False)),
+            models.Index(
+                name="refund_waiting", fields=["created_at"], condition=Q(state="requested")
+            ),
         ]
 
     def __str__(self) -> str:

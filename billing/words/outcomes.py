@@ -190,6 +190,10 @@ SETBACKS: dict[str, Phrasing] = {
         _("A refund of {amount} has been requested."),
         _("A refund has been requested."),
     ),
+    "request_expired": _told(
+        _("Refund not approved in time"),
+        _("A refund was asked for, and nobody approved it within a week; no money has moved."),
+    ),
     "refunded": _told(
         _("Refunded"),
         _("{amount} has been given back to you."),

@@ -275,7 +275,7 @@ class TestARefund:
         refund = Refund.objects.get()
 
         page = asker.get(reverse("admin:billing_refund_do", args=[refund.pk, "approve-refund"]))
-        response = do(asker, refund, "approve-refund", token="b" * 43)
+        response = do(asker, refund, "approve-refund", token="b" * 43, seen=refund.fingerprint)
 
         sentence = "You asked for this refund yourself: another person approves it."
         assert page.context["refusal"] == sentence
@@ -305,7 +305,7 @@ class TestARefund:
         self.ask(asker, done)
         refund = Refund.objects.get()
 
-        response = do(approver, refund, "approve-refund", token="b" * 43)
+        response = do(approver, refund, "approve-refund", token="b" * 43, seen=refund.fingerprint)
         world.later(w.MINUTE)
         world.run()
 
@@ -314,6 +314,19 @@ class TestARefund:
         assert refund.state == "succeeded"
         assert list(world.gateway.refunded.values()) == [5000]
         w.assert_balanced()
+
+    def test_of_another_amount_than_the_page_showed_is_refused(self, asker, approver, done, world):
+        self.ask(asker, done, "12.50")
+        refund = Refund.objects.get()
+        Refund.objects.update(amount_minor=1300)
+        Recharge.objects.update(refund_committed_minor=1300)
+
+        response = do(approver, refund, "approve-refund", token="b" * 43, seen=refund.fingerprint)
+        world.run()
+
+        assert said(response)[0].startswith("It is not what this page showed: read it again.")
+        assert Refund.objects.get().state == "requested"
+        assert world.gateway.refunded == {}
 
     def test_shows_the_second_person_what_is_approved(self, asker, approver, done):
         self.ask(asker, done, "12.50")
@@ -330,6 +343,7 @@ class TestARefund:
             "requested by": "oliver",
             "asked for because": "asked by phone",
         }
+        assert page.context["form"]["seen"].value() == refund.fingerprint
         assert done.line.msisdn.lstrip("+") not in page.content.decode()
 
     def test_can_be_rejected_and_leaves_the_recharge_as_it_was(self, asker, approver, done, world):

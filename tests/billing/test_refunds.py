@@ -4,14 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from billing import (
-    by_hand,
-    recharges,
-    refunds,
-    verification,
-)
+from billing import by_hand, four_eyes, recharges, refunds, sweeps, verification
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
-from billing.models import Promotion, PromotionUse, Recharge, Refund, Transfer
+from billing.models import Promotion, PromotionUse, Recharge, RechargeMove, Refund, Transfer
 from lines.carriers.base import Credited, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
@@ -52,6 +47,42 @@ def ask(recharge, support, amount_minor=5000):
     )
 
 
+class TestNobodyApproves:
+    def test_and_after_a_week_it_ends_as_if_never_asked_for(self, world, completed, support):
+        refund = ask(completed, support, 1500)
+        world.later(timedelta(days=7) - timedelta(seconds=1))
+        assert refunds.expire(at=world.at, limit=10) == 0
+        world.later(timedelta(seconds=1))
+        assert sweeps.slow(at=world.at, outside=world.outside).requests == 1
+        assert refunds.expire(at=world.at, limit=10) == 0
+
+        refund.refresh_from_db()
+        assert (refund.state, refund.settled_at) == ("refused", world.at)
+        assert (only().state, only().refund_committed_minor) == ("completed", 0)
+        last = RechargeMove.objects.latest("pk")
+        assert (last.source, last.because, last.actor) == ("refunding", "request_expired", None)
+        world.run()
+        assert world.gateway.refunded == {}
+        w.assert_balanced()
+
+    def test_and_then_it_is_too_late_to(self, world, completed, support, finance):
+        refund = ask(completed, support)
+        world.later(timedelta(days=7))
+        with pytest.raises(four_eyes.RequestExpired):
+            refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        world.run()
+        refund.refresh_from_db()
+        assert (refund.state, world.gateway.refunded) == ("requested", {})
+        w.assert_balanced()
+
+    def test_is_not_said_of_one_that_was_approved(self, world, completed, support, finance):
+        refund = ask(completed, support)
+        refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        assert refunds.expire(at=world.at + timedelta(days=8), limit=10) == 0
+        refund.refresh_from_db()
+        assert refund.state == "reversing"
+
+
 class TestAsking:
     def test_waits_for_a_second_person_and_moves_nothing(self, world, completed, support):
         refund = ask(completed, support)
@@ -75,6 +106,24 @@ class TestAsking:
             refunds.approve(refund=refund, approved_by=w.person("third"), at=world.at)
         world.run()
         assert list(world.gateway.refunded.values()) == [5000]
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"amount_minor": 500}, {"currency": "USD"}, {"reason": "other"}, {"reversal_minor": 1}],
+        ids=lambda changed: next(iter(changed)),
+    )
+    def test_is_approved_exactly_as_it_was_asked_for(
+        self, world, completed, support, finance, changed
+    ):
+        refund = ask(completed, support)
+        Refund.objects.update(**changed)
+        refund.refresh_from_db()
+        with pytest.raises(four_eyes.OperationChanged):
+            refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        world.run()
+        refund.refresh_from_db()
+        assert (refund.state, refund.approved_by) == ("requested", None)
+        assert world.gateway.refunded == {}
 
     @pytest.mark.parametrize("amount_minor", [0, -1, 5001])
     def test_never_more_than_was_charged_and_never_nothing(self, completed, support, amount_minor):

@@ -28,7 +28,7 @@ retries_exhausted fallback
 window_over amount_differs credited accepted carrier_no_answer carrier_rejected carrier_retry
 reversed_by_carrier refund_requested refunded refund_refused canceled_by_owner canceled_by_operator
 rule_stopped binding_ended line_gone crashed confirmed_not_credited
-settled_taken settled_not_taken settled_given_back
+request_expired settled_taken settled_not_taken settled_given_back
 """
 ATTENTION_CODES = """
 payment_unknown delivery_unknown crashed amount_differs config refund_unknown refund_refused
