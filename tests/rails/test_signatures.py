@@ -8,7 +8,7 @@ from billing.gateways.alipay.signing import is_signed, load_private_key, load_pu
 from billing.gateways.base import BadNotification
 from billing.gateways.wechat.adapter import WechatGateway
 from tests.rails.simulators import session_keys
-from tests.rails.test_wechat_notifications import NOW, SETTINGS, V3_CONTRACT, v3
+from tests.rails.wechat_notifications import NOW, SETTINGS, V3_CONTRACT, v3
 
 ALPHABET = ascii_letters[26:] + ascii_letters[:26] + digits + "+/"
 

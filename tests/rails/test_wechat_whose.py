@@ -3,7 +3,7 @@
 import pytest
 
 from billing.gateways.base import BadNotification
-from tests.rails.test_wechat_notifications import (
+from tests.rails.wechat_notifications import (
     CHARGE,
     CONTRACT,
     FAILED,
