@@ -230,7 +230,7 @@ class Book:
         budget_left_minor = uses_left = None
         if one.budget_minor is not None:
             spent_minor = one.reserved_minor + one.consumed_minor + self._set_aside[one.pk]
-            budget_left_minor = max(0, one.budget_minor - spent_minor)
+            budget_left_minor = one.budget_minor - spent_minor
         if one.max_uses_per_line is not None:
             uses_left = max(0, one.max_uses_per_line - self._uses.get((one.pk, line_id), 0))
         return Offer(

@@ -475,6 +475,16 @@ class TestARailThatTakesADay:
         late.run()
         assert len(late.gateway.calls["charge"]) == 1
 
+    def test_in_an_agreements_first_hours_waits_no_longer_than_for_its_day(self, late):
+        late.gateway.capabilities = replace(A_DAY_LATE, no_delay_for=timedelta(hours=12))
+        due_at = late.at + timedelta(hours=5)
+        rule = scheduled(due_at, charge_time=time(17))
+        Rule.objects.filter(pk=rule.pk).update(wake_at=late.at)
+        Binding.objects.update(signed_at=late.at - timedelta(hours=2))
+        late.run()
+        assert (only().reason, only().act_at) == ("fresh_agreement", due_at)
+        assert late.gateway.calls["charge"] == []
+
     def test_takes_no_second_one_on_the_agreement_meanwhile(self, late):
         first = low_line(late.at)
         w.rule(w.line(balance_minor=980), wake_at=late.at, binding=first.binding)

@@ -149,6 +149,17 @@ class TestConfirm:
         assert not saved(read).is_on
         assert Consent.objects.count() == 0
 
+    @pytest.mark.parametrize("off_by", [-1, 1])
+    def test_refuses_a_page_of_any_other_version_than_the_rows(self, off_by):
+        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule.version += off_by
+
+        with pytest.raises(StalePlan):
+            confirm(rule=rule)
+
+        assert not saved(rule).is_on
+        assert Consent.objects.count() == 0
+
     def test_is_the_owners_alone(self):
         rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
 

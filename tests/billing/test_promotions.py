@@ -13,6 +13,7 @@ from billing import promotions
 from billing.models import Promotion, PromotionUse, Recharge
 from billing.promotions import Book, Offer, OfferGone, Quote, QuoteLine
 from tests import world as w
+from tests.race import behind, is_free, read_as_it_lies
 from tests.world import DAY, NOON
 
 
@@ -171,6 +172,11 @@ class TestStacking:
 
         assert used(quote(bonus, discount)) == used(quote(discount, bonus)) == [(2, 200)]
 
+    def test_spends_no_second_budget_on_what_one_promotion_gives_alone(self):
+        everything = offer(2, stacking="additive", fixed_minor=5000)
+
+        assert used(quote(offer(1, fixed_minor=100), everything)) == [(2, 4999)]
+
     def test_does_not_depend_on_the_order_it_is_told_in(self):
         offers = [offer(n, fixed_minor=100, stacking="additive") for n in (3, 1, 2)]
 
@@ -287,6 +293,7 @@ class TestTheAudience:
             ({"triggers": ["low_balance"]}, 0),
             ({"min_face_minor": 5001}, 0),
             ({"currency": "HKD"}, 0),
+            ({"max_benefit_minor": 100}, 100),
             ({"is_enabled": False}, 0),
             ({"starts_at": NOON + timedelta(hours=1)}, 0),
         ],
@@ -324,6 +331,32 @@ class TestTheBook:
         book = Book.load(at=NOON)
 
         assert [quote_for(one, book=book).discount_minor for one in rules] == [250, 250, 0]
+
+    def test_knows_how_often_it_has_quoted_for_a_line_itself(self):
+        promotion(max_uses_per_line=1)
+        rule, book = w.rule(), Book.load(at=NOON)
+
+        assert quote_for(rule, book=book).discount_minor == 250
+        assert quote_for(rule, book=book) == Quote.none()
+
+    def test_counts_what_is_reserved_and_what_is_consumed_against_the_budget(self):
+        promotion(budget_minor=749)
+        paid, waiting = w.rule(), w.rule()
+        for rule in (paid, waiting):
+            promotions.reserve([(recharge(rule).pk, rule.line_id, quote_for(rule))])
+        promotions.consume(recharge_ids=list(paid.line.recharges.values_list("pk", flat=True)))
+
+        assert quote_for(w.rule()) == Quote.none()
+
+    def test_gives_nothing_to_a_line_that_has_had_more_than_is_now_allowed(self):
+        limited, rule = promotion(max_uses_per_line=2), w.rule()
+        for number in (1, 2):
+            one = recharge(rule, number)
+            promotions.reserve([(one.pk, rule.line_id, quote_for(rule))])
+            Recharge.objects.filter(pk=one.pk).update(state="canceled")
+        Promotion.objects.filter(pk=limited.pk).update(max_uses_per_line=1)
+
+        assert quote_for(rule) == Quote.none()
 
     def test_counts_the_uses_of_a_line_and_no_others(self):
         promotion(max_uses_per_line=1)
@@ -440,6 +473,30 @@ class TestTheBudget:
 
         assert sums(limited) == (250, 0)
 
+    def test_refuses_two_at_once_for_a_line_that_may_have_one(self):
+        limited, rule = promotion(max_uses_per_line=1), w.rule()
+        stale = quote_for(rule, book=Book.load(at=NOON, is_locked=False))
+        first = recharge(rule)
+        Recharge.objects.filter(pk=first.pk).update(state="canceled")
+        both = [(one.pk, rule.line_id, stale) for one in (first, recharge(rule, 2))]
+
+        with pytest.raises(OfferGone):
+            promotions.reserve(both)
+
+        assert sums(limited) == (0, 0)
+
+    def test_refuses_a_stale_quote_of_a_budget_that_has_been_consumed(self):
+        five, rule, other = promotion(budget_minor=250), w.rule(), w.rule()
+        stale = quote_for(rule, book=Book.load(at=NOON, is_locked=False))
+        paid = recharge(other)
+        promotions.reserve([(paid.pk, other.line_id, quote_for(other))])
+        promotions.consume(recharge_ids=[paid.pk])
+
+        with pytest.raises(OfferGone):
+            promotions.reserve([(recharge(rule).pk, rule.line_id, stale)])
+
+        assert sums(five) == (0, 250)
+
     def test_cannot_be_overdrawn_by_hand(self):
         five = promotion(budget_minor=100)
 
@@ -510,6 +567,80 @@ class TestManyAtOnce:
         consumed = [state for state in states if state == "consumed"]
         assert "reserved" not in states
         assert sums(five) == (0, 250 * len(consumed))
+
+
+@pytest.mark.django_db(transaction=True)
+class TestOneBehindAnother:
+    @pytest.fixture
+    def two(self) -> list[Promotion]:
+        """The first lies behind the second in the table, so that no order comes by itself."""
+        first = promotion("first", stacking="additive", fixed_minor=10)
+        second = promotion("second", stacking="additive", fixed_minor=20)
+        Promotion.objects.filter(pk=first.pk).update(name="moved")
+        return [first, second]
+
+    def test_is_not_released_what_is_being_consumed(self):
+        five, rule = promotion(), w.rule()
+        one = recharge(rule)
+        promotions.reserve([(one.pk, rule.line_id, quote_for(rule, book=_unlocked()))])
+        with transaction.atomic():
+            promotions.consume(recharge_ids=[one.pk])
+            late = behind(lambda: promotions.release(recharge_ids=[one.pk]))
+        late.result(timeout=30)
+
+        assert sums(five) == (0, 250)
+        assert PromotionUse.objects.get().state == "consumed"
+
+    def test_has_no_second_use_of_what_a_line_is_just_using(self):
+        limited, rule = promotion(max_uses_per_line=1), w.rule()
+        stale = quote_for(rule, book=_unlocked())
+        first = recharge(rule)
+        Recharge.objects.filter(pk=first.pk).update(state="canceled")
+        second = recharge(rule, 2)
+        with transaction.atomic():
+            promotions.reserve([(first.pk, rule.line_id, stale)])
+            late = behind(lambda: promotions.reserve([(second.pk, rule.line_id, stale)]))
+
+        with pytest.raises(OfferGone):
+            late.result(timeout=30)
+        assert sums(limited) == (250, 0)
+
+    def test_a_locked_book_waits_at_the_first_with_the_second_free(self, two):
+        _waits_at_the_first(two, lambda: Book.load(at=NOON))
+
+    def test_reserving_waits_at_the_first_with_the_second_free(self, two):
+        rule = w.rule()
+        held = [(recharge(rule).pk, rule.line_id, quote_for(rule, book=_unlocked()))]
+        assert len(held[0][2].lines) == 2
+
+        _waits_at_the_first(two, lambda: promotions.reserve(held))
+
+        assert [sums(one) for one in two] == [(10, 0), (20, 0)]
+
+    def test_consuming_waits_at_the_first_with_the_second_free(self, two):
+        rule = w.rule()
+        one = recharge(rule)
+        promotions.reserve([(one.pk, rule.line_id, quote_for(rule, book=_unlocked()))])
+
+        _waits_at_the_first(two, lambda: promotions.consume(recharge_ids=[one.pk]))
+
+        assert [sums(one) for one in two] == [(0, 10), (0, 20)]
+
+
+def _waits_at_the_first(two: list[Promotion], work) -> None:
+    """As everybody must: who took the second first would wait in a circle with who did not."""
+
+    def in_a_transaction() -> None:
+        with transaction.atomic():
+            read_as_it_lies()
+            work()
+
+    with transaction.atomic():
+        Promotion.objects.select_for_update(no_key=True).get(pk=two[0].pk)
+        late = behind(in_a_transaction)
+        assert not late.done()
+        assert is_free(Promotion.objects.filter(pk=two[1].pk))
+    late.result(timeout=30)
 
 
 def _unlocked():
