@@ -8,7 +8,14 @@ from datetime import datetime
 
 from billing import breaker, nudges
 from billing.gateways.base import NotificationKind
-from billing.models import InboundNotification, PaymentAttempt, Recharge, Refund
+from billing.models import (
+    InboundNotification,
+    PaymentAttempt,
+    Recharge,
+    Refund,
+    Transfer,
+    TransferKind,
+)
 
 ATTENTION = breaker.DISPUTED
 _KIND = NotificationKind.DISPUTE.value
@@ -17,11 +24,22 @@ _OURS = ("won", "warning_closed")
 
 
 def is_open(*, recharge_id: int) -> bool:
-    """Whether its payer has disputed the payment, and no message says that it is over and ours."""
+    """Whether its payer has disputed the payment, and no message says that it is over and ours.
+
+    One that is in the books as lost stays so, whatever is said later.
+    """
+    if is_lost(recharge_id=recharge_id):
+        return True
     references = PaymentAttempt.objects.filter(recharge=recharge_id).values("reference")
     heard = InboundNotification.objects.filter(kind=_KIND, our_ref__in=references)
     ends = [claims.rpartition(":")[2] for claims in heard.values_list("claims", flat=True)]
     return bool(ends) and not any(end in _OURS for end in ends)
+
+
+def is_lost(*, recharge_id: int) -> bool:
+    """Whether two people have said that the bank keeps the money, so that it is in the books."""
+    booked = Transfer.objects.filter(recharge=recharge_id, kind=TransferKind.CHARGEBACK)
+    return booked.exists()
 
 
 def told(row: InboundNotification, *, at: datetime) -> str | None:
@@ -35,6 +53,8 @@ def told(row: InboundNotification, *, at: datetime) -> str | None:
     recharge = Recharge.objects.filter(pk=attempt.recharge_id)
     row.our_ref = attempt.reference
     row.save(update_fields=["our_ref"])
+    if is_lost(recharge_id=attempt.recharge_id):
+        return "nothing to do"  # money that comes back after all is in the rail's statement
     if not is_open(recharge_id=attempt.recharge_id):
         recharge.filter(attention=ATTENTION).update(attention="", attention_since=None)
         held = Refund.objects.filter(recharge=attempt.recharge_id, attention=ATTENTION)

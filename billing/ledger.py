@@ -15,6 +15,8 @@ Taken otherwise than agreed, and all of it given back on the rail's own pages:
 
     stray           rail:alipay -> suspense     60.00
     stray_returned  suspense    -> rail:alipay  60.00
+
+A dispute that is lost after the line was credited: chargeback, losses -> rail:stripe 49.25.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ UNDELIVERED = "undelivered"
 SUSPENSE = "suspense"
 PROMOTION = "promotion"
 FEES = "fees"
+LOSSES = "losses"
 
 _ON_LINE = """
 SELECT COALESCE(sum(CASE kind WHEN 'deliver' THEN amount_minor ELSE -amount_minor END), 0)
@@ -177,6 +180,21 @@ def strayed(
         Entry(recharge_id, taken, reference, account, SUSPENSE, amount_minor, currency, at),
         Entry(recharge_id, back, returned_ref, SUSPENSE, account, amount_minor, currency, at),
     ]
+
+
+def charged_back(
+    *,
+    recharge_id: int,
+    reference: str,
+    rail_code: str,
+    amount_minor: int,
+    currency: str,
+    at: datetime,
+) -> Entry:
+    """A dispute is lost: the bank has the money, the line keeps its credit, the loss is ours."""
+    kind = TransferKind.CHARGEBACK.value
+    account = rail(rail_code)
+    return Entry(recharge_id, kind, reference, LOSSES, account, amount_minor, currency, at)
 
 
 # (the statement's kind of row, ours of the effect it belongs to, ours of the fee, from, to)

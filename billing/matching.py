@@ -177,7 +177,8 @@ WHERE l.statement_id = %(statement_id)s AND l.kind = 'payment'
   AND abs(l.fee_minor::numeric * 1000000 - l.amount_minor::numeric * %(ppm)s) >= 1000000
 ORDER BY l.reference, l.line_number, l.id {_UPSERT}"""  # noqa: S608 # nosec B608
 
-# Money taken back for a payer, or given us again, that no message of the rail's had told of.
+# Money taken back for a payer, or given us again, that no message of the rail's had told of; or
+# given us again though it is in our books as lost.
 _DISPUTES = f"""
 INSERT INTO billing_difference AS d ({_COLUMNS})
 SELECT DISTINCT ON (1, 2) %(statement_id)s,
@@ -189,7 +190,9 @@ LEFT JOIN billing_paymentattempt a ON a.reference = l.reference AND a.rail = %(c
 WHERE l.statement_id = %(statement_id)s AND l.kind IN ('dispute', 'dispute_won')
   AND (a.id IS NULL OR NOT EXISTS (
     SELECT 1 FROM billing_inboundnotification m WHERE m.our_ref = l.reference
-      AND m.kind = 'dispute' AND m.source = 'rail:' || %(code)s::text))
+      AND m.kind = 'dispute' AND m.source = 'rail:' || %(code)s::text)
+    OR (l.kind = 'dispute_won' AND EXISTS (
+      SELECT 1 FROM billing_transfer t WHERE t.reference = l.reference AND t.kind = 'chargeback')))
 ORDER BY 1, 2, l.line_number {_UPSERT}"""  # noqa: S608 # nosec B608
 
 _UNREADABLE = f"""

@@ -1,8 +1,8 @@
 """What only people can find out: what a rail did with a payment that it will not speak clearly of.
 
 One reads it on the rail's own pages and asks; another confirms it, and then the recharge goes where
-that leads: on to the line, or to its end. Nothing moves before, and nothing by one person alone
-(docs/decisions/0012-two-people-settle.md).
+that leads: on to the line, or to its end. A lost dispute is said in the same way. Nothing moves
+before, and nothing by one person alone (docs/decisions/0012-two-people-settle.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,17 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import aftermath, breaker, four_eyes, ledger, notices, nudges, recharges, rowsets
+from billing import (
+    aftermath,
+    breaker,
+    disputes,
+    four_eyes,
+    ledger,
+    notices,
+    nudges,
+    recharges,
+    rowsets,
+)
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.models import (
     NoticeKind,
@@ -44,6 +54,10 @@ class NotSettleable(Exception):
     """The rail is still asked about it, or it has an end: there is nothing for people to say."""
 
 
+class NotWithinCharge(Exception):
+    """More than was charged, or in another currency: that is not what was disputed."""
+
+
 class AlreadyRequested(Exception):
     """Another settlement of it waits for a second person: approve or reject that one."""
 
@@ -54,7 +68,7 @@ class AlreadyReturned(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a person found at the rail. Amounts and `returned_ref` only of what was given back."""
+    """What a person found at the rail. An amount only of what was given back, or is lost."""
 
     finding: Finding
     payment_ref: str = ""
@@ -72,6 +86,15 @@ def is_settleable(recharge: Recharge) -> bool:
     )
 
 
+def is_disputed(recharge: Recharge) -> bool:
+    """Whether its payer's bank may have taken the money back, and the books do not have it."""
+    return (
+        recharge.state == S.COMPLETED
+        and disputes.is_open(recharge_id=recharge.pk)
+        and not disputes.is_lost(recharge_id=recharge.pk)
+    )
+
+
 def is_waiting(recharge: Recharge) -> bool:
     """Whether somebody has said already what the rail did, and a second person is awaited."""
     return recharge.settlements.filter(state=SettlementState.REQUESTED).exists()
@@ -82,13 +105,13 @@ def request(
 ) -> Settlement:
     """Say what the rail did; it waits for a second person, and nothing moves.
 
-    Raises NotSettleable, AlreadyRequested.
+    Raises NotSettleable, NotWithinCharge, AlreadyRequested.
     """
     with transaction.atomic():
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
-        attempt = _live_attempt(locked)
-        if not is_settleable(locked) or attempt is None:
-            raise NotSettleable(locked.ref)
+        attempt = _payment(locked, found.finding)
+        if found.finding == Finding.LOST and not _is_within_charge(found, locked):
+            raise NotWithinCharge(locked.ref)
         if is_waiting(locked):
             raise AlreadyRequested(locked.ref)
         asked = Settlement(
@@ -184,6 +207,27 @@ def _fingerprint(one: Settlement) -> str:
     )
 
 
+def _payment(recharge: Recharge, finding: str) -> PaymentAttempt:
+    """The payment that the finding is about. Raises NotSettleable where it is not open to it."""
+    if finding == Finding.LOST:
+        is_open, attempt = is_disputed(recharge), _taken_attempt(recharge)
+    else:
+        is_open, attempt = is_settleable(recharge), _live_attempt(recharge)
+    if not is_open or attempt is None:
+        raise NotSettleable(recharge.ref)
+    return attempt
+
+
+def _is_within_charge(found: Found, recharge: Recharge) -> bool:
+    """A bank takes back what was charged, or a part of it."""
+    is_same_currency = found.taken_currency == recharge.currency
+    return is_same_currency and 0 < (found.taken_minor or 0) <= recharge.price_minor
+
+
+def _taken_attempt(recharge: Recharge) -> PaymentAttempt | None:
+    return recharge.attempts.filter(state=AttemptState.SUCCEEDED).first()
+
+
 def _live_attempt(recharge: Recharge) -> PaymentAttempt | None:
     return recharge.attempts.filter(state__in=_LIVE).first()
 
@@ -193,8 +237,7 @@ def _hold_off_workers(recharge: Recharge, settlement: Settlement) -> None:
 
     Raises NotSettleable, BeingAsked.
     """
-    attempt = _live_attempt(recharge)
-    if not is_settleable(recharge) or attempt is None or attempt.pk != settlement.attempt_id:
+    if _payment(recharge, settlement.finding).pk != settlement.attempt_id:
         raise NotSettleable(recharge.ref)
     held = rowsets.run(
         "SELECT 1 FROM billing_recharge WHERE id = %s AND lease_until > clock_timestamp()",
@@ -262,6 +305,21 @@ def _given_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
     _end_unpaid(recharge, one, because="settled_given_back", at=at)
 
 
+def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
+    """The line keeps what it had long ago; what the bank took back is our loss, and is booked."""
+    entry = ledger.charged_back(
+        recharge_id=recharge.pk,
+        reference=one.attempt.reference,
+        rail_code=one.attempt.rail,
+        amount_minor=one.taken_minor or 0,
+        currency=one.taken_currency,
+        at=at,
+    )
+    ledger.post([entry])
+    waiting = Recharge.objects.filter(pk=recharge.pk, attention=disputes.ATTENTION)
+    waiting.update(attention="", attention_since=None)
+
+
 def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: datetime) -> None:
     _end_attempt(one, AttemptState.CLOSED, at=at)
     recharges.end_unpaid(
@@ -306,4 +364,5 @@ _CARRY_OUT: Mapping[Finding, Callable[[Recharge, Settlement, datetime], None]] =
     Finding.NOTHING: _nothing_taken,
     Finding.AS_AGREED: _taken_as_agreed,
     Finding.GIVEN_BACK: _given_back,
+    Finding.LOST: _lost,
 }

@@ -186,6 +186,7 @@ class Finding(models.TextChoices):
     NOTHING = "nothing", _("nothing was taken")
     AS_AGREED = "as_agreed", _("exactly the agreed amount was taken")
     GIVEN_BACK = "given_back", _("something was taken, and all of it was given back")
+    LOST = "lost", _("the dispute is lost: the payer's bank keeps what it took back")
 
 
 class SettlementState(models.TextChoices):

@@ -72,6 +72,7 @@ CHECKS: Mapping[str, str] = {
         WHEN 'reverse' THEN 'carrier:' || c.code || ' > undelivered'
         WHEN 'stray' THEN 'rail:' || s.rail || ' > suspense'
         WHEN 'stray_returned' THEN 'suspense > rail:' || s.rail
+        WHEN 'chargeback' THEN 'losses > rail:' || a.rail
         WHEN 'refund' THEN 'undelivered > rail:' || a.rail
         WHEN 'refund_promotion' THEN 'undelivered > promotion'
         WHEN 'fee' THEN 'fees > rail:' || a.rail
@@ -127,6 +128,14 @@ CHECKS: Mapping[str, str] = {
       WHERE (w.state = 'approved' AND w.finding = 'given_back')
         AND ((t.amount_minor, t.currency, b.amount_minor, b.currency) IS DISTINCT FROM
              (w.taken_minor, w.taken_currency, w.taken_minor, w.taken_currency))
+      UNION ALL
+      SELECT a.reference FROM billing_paymentattempt a
+      JOIN billing_recharge g ON g.id = a.recharge_id
+      LEFT JOIN billing_settlement w
+        ON w.attempt_id = a.id AND w.state = 'approved' AND w.finding = 'lost'
+      LEFT JOIN billing_transfer t ON t.reference = a.reference AND t.kind = 'chargeback'
+      WHERE (t.amount_minor, t.currency) IS DISTINCT FROM (w.taken_minor, w.taken_currency)
+         OR t.amount_minor > g.price_minor
       UNION ALL
       SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
       WHERE 'suspense' IN (t.source, t.destination) GROUP BY g.id, t.currency

@@ -53,8 +53,9 @@ _ATTENTION: dict[str, Text] = {
     ),
     "disputed": _(
         "The payer's bank took the money back. Answer the bank in time, with this page as evidence."
-        " Won: this goes away by itself. The payment method and its rules stay paused until you let"
-        " it be charged again; a refund on top would pay twice."
+        " Won: this goes away by itself. Lost: say here what the bank keeps; a second person"
+        " confirms it, and it is booked as a loss. The payment method and its rules stay paused"
+        " until you let it be charged again; a refund on top would pay twice."
     ),
     "credit_differs": _(
         "The carrier credited another amount than was paid for. Settle the rest with the carrier"

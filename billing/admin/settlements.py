@@ -26,7 +26,7 @@ APPROVE = Act(
     label=_("Confirm what the rail did"),
     explanation=_(
         "Look it up on the rail's own pages yourself. Then the line is credited, or the recharge"
-        " ends; it cannot be called back."
+        " ends, or the loss is booked; it cannot be called back."
     ),
     permission="billing.approve_settlement",
     moves_money=True,
@@ -104,8 +104,8 @@ class SettlementAdmin(ActsMixin, SearchMixin, RecordAdmin):
         if subject.taken_minor is not None:
             taken = words.amount(subject.taken_minor, subject.taken_currency)
             rows[5:5] = [
-                (_("taken, and given back"), taken),
-                (_("reference it was given back by"), subject.returned_ref),
+                (_("amount that moved"), taken),
+                (_("reference it was given back by"), subject.returned_ref or "-"),
             ]
         return rows
 

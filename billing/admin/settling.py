@@ -3,10 +3,12 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from billing import money, settlements
+from billing.admin import words
 from billing.models import Recharge
 from billing.settlements import Found
 from billing.states import Finding
@@ -20,11 +22,11 @@ class FindingForm(ReasonForm):
 
     finding = forms.ChoiceField(
         label=_("What the rail did"),
-        choices=[("", "—"), *Finding.choices],
+        choices=Finding.choices,
         widget=UnfoldAdminSelectWidget(),
     )
     payment_ref = forms.CharField(
-        label=_("The rail's number of the payment"),
+        label=_("The rail's number of the payment, or of the dispute"),
         max_length=64,
         required=False,
         help_text=_("Not needed where nothing was taken."),
@@ -34,7 +36,7 @@ class FindingForm(ReasonForm):
         label=_("Amount that was taken"),
         max_length=20,
         required=False,
-        help_text=_("Only of what was given back."),
+        help_text=_("Only of what was given back, or of a lost dispute."),
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
     )
     taken_currency = forms.CharField(
@@ -64,6 +66,10 @@ class FindingForm(ReasonForm):
     def __init__(self, *args: Any, subject: Recharge, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         self.fields["taken_currency"].initial = subject.currency
+        lost = [Finding.LOST] if settlements.is_disputed(subject) else []
+        possible = lost or [one for one in Finding if one != Finding.LOST]
+        finding: Any = self.fields["finding"]
+        finding.choices = [("", "—"), *((one.value, one.label) for one in possible)]
 
     def clean_taken_currency(self) -> str:
         return str(self.cleaned_data["taken_currency"]).upper()
@@ -76,7 +82,7 @@ class FindingForm(ReasonForm):
             self.add_error("payment_ref", _MISSING)
         if finding == Finding.GIVEN_BACK and not said.get("returned_ref"):
             self.add_error("returned_ref", _MISSING)
-        if finding == Finding.GIVEN_BACK:
+        if finding in (Finding.GIVEN_BACK, Finding.LOST):
             said["taken_minor"] = self._taken_minor(said)
         return said
 
@@ -100,20 +106,22 @@ class FindingForm(ReasonForm):
             return {"found": Found(finding)}
         if finding == Finding.AS_AGREED:
             return {"found": Found(finding, said["payment_ref"])}
-        return {
-            "found": Found(
-                finding,
-                said["payment_ref"],
-                said["taken_minor"],
-                said["taken_currency"],
-                said["returned_ref"],
-            )
-        }
+        returned_ref = said["returned_ref"] if finding == Finding.GIVEN_BACK else ""
+        amount = (said["taken_minor"], said["taken_currency"])
+        return {"found": Found(finding, said["payment_ref"], *amount, returned_ref)}
 
 
 def may_say(recharge: Recharge) -> bool:
     """Once: what waits for a second person is approved or rejected first."""
-    return settlements.is_settleable(recharge) and not settlements.is_waiting(recharge)
+    may_be = settlements.is_settleable(recharge) or settlements.is_disputed(recharge)
+    return may_be and not settlements.is_waiting(recharge)
+
+
+def _not_within_charge(recharge: Recharge, _refusal: Exception) -> str:
+    charged = words.amount(recharge.price_minor, recharge.currency)
+    return gettext("A bank takes back %(charged)s at most, which is what was charged.") % {
+        "charged": charged
+    }
 
 
 SAY = Act(
@@ -121,7 +129,8 @@ SAY = Act(
     label=_("Say what the rail did"),
     explanation=_(
         "For a payment that you have looked up on the rail's own pages. A second person confirms"
-        " it before anything moves: then the line is credited, or the recharge ends."
+        " it before anything moves: then the line is credited, or the recharge ends, or what a bank"
+        " took back is booked as a loss."
     ),
     permission="billing.request_settlement",
     is_legal=may_say,
@@ -130,6 +139,7 @@ SAY = Act(
     ),
     refusals={
         settlements.NotSettleable: _("It has moved on meanwhile."),
+        settlements.NotWithinCharge: _not_within_charge,
         settlements.AlreadyRequested: _("Somebody has said already: a second person is awaited."),
     },
     form=FindingForm,

@@ -15,6 +15,7 @@ class TransferKind(models.TextChoices):
     # Money that a rail took otherwise than agreed: no charge of ours, and never credited.
     STRAY = "stray", _("taken otherwise than agreed")
     STRAY_RETURNED = "stray_returned", _("given back at the rail")
+    CHARGEBACK = "chargeback", _("taken back by the payer's bank")
     FEE = "fee", _("the rail's fee")
     FEE_RETURNED = "fee_returned", _("fee given back")
 
@@ -27,7 +28,7 @@ class Transfer(models.Model):
     """One positive amount moved from one account to another. Append only; written by `ledger`.
 
     Accounts are texts: `rail:<rail>`, `undelivered`, `carrier:<carrier>`, `promotion`, `fees`,
-    `suspense`. A balance is what came in less what went out, per currency.
+    `losses`, `suspense`. A balance is what came in less what went out, per currency.
     """
 
     recharge = models.ForeignKey(

@@ -6,12 +6,9 @@ from django.utils.translation import gettext_lazy as _
 from billing.states import Finding, SettlementState
 from lines.references import new_reference
 
-_SAYS_NOTHING_WAS_GIVEN_BACK = Q(taken_minor__isnull=True, taken_currency="", returned_ref="")
-_SAYS_WHAT_WAS_GIVEN_BACK = (
-    Q(taken_minor__isnull=False, taken_minor__gt=0)  # a comparison with NULL would let it pass
-    & ~Q(taken_currency="")
-    & ~Q(returned_ref="")
-)
+_SAYS_NO_AMOUNT = Q(taken_minor__isnull=True, taken_currency="", returned_ref="")
+# A comparison with NULL alone would let it pass.
+_SAYS_HOW_MUCH = Q(taken_minor__isnull=False, taken_minor__gt=0) & ~Q(taken_currency="")
 
 
 class Settlement(models.Model):
@@ -27,7 +24,7 @@ class Settlement(models.Model):
     )
     finding = models.CharField(_("what the rail did"), max_length=10, choices=Finding)
     payment_ref = models.CharField(_("rail's reference"), max_length=64, blank=True)
-    # Only of what was taken and given back: how much, and under which reference it went back.
+    # Of what was taken and given back, or taken back by a bank: how much. And given back by what.
     taken_minor = models.PositiveBigIntegerField(_("taken"), null=True)
     taken_currency = models.CharField(_("currency"), max_length=3, blank=True)
     returned_ref = models.CharField(_("reference it was given back by"), max_length=40, blank=True)
@@ -77,9 +74,10 @@ class Settlement(models.Model):
                 condition=Q(finding="nothing") | ~Q(payment_ref=""),
             ),
             models.CheckConstraint(
-                name="settlement_says_what_was_given_back",
-                condition=(Q(finding="given_back") & _SAYS_WHAT_WAS_GIVEN_BACK)
-                | (~Q(finding="given_back") & _SAYS_NOTHING_WAS_GIVEN_BACK),
+                name="settlement_says_how_much",
+                condition=(Q(finding="given_back") & _SAYS_HOW_MUCH & ~Q(returned_ref=""))
+                | (Q(finding="lost", returned_ref="") & _SAYS_HOW_MUCH)
+                | (Q(finding__in=["nothing", "as_agreed"]) & _SAYS_NO_AMOUNT),
             ),
             models.UniqueConstraint(
                 name="settlement_one_waiting", fields=["recharge"], condition=Q(state="requested")
@@ -87,7 +85,12 @@ class Settlement(models.Model):
             models.UniqueConstraint(
                 name="settlement_once_per_attempt",
                 fields=["attempt"],
-                condition=Q(state="approved"),
+                condition=Q(state="approved") & ~Q(finding="lost"),
+            ),
+            models.UniqueConstraint(  # disputed and lost long after it was found to be taken
+                name="settlement_lost_once",
+                fields=["attempt"],
+                condition=Q(state="approved", finding="lost"),
             ),
         ]
         indexes = [

@@ -3,7 +3,8 @@
 import pytest
 from django.utils import timezone
 
-from billing.gateways.base import Unknown
+from billing import inbox
+from billing.gateways.base import Notification, NotificationKind, Unknown
 from billing.models import Recharge, Settlement, Transfer
 from lines.models import Operation
 from tests import world as w
@@ -179,3 +180,45 @@ class TestConfirming:
 
         settlement.refresh_from_db()
         assert (settlement.state, state_of(unknown)) == ("rejected", "payment_unknown")
+
+
+class TestALostDispute:
+    @pytest.fixture
+    def disputed(self, world):
+        world.at = timezone.now()
+        recharge = open_one(world, w.rule(max_per_month_minor=100_000), "disputed")
+        world.run()
+        note = Notification(
+            NotificationKind.DISPUTE,
+            "evt_1",
+            our_ref=recharge.attempts.get().reference,
+            claims="charge.dispute.closed:lost",
+        )
+        inbox.accept(source="rail:alipay", note=note, at=world.at)
+        inbox.process(at=world.at, limit=10)
+        recharge.refresh_from_db()
+        return recharge
+
+    def test_is_the_one_thing_that_can_be_said_of_it(self, oliver, disputed):
+        page = oliver.get(f"/admin/billing/recharge/{disputed.pk}/do/request-settlement/")
+
+        assert [value for value, _words in page.context["form"].fields["finding"].choices] == [
+            "",
+            "lost",
+        ]
+
+    def test_is_booked_once_a_second_person_has_confirmed_it(self, oliver, cora, disputed):
+        say(oliver, disputed, "lost", taken="49.5")
+        confirm(cora, Settlement.objects.get())
+
+        loss = Transfer.objects.get(kind="chargeback")
+        assert (loss.source, loss.amount_minor) == ("losses", 4950)
+        disputed.refresh_from_db()
+        assert (disputed.state, disputed.attention) == ("completed", "")
+        w.assert_balanced()
+
+    def test_is_of_no_more_than_was_charged(self, oliver, disputed):
+        response = say(oliver, disputed, "lost", taken="50.01")
+
+        assert said(response)[0].startswith("A bank takes back ¥50.00 at most")
+        assert not Settlement.objects.exists()

@@ -148,6 +148,20 @@ def stray(number: int, *, amount_minor: int) -> None:
         ledger.post(given)
 
 
+def lose(number: int) -> None:
+    """A dispute about a payment, lost, as two people have said."""
+    entry = ledger.charged_back(
+        recharge_id=Recharge.objects.get(ref=ref("G", number)).pk,
+        reference=ref("P", number),
+        rail_code="alipay",
+        amount_minor=PRICE_MINOR,
+        currency="CNY",
+        at=START + timedelta(hours=5),
+    )
+    with transaction.atomic():
+        ledger.post([entry])
+
+
 def payment(number: int, **changes: Any) -> StatementRow:
     """The rail's row of payment `number`."""
     honest = StatementRow(

@@ -2,9 +2,29 @@
 
 import pytest
 
-from billing import bindings, disputes, inbox, operations, recharges, refunds
+from billing import (
+    bindings,
+    disputes,
+    four_eyes,
+    inbox,
+    operations,
+    recharges,
+    refunds,
+    settlements,
+)
 from billing.gateways.base import Notification, NotificationKind
-from billing.models import Binding, Notice, PaymentAttempt, Recharge, Refund, Rule
+from billing.models import (
+    Binding,
+    Notice,
+    PaymentAttempt,
+    Recharge,
+    Refund,
+    Rule,
+    Settlement,
+    Transfer,
+)
+from billing.settlements import Found
+from billing.states import Finding
 from lines.models import Delivery
 from tests import world as w
 from tests.fakes import LOST_AFTER
@@ -175,7 +195,92 @@ class TestOneThatIsWon:
         assert only().attention == "credit_differs"
 
 
-def test_a_lost_one_stays_with_a_person(paid):
-    hears(paid, "charge.dispute.created:needs_response")
-    hears(paid, "charge.dispute.closed:lost", "2")
-    assert only().attention == disputes.ATTENTION
+def lose(world, *, taken_minor: int = 5000, currency: str = "CNY") -> Settlement:
+    """Say that the bank keeps `taken_minor`, for a second person to confirm."""
+    return settlements.request(
+        recharge=only(),
+        found=Found(Finding.LOST, "DP-1", taken_minor, currency),
+        reason="the bank's letter",
+        requested_by=w.person("oliver"),
+        at=world.at,
+    )
+
+
+def confirm(world, said: Settlement) -> None:
+    cora = w.person("cora")
+    settlements.approve(settlement=said, seen=said.fingerprint, approved_by=cora, at=world.at)
+
+
+class TestOneThatIsLost:
+    @pytest.fixture
+    def lost(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, "charge.dispute.closed:lost", "2")
+        return paid
+
+    def test_stays_with_a_person_and_moves_nothing(self, lost):
+        lose(lost)
+        assert only().attention == disputes.ATTENTION
+        assert not Transfer.objects.filter(kind="chargeback").exists()
+        w.assert_balanced()
+
+    def test_is_booked_as_a_loss_once_two_people_say_so_and_the_line_keeps_its_credit(self, lost):
+        confirm(lost, lose(lost))
+        lost.run()
+        assert (only().state, only().attention) == ("completed", "")
+        entry = Transfer.objects.get(kind="chargeback")
+        assert (entry.reference, entry.source, entry.destination, entry.amount_minor) == (
+            PaymentAttempt.objects.get().reference,
+            "losses",
+            "rail:alipay",
+            5000,
+        )
+        assert (lost.carrier.reversals, lost.gateway.refunded) == ({}, {})
+        assert Delivery.objects.get().state == "credited"
+        w.assert_balanced()
+
+    def test_is_not_booked_by_one_person(self, lost):
+        said = lose(lost)
+        with pytest.raises(four_eyes.SamePerson):
+            settlements.approve(
+                settlement=said,
+                seen=said.fingerprint,
+                approved_by=said.requested_by,
+                at=lost.at,
+            )
+        assert only().attention == disputes.ATTENTION
+        w.assert_balanced()
+
+    @pytest.mark.parametrize(("taken_minor", "currency"), [(5001, "CNY"), (0, "CNY"), (50, "USD")])
+    def test_is_of_what_was_charged_at_most(self, lost, taken_minor, currency):
+        with pytest.raises(settlements.NotWithinCharge):
+            lose(lost, taken_minor=taken_minor, currency=currency)
+        assert not Settlement.objects.exists()
+
+    def test_is_lost_once_and_never_refunded(self, lost):
+        confirm(lost, lose(lost))
+        with pytest.raises(settlements.NotSettleable):
+            lose(lost)
+        with pytest.raises(refunds.NotRefundable):
+            ask(lost)
+        w.assert_balanced()
+
+    def test_pauses_nothing_again_when_more_is_said_of_it(self, lost):
+        confirm(lost, lose(lost))
+        operations.unpause_binding(binding=Binding.objects.get(), actor=w.person("ops"), at=lost.at)
+        hears(lost, "charge.dispute.funds_withdrawn:lost", "3")
+        assert Binding.objects.get().is_usable
+        assert only().attention == ""
+
+    def test_that_was_won_before_the_second_person_came_is_refused(self, paid):
+        hears(paid, "charge.dispute.created:needs_response")
+        said = lose(paid)
+        hears(paid, "charge.dispute.closed:won", "2")
+        with pytest.raises(settlements.NotSettleable):
+            confirm(paid, said)
+        assert not Transfer.objects.filter(kind="chargeback").exists()
+        w.assert_balanced()
+
+    def test_is_for_a_payment_that_was_disputed(self, paid):
+        with pytest.raises(settlements.NotSettleable):
+            lose(paid)

@@ -365,6 +365,18 @@ class TestRefundsAndDisputes:
         won = payment(3, line_number=12, kind=StatementKind.DISPUTE_WON)
         assert day.compare(*honest(), lost, won) == []
 
+    def test_money_that_comes_back_after_a_dispute_was_booked_as_lost_is_a_difference(self, day):
+        InboundNotification.objects.create(
+            source="rail:alipay", dedupe_id="d", kind="dispute", our_ref=ref("P", 3),
+            amount_minor=5000, body_masked="", received_at=day.at,
+        )  # fmt: skip
+        day_of.lose(3)
+        lost = payment(3, line_number=11, kind=StatementKind.DISPUTE)
+        assert day.compare(*honest(), lost) == []
+        won = payment(3, line_number=12, kind=StatementKind.DISPUTE_WON)
+        statements.ask_again(statement=Statement.objects.get(), at=day.at)
+        assert day.compare(*honest(), lost, won) == [("dispute", ref("P", 3), 12)]
+
     def test_a_fee_of_the_rail_itself_is_in_the_totals_alone(self, day):
         own = payment(11, our_ref="", kind=StatementKind.FEE, amount_minor=800, fee_minor=0)
         assert day.compare(*honest(), own) == []

@@ -161,6 +161,7 @@ BROKEN = {
 }
 AGAIN = [
     ("settled_in_the_ledger", [settled(decided_by="2")]),
+    ("settled_in_the_ledger", [put("billing_transfer", "kind = 'chargeback'", CHARGE)]),
     ("settlements_have_two_people", [settled(decided_by="NULL")]),
     ("refunds_within_the_charge", [put("billing_refund", "amount_minor = amount_minor + 9999")]),
     ("refunded_in_the_ledger", [drop("billing_transfer", "kind = 'refund'")]),
