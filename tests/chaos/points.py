@@ -12,6 +12,7 @@ from typing import Any
 
 from billing import (
     aftermath,
+    credit_setbacks,
     crediting,
     inbox,
     intents,
@@ -39,7 +40,7 @@ _INSIDE = (
     (aftermath, "paid", "payment"),
     (setbacks, "_mark", "setback"),
     (aftermath, "credited", "credit"),
-    (crediting, "_mark", "delivery setback"),
+    (credit_setbacks, "_mark", "delivery setback"),
     (refunding, "_leave", "refund"),
     (recharges, "_wake", "message"),
 )
