@@ -14,6 +14,7 @@ from billing.models import Difference, DifferenceState, SourceKind, Statement
 from billing.reconciliation import Result
 from billing.statement_sources import Source
 from billing.statements import LostClaim, Progress
+from portal import readiness
 
 _MOST_DAYS = 31
 _MOST_NAMED = 50
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        readiness.refuse_unmigrated()
         results = [
             self._one(source, day)
             for source in _sources(options)

@@ -7,10 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DEFAULT_DB_ALIAS, OperationalError
 
-from portal import checks
+from portal import checks, readiness
 from portal.queue_settings import MONEY, cluster_settings
 from portal.supervisor import Cluster, Supervisor, Sweeper
 
@@ -38,13 +37,11 @@ class Command(BaseCommand):
         """A supervisor of processes (systemd, a container) starts us again until it is ready."""
         try:
             self.check(tags=[Tags.database], databases=[DEFAULT_DB_ALIAS])
-            executor = MigrationExecutor(connection)
+            readiness.refuse_unmigrated()
         except OperationalError as error:
             raise CommandError(
                 "The database cannot be reached: start PostgreSQL, or correct DATABASE_URL."
             ) from error
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            raise CommandError("The database is older than this release: run manage.py migrate.")
 
     def _cluster(self, name: str) -> Cluster:
         own = cluster_settings(settings.Q_CLUSTER, name)

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from billing import schedules, sweeps, tasks
-from portal import heartbeats
+from portal import heartbeats, readiness
 
 
 class Command(BaseCommand):
@@ -16,6 +16,7 @@ class Command(BaseCommand):
         parser.add_argument("--money-only", action="store_true", help="leave the slow work out")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        readiness.refuse_unmigrated()
         outside = tasks.outside()
         mended = schedules.ensure()
         found = sweeps.money(clock=timezone.now, outside=outside, budget_s=tasks.MONEY_BUDGET_S)

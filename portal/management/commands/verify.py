@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from billing import verification
 from billing.verification import Effect, Report
+from portal import readiness
 
 _TIMEOUT_S = 30
 _MOVEMENTS = {"charge", "refund", "credit", "reversal"}
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        readiness.refuse_unmigrated()
         report = verification.verify()
         if options["against_simulators"]:
             _compare(report)
