@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 CONTENT_SECURITY_POLICY = {
     "script-src": [SELF, UNSAFE_EVAL],
     "style-src": [SELF],
-    "form-action": [SELF],
 }
 
 

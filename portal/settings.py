@@ -19,6 +19,7 @@ from portal import embedded_postgres, environment
 from portal.admin_settings import UNFOLD  # noqa: F401 - a setting
 from portal.api import settings as api_settings
 from portal.environment import env
+from portal.logs import line_for_suspicious
 from portal.queue_settings import clusters
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -154,10 +155,8 @@ CACHES = {
 
 # --- accounts ---------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-]
+# One alone: each hashes what was typed, and it is Django's too, for permissions.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 _VALIDATION = "django.contrib.auth.password_validation."
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"{_VALIDATION}MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -251,6 +250,7 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         "connect-src": [SELF],
         "manifest-src": [SELF],
+        "form-action": [SELF],  # two pages go without: docs/decisions/0012-where-forms-go.md
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
     }
@@ -290,7 +290,19 @@ LOGGING = {
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
         },
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "masked"}},
+    "filters": {
+        "line_for_suspicious": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": line_for_suspicious,
+        },
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "masked",
+            "filters": ["line_for_suspicious"],
+        },
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # Its debug lines hold whole addresses, and a carrier's hold the number.

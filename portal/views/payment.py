@@ -4,6 +4,7 @@ import logging
 from datetime import datetime, timedelta
 
 from allauth.account.adapter import get_adapter
+from csp.decorators import csp_replace
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -28,8 +29,12 @@ log = logging.getLogger(__name__)
 PATIENCE = timedelta(minutes=10)
 # The rail is not asked more often, however often the page is loaded.
 _ASK_EVERY = timedelta(seconds=3)
+# A browser holds a form to `form-action` through every redirect, and the rails' are not ours to
+# list: docs/decisions/0012-where-forms-go.md.
+_leads_to_signing = csp_replace({"form-action": None})
 
 
+@_leads_to_signing
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
     if waiting := _back_from_signing(request):
@@ -120,6 +125,7 @@ def _notify_url(rail: Rail) -> str:
     return settings.PUBLIC_URL + reverse("incoming-rail", args=[rail.code])
 
 
+@_leads_to_signing  # type: ignore[arg-type]  # the library's type knows no view with a name
 @login_required
 @never_cache
 def show(request: HttpRequest, ref: str) -> HttpResponse:

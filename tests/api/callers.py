@@ -27,7 +27,7 @@ class Caller:
         self._client = Client()
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         if user is not None:
-            self._client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+            self._client.force_login(user)
 
     def call(
         self, method: str, path: str, body: Any = None, *, key: str | None = "", **headers: str

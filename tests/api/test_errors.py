@@ -199,7 +199,7 @@ class TestEveryAnswer:
         from django.test import Client
 
         browser = Client(enforce_csrf_checks=True)
-        browser.force_login(alice.owner, "django.contrib.auth.backends.ModelBackend")
+        browser.force_login(alice.owner)
         answer = browser.post(
             f"/api/v1/lines/{alice.line.public_id}/rule/stop", content_type="application/json"
         )

@@ -1,10 +1,12 @@
 """What the last net under the logs lets through."""
 
 import logging
+import sys
 
 import pytest
+from django.conf import settings
 
-from portal.logs import MaskingFormatter, mask
+from portal.logs import MaskingFormatter, line_for_suspicious, mask
 
 
 class TestMask:
@@ -46,3 +48,28 @@ class TestMask:
         shown = MaskingFormatter("%(message)s").format(record)
         assert "13800000021" not in shown
         assert "…0021" in shown
+
+
+class TestASuspiciousRequest:
+    def test_is_one_line(self, client, capsys):
+        handler = logging.StreamHandler(sys.stdout)
+        handler.addFilter(line_for_suspicious)
+        logger = logging.getLogger("django.security.DisallowedHost")
+        logger.addHandler(handler)
+        try:
+            refused = client.get("/healthz", headers={"host": "evil.example"})
+        finally:
+            logger.removeHandler(handler)
+        assert refused.status_code == 400
+        [said] = capsys.readouterr().out.splitlines()
+        assert "evil.example" in said
+
+    def test_is_told_by_the_handler_that_all_logs_go_through(self):
+        console = settings.LOGGING["handlers"]["console"]
+        assert settings.LOGGING["root"]["handlers"] == ["console"]
+        assert console["filters"] == ["line_for_suspicious"]
+
+    def test_leaves_every_other_traceback(self):
+        record = logging.LogRecord("django.request", logging.ERROR, "f", 1, "x", (), (1, 2, 3))
+        assert line_for_suspicious(record)
+        assert record.exc_info == (1, 2, 3)

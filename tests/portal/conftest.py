@@ -65,7 +65,7 @@ def as_user() -> Callable[[User], Client]:
 
     def signed_in(user: User) -> Client:
         client = Client()
-        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(user)
         client.cookies["django_language"] = user.language
         return client
 

@@ -10,6 +10,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import mail
 from django.db import connection
 from django.test import Client, override_settings
@@ -359,3 +360,21 @@ class TestTexts:
     def test_are_refused_where_no_carrier_sends_them(self, db):
         with pytest.raises(texts.TextNotSent):
             texts.send(phone=E164, text="hello")
+
+
+class TestAWrongPassword:
+    @pytest.mark.parametrize(
+        "typed", ["alice@example.com", "nobody@example.com", PHONE, "138 0000 0099"]
+    )
+    def test_costs_one_hash_whoever_is_known(self, browser, monkeypatch, typed):
+        people.person("Alice", phone=E164, phone_verified_at=datetime.now(UTC))
+        hashed = []
+        encode = MD5PasswordHasher.encode
+        monkeypatch.setattr(
+            MD5PasswordHasher,
+            "encode",
+            lambda self, password, salt: hashed.append(password) or encode(self, password, salt),
+        )
+        browser.post("/account/login/", {"login": typed, "password": "not the password"})
+        assert hashed == ["not the password"]
+        assert not is_in(browser)

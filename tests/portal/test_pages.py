@@ -43,6 +43,9 @@ def assert_clean(response) -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
+    # docs/decisions/0012-where-forms-go.md
+    leads_to_signing = response.wsgi_request.path.startswith("/payment/")
+    assert ("form-action 'self'" in policy) or leads_to_signing
 
 
 class TestEveryAddress:
@@ -113,7 +116,7 @@ class TestAnyPost:
     )
     def test_from_another_site_is_refused(self, alice, address: Address):
         browser = Client(enforce_csrf_checks=True)
-        browser.force_login(alice, "django.contrib.auth.backends.ModelBackend")
+        browser.force_login(alice)
         assert browser.post(url(address, alice)).status_code == 403
 
     @pytest.mark.parametrize("path", [*ENTRANCE, "/account/logout/", "/language/"])
