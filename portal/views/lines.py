@@ -43,6 +43,7 @@ def add_kind(request: HttpRequest, kind: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         line = _add(request, kind, form)
         if line is not None:
+            _warn_of_card(request, line)
             return _to_proof(request, line)
     context = {"form": form, "kind": kind, "section": "lines"}
     return render(request, "portal/lines/add_kind.html", context)
@@ -67,6 +68,13 @@ def _add(request: HttpRequest, kind: str, form: django_forms.Form) -> Line | Non
         field = getattr(refusal, "field", "")
         form.add_error(field if field in form.fields else None, str(refusal.sentence))
     return None
+
+
+def _warn_of_card(request: HttpRequest, line: Line) -> None:
+    """A mainland card may lack its check digit, so a slip in it is no error; but it is said."""
+    if line.iccid and (warning := identifiers.parse_iccid(line.iccid).warning):
+        again = _("If it differs, remove this line and add it again.")
+        messages.warning(request, figures.joined([warning, again]))
 
 
 def _to_proof(request: HttpRequest, line: Line) -> HttpResponse:

@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 
 from billing.models import Recharge, Rule
-from lines import carriers
+from lines import carriers, lifecycle
 from lines.models import Line
 from portal.accounts.models import User
 from tests.portal import people
@@ -75,6 +75,7 @@ class TestAddingACard:
         ("change", "field", "sentence"),
         [
             ({"iccid": "8944538532008160223"}, "iccid", "check digit"),
+            ({"iccid": "89445385320081602225"}, "iccid", "check digit"),
             ({"iccid": ""}, "iccid", "Enter the ICCID"),
             ({"msisdn": "12"}, "msisdn", "No such number"),
             ({"msisdn": "010-12345678"}, "msisdn", "not a mobile number"),
@@ -92,6 +93,21 @@ class TestAddingACard:
         assert 'value="Mum"' in text
         assert not Line.objects.exists()
         assert phone.texts == []
+
+    @pytest.mark.parametrize("iccid", ["89860012345678901239", "8986001234567890123X"])
+    def test_from_the_mainland_whose_check_digit_tells_nothing_asks_to_compare(
+        self, client, phone, iccid
+    ):
+        text = client.post(ADD_CARD, CARD | {"iccid": iccid}, follow=True).content.decode()
+        assert "check digit of this ICCID cannot be verified. Compare it with the card." in text
+        assert "If it differs, remove this line and add it again." in text
+        assert Line.objects.get().iccid == iccid
+
+    @pytest.mark.parametrize("iccid", [CARD["iccid"], "89860012345678901238"])
+    def test_whose_check_digit_is_right_warns_of_nothing(self, client, phone, iccid):
+        text = client.post(ADD_CARD, CARD | {"iccid": iccid}, follow=True).content.decode()
+        assert "Compare it with the card" not in text
+        assert Line.objects.get().iccid == iccid
 
     def test_that_somebody_else_has_proven_is_refused(self, client, phone, bob):
         people.line(bob, 21, at=datetime.now(UTC))
@@ -116,6 +132,21 @@ class TestAddingAnEsim:
         assert "QR-G-5C-1LS-1W1Z9P7" in shown.content.decode()
         assert "<svg" in shown.content.decode()
         assert "no-store" in shown.headers["Cache-Control"]
+
+    def test_says_how_to_install_it_and_not_that_anybody_has(self, client, phone):
+        client.post(ADD_ESIM, ESIM)
+        line = Line.objects.get()
+        text = client.get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert "Not on your phone yet? Install it with its QR code." in text
+        assert ">available<" not in text
+
+    def test_that_another_card_has_replaced_offers_no_code(self, client, phone):
+        client.post(ADD_ESIM, ESIM)
+        line = Line.objects.get()
+        lifecycle.replace_sim(line=line, iccid=CARD["iccid"], at=datetime.now(UTC))
+        text = client.get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert '<span class="chip">deleted</span>' in text
+        assert reverse("portal:install", args=[line.public_id]) not in text
 
     @pytest.mark.parametrize(
         ("change", "field", "sentence"),
