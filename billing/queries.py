@@ -111,11 +111,14 @@ class LineSummary:
 
 
 def line_summaries(actor: Any, at: datetime) -> list[LineSummary]:
-    """Every line they have not removed, oldest first. Four queries, however many lines."""
+    """Every line they have not removed, oldest first. Five queries, however many lines.
+
+    What is under way is told in words from its own line, carrier and attempts, so they come along.
+    """
     mine = list(
         lines(actor)
         .exclude(status=LineStatus.REMOVED)
-        .select_related("rule__binding__rail")
+        .select_related("rule__binding__rail", "esim")
         .order_by("pk")
     )
     given = [rule for line in mine if (rule := _rule_of(line))]
@@ -161,7 +164,8 @@ def _rule_of(line: Line) -> Rule | None:
 
 def _open(of: Sequence[Line]) -> dict[int, Recharge]:
     found = Recharge.objects.filter(line__in=of, state__in=OPEN_STATES)
-    return {recharge.line_id: recharge for recharge in found}
+    told = found.select_related("line__carrier").prefetch_related("attempts")
+    return {recharge.line_id: recharge for recharge in told}
 
 
 def _last_credited(of: Sequence[Line]) -> dict[int, Recharge]:

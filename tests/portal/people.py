@@ -32,6 +32,7 @@ WAYS: dict[str, tuple[S, ...]] = {
     S.COMPLETED: (S.CHARGING, S.DELIVERING, S.COMPLETED),
     S.PAYMENT_UNKNOWN: (S.CHARGING, S.PAYMENT_UNKNOWN),
     S.DELIVERY_UNKNOWN: (S.CHARGING, S.DELIVERING, S.DELIVERY_UNKNOWN),
+    S.DECLINED: (S.CHARGING, S.DECLINED),
     S.FAILED: (S.CHARGING, S.FAILED),
     S.CANCELED: (S.CANCELED,),
     S.DUE: (),
@@ -42,6 +43,7 @@ _REASONS = {
     S.COMPLETED: "credited",
     S.PAYMENT_UNKNOWN: "no_answer",
     S.DELIVERY_UNKNOWN: "carrier_no_answer",
+    S.DECLINED: "soft_decline",
     S.FAILED: "retries_exhausted",
     S.CANCELED: "canceled_by_owner",
 }

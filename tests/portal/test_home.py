@@ -3,7 +3,9 @@
 import re
 from datetime import UTC, datetime
 
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from billing.models import Rule
@@ -50,6 +52,28 @@ class TestHome:
         assert "妈妈的手机 is low, and its limit is used up" in text
         assert "¥49.25 of this month&#x27;s ¥50 is used" in text
         assert f'href="/lines/{line.public_id}/auto/limits/"' in text
+
+    def test_asks_no_more_of_the_database_for_more_lines(
+        self, db, as_user, django_assert_max_num_queries
+    ):
+        at = datetime.now(UTC)
+        bob = people.person("Bob")
+        client = as_user(bob)
+        pays = people.binding(bob, at=at)
+        client.get("/")
+
+        def add(number):
+            trip = people.esim(bob, at=at, msisdn=f"+86138000001{number}", iccid="")
+            people.recharge(trip, pays, at=at, state="declined")
+
+        add(21)
+        with CaptureQueriesContext(connection) as one:
+            assert client.get("/").status_code == 200
+        add(22)
+        add(23)
+        with django_assert_max_num_queries(len(one)):
+            text = client.get("/").content.decode()
+        assert text.count("declined, will be tried again") == 3
 
     def test_never_says_on_while_the_system_pauses(self, alice, as_user):
         rule = alice.lines.get(kind="fm").rule
