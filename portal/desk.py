@@ -39,7 +39,6 @@ from portal.desk_parts import Item, Section, Text, age, list_url, section
 UNKNOWN_FOR = timedelta(hours=1)
 LAPSES_WITHIN = timedelta(days=30)
 UNREAD_FOR = timedelta(minutes=5)
-CHART_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)

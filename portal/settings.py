@@ -250,7 +250,7 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         "connect-src": [SELF],
         "manifest-src": [SELF],
-        "form-action": [SELF],  # two pages go without: docs/decisions/0012-where-forms-go.md
+        "form-action": [SELF],  # two pages go without: docs/decisions/0013-where-forms-go.md
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
     }

@@ -30,7 +30,7 @@ PATIENCE = timedelta(minutes=10)
 # The rail is not asked more often, however often the page is loaded.
 _ASK_EVERY = timedelta(seconds=3)
 # A browser holds a form to `form-action` through every redirect, and the rails' are not ours to
-# list: docs/decisions/0012-where-forms-go.md.
+# list: docs/decisions/0013-where-forms-go.md.
 _leads_to_signing = csp_replace({"form-action": None})
 
 

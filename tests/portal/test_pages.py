@@ -43,7 +43,7 @@ def assert_clean(response) -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
-    # docs/decisions/0012-where-forms-go.md
+    # docs/decisions/0013-where-forms-go.md
     leads_to_signing = response.wsgi_request.path.startswith("/payment/")
     assert ("form-action 'self'" in policy) or leads_to_signing
 
