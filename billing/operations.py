@@ -8,7 +8,8 @@ set what is due, and the executor does it. Each may be called twice: the second 
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+import psycopg
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -208,7 +209,7 @@ def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> N
             )
             recharges.move_one(move, at=at)
             nudges.money()
-    except IntegrityError as error:
+    except psycopg.IntegrityError as error:  # a set-wise write: Django has not wrapped it
         # One open recharge a line: another one has begun since this one was reversed.
         raise OpenRecharge(recharge.ref) from error
 

@@ -8,9 +8,10 @@ from billing.gateways.base import Refused, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule, Transfer
 from billing.states import RechargeState as S
 from lines.carriers.base import Rejected
-from lines.models import Delivery
+from lines.models import Delivery, Line
 from tests import world as w
-from tests.world import HOUR, World
+from tests.race import behind
+from tests.world import DAY, HOUR, World
 
 
 @pytest.fixture
@@ -157,6 +158,25 @@ class TestApprovingAHeldRecharge:
         assert recharge.state == S.REVIEW
         assert world.gateway.charged == {}
 
+    def test_is_allowed_in_the_last_instant_of_its_time(self, world, operator):
+        recharge = held(world)
+
+        operations.approve_review(
+            recharge=recharge, actor=operator, reason="a", at=recharge.expires_at
+        )
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.DUE
+
+    def test_is_allowed_after_its_time_for_a_reference_that_was_sent(self, world, operator):
+        recharge = held(world)
+        Recharge.objects.update(attempt_count=1)
+
+        operations.approve_review(recharge=recharge, actor=operator, reason="a", at=world.at + DAY)
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.DUE
+
 
 class TestRejectingAHeldRecharge:
     def test_ends_it_with_the_reason_and_charges_nothing(self, world, operator):
@@ -302,6 +322,23 @@ class TestAskingAgain:
         assert list(world.gateway.refunded.values()) == [5000]
         w.assert_balanced()
 
+    def test_is_refused_where_it_has_moved_on_since_it_was_shown(self, world):
+        shown = after(world, Unknown("down"))
+        Recharge.objects.update(state="review", act_at=None)
+
+        with pytest.raises(operations.BeingAsked):
+            operations.query_again(recharge=shown, at=world.at)
+
+        assert Recharge.objects.get().act_at is None
+
+    def test_is_allowed_once_the_lease_of_a_dead_worker_has_run_out(self, world):
+        recharge = after(world, Unknown("down"))
+        world.lapse_leases()
+
+        operations.query_again(recharge=recharge, at=world.at)
+
+        assert Recharge.objects.get().act_at == world.at
+
 
 class TestARefundWithFourEyes:
     @pytest.fixture
@@ -319,6 +356,13 @@ class TestARefundWithFourEyes:
 
         assert world.gateway.refunded == {}
         assert Transfer.objects.filter(kind="refund").count() == 0
+
+    def test_cannot_be_asked_about_before_a_second_person(self, world, refund):
+        with pytest.raises(operations.NothingToAsk):
+            operations.query_refund(refund=refund, at=world.at)
+
+        refund.refresh_from_db()
+        assert refund.act_at is None
 
     def test_is_not_approved_by_whoever_asked(self, refund, operator, world):
         with pytest.raises(refunds.SamePerson):
@@ -404,6 +448,41 @@ class TestDeliveringAgain:
         undeliverable.refresh_from_db()
         assert undeliverable.state == S.UNDELIVERABLE
 
+    def test_is_refused_while_another_recharge_of_the_line_is_under_way(self, world, operator):
+        recharge = completed(world)
+        Recharge.objects.update(state="reversed")
+        by_hand.recharge(
+            line=recharge.line,
+            binding=recharge.binding,
+            face_minor=5000,
+            owner=recharge.owner,
+            idempotency_key="k2",
+            at=world.at,
+        )
+
+        with pytest.raises(by_hand.OpenRecharge):
+            operations.redeliver(recharge=recharge, actor=operator, reason="a", at=world.at)
+
+        recharge.refresh_from_db()
+        assert recharge.state == S.REVERSED
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTwoOperators:
+    def test_let_a_held_recharge_go_once_and_the_second_is_told(self, world):
+        recharge, first, second = held(world), w.person("ann"), w.person("ben")
+
+        def approve(actor) -> None:
+            operations.approve_review(recharge=recharge, actor=actor, reason="a", at=world.at)
+
+        with transaction.atomic():
+            approve(first)
+            late = behind(lambda: approve(second))
+
+        with pytest.raises(operations.NotHeld):
+            late.result(timeout=30)
+        assert recharge.moves.get(because="approved").actor == first
+
 
 class TestResumingARule:
     def paused(self, world, **more) -> Rule:
@@ -435,6 +514,16 @@ class TestResumingARule:
 
     def test_is_left_to_the_owner_after_a_change_of_sim(self, world):
         rule = self.paused(world, sim_generation=7)
+
+        with pytest.raises(operations.NeedsOwner):
+            operations.resume_rule(rule=rule, at=world.at)
+
+        rule.refresh_from_db()
+        assert rule.paused_at == world.at
+
+    def test_is_left_to_the_owner_of_a_line_that_is_gone(self, world):
+        rule = self.paused(world)
+        Line.objects.update(status="ported_out")
 
         with pytest.raises(operations.NeedsOwner):
             operations.resume_rule(rule=rule, at=world.at)

@@ -25,6 +25,7 @@ from tests.billing.plans_world import (
     state,
 )
 from tests.billing.readers import teach_chinese
+from tests.race import behind
 from tests.world import DAY, MINUTE, NOON
 
 
@@ -205,14 +206,15 @@ class TestConfirm:
 
         assert (again.sim_generation, again.paused_at, again.pause_reason) == (2, None, "")
 
-    def test_does_not_lift_a_pause_that_waits_for_a_person(self):
-        rule = w.rule(paused_at=NOON, pause_reason="crashed")
+    @pytest.mark.parametrize("reason", ["crashed", "operator"])
+    def test_does_not_lift_a_pause_that_waits_for_a_person(self, reason):
+        rule = w.rule(paused_at=NOON, pause_reason=reason)
 
         with pytest.raises(InvalidDraft) as refusal:
             confirm(rule=saved(rule))
 
         assert list(refusal.value.errors) == ["line"]
-        assert saved(rule).pause_reason == "crashed"
+        assert saved(rule).pause_reason == reason
 
     def test_cuts_an_endless_user_agent(self):
         rule = confirm(draft(), user_agent="x" * 5000, ip=None)
@@ -454,6 +456,15 @@ class TestStopping:
 
         assert Notice.objects.filter(kind="rule_off").count() == 1
 
+    def test_is_not_undone_by_a_page_that_was_read_before(self):
+        read = saved(confirm(draft()))
+        plans.stop(rule=read, because="owner", at=NOON)
+
+        with pytest.raises(StalePlan):
+            confirm(rule=read)
+
+        assert not saved(read).is_on
+
     def test_is_undone_by_nothing_but_a_new_consent(self):
         rule = confirm(draft())
         stopped = plans.stop(rule=rule, because="owner", at=NOON)
@@ -538,6 +549,18 @@ class TestTwoAtOnce:
 
         assert sorted(outcomes) == ["on"] + ["stale"] * 5
         assert Consent.objects.count() == Notice.objects.filter(kind="rule_on").count() == 1
+
+    def test_a_draft_does_not_overwrite_a_plan_that_is_just_being_turned_on(self):
+        of = draft()
+        rule = plans.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
+        changed = replace(of, face_minor=3000)
+        with transaction.atomic():
+            confirm(rule=rule)
+            late = behind(lambda: plans.save_draft(draft=changed, capabilities=ALIPAY, at=NOON))
+
+        with pytest.raises(plans.RuleIsOn):
+            late.result(timeout=30)
+        assert (saved(rule).is_on, saved(rule).face_minor) == (True, 5000)
 
     def test_stop_waits_for_whoever_holds_the_rule(self):
         rule = confirm(draft())

@@ -1,6 +1,7 @@
 """Caps that several lines share: counted by one at a time, and waited for in one order."""
 
 from concurrent.futures import Future
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
 from tests import world as w
 from tests.race import behind, is_free, read_as_it_lies
 
+NOVEMBER = date(2026, 11, 1)
 ALIPAY = {"alipay": Capabilities(rail="alipay", currencies=frozenset({"CNY"}))}
 
 
@@ -82,6 +84,35 @@ class TestABatch:
         assert self.decided() == ["charge"] * 3
 
 
+def leaves_room(tool: Binding, **more: Any) -> bool:
+    """For a recharge of 50.00 that is to move to `tool`, of which 50.00 of 99.99 are spent."""
+    given = {"face_minor": 5000, "price_minor": 5000, "currency": "CNY", "cap_month": NOVEMBER}
+    with transaction.atomic():
+        return spending.leaves_room(binding=tool, recharge=Recharge(**(given | more)))
+
+
+@pytest.mark.django_db
+class TestASecondMethod:
+    @pytest.fixture
+    def tool(self):
+        rule = w.rule(binding=w.binding(max_per_month_minor=9999))
+        press(rule)
+        return rule.binding
+
+    def test_has_room_for_what_is_taken_and_no_more(self, tool):
+        assert not leaves_room(tool)
+        assert leaves_room(tool, price_minor=4999)
+
+    @pytest.mark.parametrize("more", [{"currency": "HKD"}, {"cap_month": date(2026, 12, 1)}])
+    def test_counts_each_currency_and_month_by_itself(self, tool, more):
+        assert leaves_room(tool, **more)
+
+    def test_does_not_count_what_ended_unpaid(self, tool):
+        Recharge.objects.update(state="canceled")
+
+        assert leaves_room(tool)
+
+
 @pytest.mark.django_db(transaction=True)
 class TestTwoAtOnce:
     @pytest.fixture
@@ -100,6 +131,15 @@ class TestTwoAtOnce:
             late.result(timeout=30)
         assert refusal.value.code == "cap_owner_month"
         assert opened() == [5000]
+
+    def test_by_hand_and_falling_back_do_not_both_spend_what_is_left_of_the_methods_cap(self, two):
+        SpendingCap.objects.all().delete()
+        Binding.objects.update(max_per_month_minor=9999)
+        with transaction.atomic():
+            press(two[0])
+            late = behind(lambda: leaves_room(two[0].binding))
+
+        assert late.result(timeout=30) is False
 
     def test_of_the_executor_do_not_both_spend_what_is_left_of_the_owners_cap(self, two):
         with transaction.atomic():

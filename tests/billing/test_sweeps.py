@@ -1,5 +1,6 @@
 """Balances asked for from carriers, and what an answer does to the line and its rule."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -57,3 +58,39 @@ class TestPolling:
         sweeps.poll_balances(at=world.at, outside=world.outside)
         assert Line.objects.get().status == "active"
         assert Rule.objects.get().paused_at is None
+
+    def test_a_line_that_has_left_is_not_brought_back_by_its_old_carriers_word(self, world, rule):
+        Line.objects.update(status="ported_out")
+        world.carrier.balances[rule.line.msisdn] = balance(world, 2000)
+        sweeps.poll_balances(at=world.at, outside=world.outside)
+        assert Line.objects.get().status == "ported_out"
+
+    @pytest.mark.parametrize(
+        ("status", "becomes"),
+        [("expired", "suspended"), ("ported_out", "ported_out"), ("removed", "removed")],
+    )
+    def test_only_a_line_that_could_be_recharged_is_suspended_for_being_unknown(
+        self, world, rule, status, becomes
+    ):
+        Line.objects.update(status=status)
+        world.carrier.balance = lambda *, address: BalanceAnswer(NotFound())
+        sweeps.poll_balances(at=world.at, outside=world.outside)
+        assert Line.objects.get().status == becomes
+
+    @pytest.mark.parametrize("more", [{"is_on": False}, {"paused_at": w.NOON}])
+    def test_wakes_no_rule_that_is_off_or_paused_for_a_line_that_is_unknown(
+        self, world, rule, more
+    ):
+        Rule.objects.update(wake_at=None, **more)
+        world.carrier.balance = lambda *, address: BalanceAnswer(NotFound())
+        sweeps.poll_balances(at=world.at, outside=world.outside)
+        assert Rule.objects.get().wake_at is None
+
+    def test_a_reading_from_the_future_is_not_believed_and_stops_no_other_line(self, world, rule):
+        other = w.line(poll_at=world.at)
+        early = replace(balance(world, 980), observed_at=world.at + w.DAY)
+        world.carrier.balances[rule.line.msisdn] = early
+        world.carrier.balances[other.msisdn] = balance(world, 1500)
+        assert sweeps.poll_balances(at=world.at, outside=world.outside) == 2
+        assert Line.objects.get(pk=rule.line_id).balance_minor == 1860
+        assert Line.objects.get(pk=other.pk).balance_minor == 1500
