@@ -33,8 +33,10 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
        g.sim_generation, g.attention, g.reason, g.created_at,
        g.notice_sent_at, g.earliest_charge_at, g.latest_charge_at,
        CASE WHEN g.state IN ('payment_pending', 'action_required') THEN (
-         SELECT max(m.at) FROM billing_rechargemove m
-         WHERE m.recharge_id = g.id AND m.target = g.state) END AS waiting_since,
+         SELECT min(m.at) FROM billing_rechargemove m
+         WHERE m.recharge_id = g.id AND m.target = g.state AND m.id > (
+           SELECT max(s.id) FROM billing_rechargemove s
+           WHERE s.recharge_id = g.id AND s.target = 'charging')) END AS waiting_since,
        l.msisdn, l.iccid, l.status AS line_status, l.sim_generation AS line_generation,
        l.label AS line_label, c.id AS carrier_id, c.code AS carrier,
        c.deferred_since AS carrier_deferred_since,

@@ -93,6 +93,24 @@ class TestAPendingCharge:
         assert pending.gateway.calls["cancel"] == []
         assert only().charged_at == pending.at
 
+    def test_has_waited_no_less_for_one_question_without_an_answer(self, pending: Any) -> None:
+        waited(pending, timedelta(hours=20), Unknown("lost"))
+        waited(pending, timedelta(minutes=1), Pending("P1"))
+        assert (only().state, pending.gateway.calls["cancel"]) == ("payment_pending", [])
+        pending.gateway.closings = [CALLED_OFF]
+        waited(pending, timedelta(hours=5), Pending("P1"))
+        assert (only().state, only().reason) == ("failed", "not_confirmed")
+        assert pending.gateway.calls["cancel"] == [PaymentAttempt.objects.get().reference]
+        assert pending.gateway.charged == {}
+        w.assert_balanced()
+
+    def test_that_never_was_there_and_is_sent_again_waits_anew(self, pending: Any) -> None:
+        waited(pending, timedelta(hours=20), NotFound(), Pending("P1"))
+        pending.run(batches=2)
+        assert (only().state, len(pending.gateway.calls["charge"])) == ("payment_pending", 2)
+        waited(pending, timedelta(hours=6), Pending("P1"))
+        assert (only().state, pending.gateway.calls["cancel"]) == ("payment_pending", [])
+
     def test_of_which_nothing_is_known_is_never_called_off(self, pending: Any) -> None:
         waited(pending, timedelta(hours=26), Unknown("lost"))
         for _ in range(12):
