@@ -214,7 +214,7 @@ def _announce(
     until: float,
     context: setbacks.Context,
 ) -> None:
-    """Announce each where its rail demands it; one that was not begun is due again at once."""
+    """Announce each where its rail demands it; one that was not begun is due again in a minute."""
     going = announcements.begin(rows, at=at, rails=outside.capabilities)
     secrets = payments.agreements(going) if going else {}
 
