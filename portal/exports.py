@@ -47,6 +47,9 @@ def _row(recharge: Recharge) -> list[str]:
     def decimal(minor: int) -> str:
         return money.to_decimal_text(minor, recharge.currency)
 
+    def once_charged(minor: int) -> str:
+        return decimal(minor if recharge.charged_at else 0)
+
     opened = recharge.created_at.astimezone(get_current_timezone())
     return [
         opened.isoformat(timespec="seconds"),
@@ -54,9 +57,9 @@ def _row(recharge: Recharge) -> list[str]:
         recharge.line.masked,
         stories.title(recharge),
         decimal(recharge.face_minor),
-        decimal(recharge.price_minor) if recharge.charged_at else decimal(0),
-        decimal(recharge.discount_minor),
-        decimal(recharge.bonus_minor),
+        once_charged(recharge.price_minor),
+        once_charged(recharge.discount_minor),
+        once_charged(recharge.bonus_minor),
         recharge.currency,
         f"{wording.rail(recharge.binding.rail)} {recharge.binding.label}".strip(),
         recharge.ref,

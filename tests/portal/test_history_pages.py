@@ -93,6 +93,13 @@ class TestTheTable:
         assert failed["Charged"] == "0.00"
         assert all("+86" not in str(row) for row in rows)
 
+    def test_saves_nothing_where_nothing_was_charged(self, alice, as_user):
+        trip = alice.lines.get(kind="esim")
+        pays = alice.bindings.get()
+        people.recharge(trip, pays, at=datetime.now(UTC), state="failed", discount_minor=75)
+        [row] = [row for row in self.rows(alice, as_user) if row["Line"] == trip.label]
+        assert (row["Charged"], row["Saved"], row["Bonus"]) == ("0.00", "0.00", "0.00")
+
     @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@cmd", "\t=1", "  =1", "\r=1"])
     def test_holds_no_cell_that_a_spreadsheet_would_run(self, alice, as_user, name):
         alice.lines.filter(kind="fm").update(label=name)
