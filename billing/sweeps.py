@@ -112,7 +112,7 @@ def _apply(line: Line, answer: Any, *, at: datetime) -> None:
                 _apply_balance(line, answer.outcome, at=at)
             elif isinstance(answer.outcome, NotFound):
                 _is_not_there(line, at=at)
-    except (*rowsets.POISON, intake.FromTheFuture):
+    except rowsets.POISON:
         log.exception("balance of line %s cannot be applied", line.public_id)
 
 

@@ -5,7 +5,7 @@ from django.db import IntegrityError, connection, transaction
 
 from billing import by_hand, operations, recharges, refunds
 from billing.gateways.base import Refused, Succeeded, Unknown
-from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule, Transfer
+from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule
 from billing.states import RechargeState as S
 from lines.carriers.base import Rejected
 from lines.models import Delivery, Line
@@ -351,25 +351,12 @@ class TestARefundWithFourEyes:
             at=world.at,
         )
 
-    def test_moves_no_money_before_a_second_person(self, world, refund):
-        world.run()
-
-        assert world.gateway.refunded == {}
-        assert Transfer.objects.filter(kind="refund").count() == 0
-
     def test_cannot_be_asked_about_before_a_second_person(self, world, refund):
         with pytest.raises(operations.NothingToAsk):
             operations.query_refund(refund=refund, at=world.at)
 
         refund.refresh_from_db()
         assert refund.act_at is None
-
-    def test_is_not_approved_by_whoever_asked(self, refund, operator, world):
-        with pytest.raises(refunds.SamePerson):
-            refunds.approve(refund=refund, approved_by=operator, at=world.at)
-
-        refund.refresh_from_db()
-        assert (refund.state, refund.approved_by) == ("requested", None)
 
     def test_the_database_refuses_the_same_person_too(self, refund, operator):
         with pytest.raises(IntegrityError, match="refund_two_people"), transaction.atomic():

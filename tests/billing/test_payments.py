@@ -217,8 +217,9 @@ class TestMoneyFoundWhileTheCarrierIsHeldBack:
 
 
 class TestABonus:
-    def test_is_spent_when_the_price_is_paid(self, world, low):
-        Promotion.objects.create(
+    @pytest.fixture(autouse=True)
+    def promotion(self):
+        return Promotion.objects.create(
             code="more",
             name="多",
             name_en="More",
@@ -228,10 +229,24 @@ class TestABonus:
             ends_at=w.NOON + w.DAY,
             budget_minor=100,
         )
+
+    def test_is_spent_when_the_price_is_paid(self, world, low, promotion):
         world.run()
         assert (only().price_minor, only().bonus_minor) == (5000, 100)
         assert PromotionUse.objects.get().state == "consumed"
+        promotion.refresh_from_db()
+        assert (promotion.reserved_minor, promotion.consumed_minor) == (0, 100)
         assert list(world.carrier.credits.values()) == [[5100]]
+        w.assert_balanced()
+
+    def test_is_free_again_when_nothing_is_paid(self, world, low, promotion):
+        open_it(world)
+        promotion.refresh_from_db()
+        assert (promotion.reserved_minor, promotion.consumed_minor) == (100, 0)
+        recharges.cancel(recharge=only(), actor=None, because="canceled_by_owner", at=world.at)
+        promotion.refresh_from_db()
+        assert (promotion.reserved_minor, promotion.consumed_minor) == (0, 0)
+        assert PromotionUse.objects.get().state == "released"
         w.assert_balanced()
 
 

@@ -97,7 +97,7 @@ class TestAsking:
         with pytest.raises(refunds.SamePerson):
             refunds.approve(refund=refund, approved_by=support, at=world.at)
         refund.refresh_from_db()
-        assert refund.state == "requested"
+        assert (refund.state, refund.approved_by) == ("requested", None)
 
     def test_only_the_first_of_two_approvals_counts(self, world, completed, support, finance):
         refund = ask(completed, support)

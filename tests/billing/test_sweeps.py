@@ -63,7 +63,8 @@ class TestPolling:
         Line.objects.update(status="ported_out")
         world.carrier.balances[rule.line.msisdn] = balance(world, 2000)
         sweeps.poll_balances(at=world.at, outside=world.outside)
-        assert Line.objects.get().status == "ported_out"
+        line = Line.objects.get()
+        assert (line.status, line.balance_minor) == ("ported_out", 2000)
 
     @pytest.mark.parametrize(
         ("status", "becomes"),
@@ -75,7 +76,8 @@ class TestPolling:
         Line.objects.update(status=status)
         world.carrier.balance = lambda *, address: BalanceAnswer(NotFound())
         sweeps.poll_balances(at=world.at, outside=world.outside)
-        assert Line.objects.get().status == becomes
+        line = Line.objects.get()
+        assert (line.status, line.poll_at) == (becomes, world.at + timedelta(hours=6))
 
     @pytest.mark.parametrize("more", [{"is_on": False}, {"paused_at": w.NOON}])
     def test_wakes_no_rule_that_is_off_or_paused_for_a_line_that_is_unknown(
