@@ -21,7 +21,7 @@ def rule(world):
 
 
 def ended(rule: Rule, world, **more) -> Rule:
-    Rule.objects.update(wake_at=None, **more)
+    Rule.objects.update(**({"wake_at": None} | more))
     ids = list(Recharge.objects.values_list("pk", flat=True))
     aftermath.unpaid(recharge_ids=ids, at=world.at)
     rule.refresh_from_db()
@@ -33,6 +33,10 @@ class TestUnpaid:
         again = ended(rule, world)
         assert (again.is_armed, again.episode) == (True, 2)
         assert again.wake_at == again.cooldown_until == world.at + w.HOUR
+
+    def test_never_puts_off_a_look_that_comes_sooner(self, world, rule):
+        soon = world.at + w.MINUTE
+        assert ended(rule, world, wake_at=soon).wake_at == soon
 
     def test_begins_no_second_episode_where_it_is_armed_already(self, world, rule):
         assert ended(rule, world, is_armed=True, episode=4).episode == 4
