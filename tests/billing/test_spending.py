@@ -9,7 +9,7 @@ from django.db import transaction
 
 from billing import by_hand, openings, spending
 from billing.gateways.base import Capabilities
-from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
+from billing.models import Binding, Decision, Promotion, Recharge, Rule, SpendingCap
 from tests import world as w
 from tests.race import behind, is_free, read_as_it_lies
 
@@ -62,6 +62,22 @@ class TestABatch:
 
         assert self.decided() == ["cap_owner_month", "charge", "charge"]
         assert opened() == [5000, 5000]
+
+    def test_counts_what_was_taken_and_not_what_was_credited(self, three):
+        SpendingCap.objects.create(owner=three.owner, max_per_month_minor=9900)
+        Promotion.objects.create(
+            code="less",
+            name="少",
+            name_en="Less",
+            kind="discount",
+            fixed_minor=100,
+            starts_at=w.NOON - w.DAY,
+            ends_at=w.NOON + w.DAY,
+        )
+        open_due()
+        open_due()
+
+        assert opened() == [4900, 4900]
 
     def test_does_not_count_what_ended_unpaid(self, three):
         Binding.objects.update(max_per_month_minor=10_000)
