@@ -289,7 +289,7 @@ def _query(
             asked.append(payments.Asked(row, result))
     for row in rows:
         if row.rail not in outside.gateways:
-            _give_back(row, at=at)
+            _give_back(row, at=at, attention="config")
     return asked
 
 

@@ -584,7 +584,7 @@ class TestMoneyThatWentBackByItself:
 
 
 class TestARailThatIsAway:
-    def test_is_no_crash_however_long_it_lasts(self, world, low):
+    def test_is_no_crash_however_long_it_lasts_and_a_person_is_told(self, world, low):
         world.gateway.script = [LOST_AFTER]
         world.run()
         gateway = world.gateway
@@ -594,11 +594,13 @@ class TestARailThatIsAway:
             outside = world.outside
             outside.gateways.clear()
             executor.run_batch(at=world.at, outside=outside)
-        assert (only().state, only().attention, only().crash_count) == ("payment_unknown", "", 0)
+        assert (only().state, only().attention) == ("payment_unknown", "config")
+        assert (only().crash_count, only().queries) == (0, 0)
+        assert only().attention_since == w.NOON + timedelta(minutes=2)
         world.gateway = gateway
         world.later(timedelta(minutes=2))
         world.run()
-        assert only().state == "completed"
+        assert (only().state, only().attention) == ("completed", "")
         w.assert_balanced()
 
     def test_keeps_a_scheduled_charge_due_within_its_grace(self, world, low):
