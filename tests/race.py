@@ -47,6 +47,7 @@ def behind(runner: Callable[[], Any]) -> Future[Any]:
 
 def _is_anyone_waiting() -> bool:
     with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else it stays what it was at first
         cursor.execute(
             "SELECT 1 FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
