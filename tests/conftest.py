@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.servers.basehttp import WSGIRequestHandler
+from django.db import connection
 from django.db.backends.postgresql.creation import DatabaseCreation
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
@@ -48,6 +49,18 @@ def _drop_the_database_whoever_is_left() -> Iterator[None]:
     DatabaseCreation._destroy_test_db = drop  # type: ignore[method-assign]
     yield
     DatabaseCreation._destroy_test_db = plain  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """No commit waits for the disk: a test's rows need not outlive a loss of power.
+
+    They do outlive the death of a worker, and of the server's own processes.
+    """
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        cursor.execute("SET synchronous_commit = off")
 
 
 @pytest.fixture(scope="session", autouse=True)

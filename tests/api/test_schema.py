@@ -5,14 +5,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
 from jsonschema import Draft202012Validator
 
 from billing import gateways
@@ -120,18 +118,8 @@ def server(transactional_db: Any, live_server: Any, settings: Any) -> Iterator[s
     settings.CARRIER_TOKENS = {"cmcc": "secret"}
     rates = dict.fromkeys(("public", "read", "write", "push"), 10**6)
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": rates}
-    with gateways.override("alipay", FakeGateway()), _commits_not_waited_for():
+    with gateways.override("alipay", FakeGateway()):
         yield live_server.url
-
-
-@contextmanager
-def _commits_not_waited_for() -> Iterator[None]:
-    """Three thousand requests need not each wait for the disk; what they see is the same."""
-    name = connection.ops.quote_name(connection.settings_dict["NAME"])
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-        yield
-        cursor.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
 
 
 @pytest.mark.processes

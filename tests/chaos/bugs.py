@@ -35,21 +35,15 @@ from lines.carriers.base import Unknown as NoAnswer
 from lines.references import new_reference
 from portal.api import incoming
 
-_BILLING = "tests/billing/"
-_EXECUTOR = (f"{_BILLING}test_executor.py", f"{_BILLING}test_survival.py")
-_REFUNDS = (f"{_BILLING}test_refunds.py", f"{_BILLING}test_survival.py")
-_OPENING = (f"{_BILLING}test_intake.py", f"{_BILLING}test_guards.py", *_EXECUTOR)
-_MESSAGES = ("tests/api/test_incoming.py", f"{_BILLING}test_inbox.py")
-
 Patch = pytest.MonkeyPatch
 
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """`tests` are what must notice it; where `needs_db`, it is in the database itself."""
+    """One of `tests` must notice it; where `needs_db`, it is in the database itself."""
 
     switch_on: Callable[[Patch], None]
-    tests: tuple[str, ...]
+    tests: str
     needs_db: bool = False
 
 
@@ -219,23 +213,43 @@ def nothing_is_leased(patch: Patch) -> None:
 
 
 BUGS: dict[str, Bug] = {
-    "unstable_reference": Bug(unstable_reference, _EXECUTOR),
-    "no_fence": Bug(no_fence, _EXECUTOR),
-    "no_fence_on_refunds": Bug(no_fence_on_refunds, _REFUNDS),
-    "timeout_is_a_decline": Bug(timeout_is_a_decline, _EXECUTOR),
-    "timeout_is_a_rejection": Bug(timeout_is_a_rejection, _EXECUTOR),
-    "no_unique_key": Bug(no_unique_key, _OPENING, needs_db=True),
-    "unfrozen_amount": Bug(unfrozen_amount, _EXECUTOR),
-    "acknowledged_before_kept": Bug(acknowledged_before_kept, _MESSAGES),
-    "message_dropped": Bug(message_dropped, _MESSAGES),
-    "refund_without_a_key": Bug(refund_without_a_key, _REFUNDS),
-    "lease_by_the_hosts_clock": Bug(lease_by_the_hosts_clock, _EXECUTOR),
-    "latch_never_disarmed": Bug(latch_never_disarmed, _OPENING),
-    "not_found_believed_at_once": Bug(not_found_believed_at_once, _EXECUTOR),
-    "order_not_found_believed_at_once": Bug(order_not_found_believed_at_once, _EXECUTOR),
-    "reversal_sent_again_at_once": Bug(reversal_sent_again_at_once, _REFUNDS),
-    "nudge_forgotten": Bug(nudge_forgotten, _OPENING),
-    "nothing_is_leased": Bug(nothing_is_leased, _EXECUTOR),
+    "unstable_reference": Bug(unstable_reference, "tests/billing/test_executor.py::TestTheGoodDay"),
+    "no_fence": Bug(no_fence, "tests/billing/test_survival.py::TestAWorkerWhoseLeaseIsAnothers"),
+    "no_fence_on_refunds": Bug(
+        no_fence_on_refunds, "tests/billing/test_survival.py::TestAWorkerWhoseLeaseIsAnothers"
+    ),
+    "timeout_is_a_decline": Bug(
+        timeout_is_a_decline, "tests/billing/test_executor.py::TestTheAnswerIsLost"
+    ),
+    "timeout_is_a_rejection": Bug(
+        timeout_is_a_rejection, "tests/billing/test_executor.py::TestTheAnswerIsLost"
+    ),
+    "no_unique_key": Bug(
+        no_unique_key, "tests/billing/test_intake.py::TestALowReading", needs_db=True
+    ),
+    "unfrozen_amount": Bug(unfrozen_amount, "tests/billing/test_survival.py::TestWhatWasOpened"),
+    "acknowledged_before_kept": Bug(
+        acknowledged_before_kept, "tests/api/test_incoming.py::TestAGenuineNotification"
+    ),
+    "message_dropped": Bug(message_dropped, "tests/billing/test_inbox.py::TestAChargesMessage"),
+    "refund_without_a_key": Bug(
+        refund_without_a_key, "tests/billing/test_refunds.py::TestAfterDelivery"
+    ),
+    "lease_by_the_hosts_clock": Bug(
+        lease_by_the_hosts_clock, "tests/billing/test_survival.py::TestAWorkerWhoseLeaseIsAnothers"
+    ),
+    "latch_never_disarmed": Bug(latch_never_disarmed, "tests/billing/test_intake.py::TestTheLatch"),
+    "not_found_believed_at_once": Bug(
+        not_found_believed_at_once, "tests/billing/test_executor.py::TestTheAnswerIsLost"
+    ),
+    "order_not_found_believed_at_once": Bug(
+        order_not_found_believed_at_once, "tests/billing/test_survival.py::TestAWorkerThatStalls"
+    ),
+    "reversal_sent_again_at_once": Bug(
+        reversal_sent_again_at_once, "tests/billing/test_refunds.py::TestTheCarriersAnswer"
+    ),
+    "nudge_forgotten": Bug(nudge_forgotten, "tests/billing/test_intake.py::TestALowReading"),
+    "nothing_is_leased": Bug(nothing_is_leased, "tests/billing/test_executor.py::TestAWorkerDies"),
 }
 
 
