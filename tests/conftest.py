@@ -1,5 +1,6 @@
 """Fixtures that every part's tests share."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,13 @@ from django.db import connection
 from django.db.backends.postgresql.creation import DatabaseCreation
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays; looking through it again and again was an eighth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 @pytest.fixture
