@@ -1,17 +1,15 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from billing import four_eyes, operations, recharges, refunds
 from billing.admin import tones, words
-from billing.admin.approvals import ApprovalForm
+from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Refund
 from billing.states import RefundState
 from lines.admin.acts import Act, ActsMixin
-from lines.admin.base import RecordAdmin, link, money, page_url, period, state
-from lines.admin.searching import SearchMixin, of_owner_or_line
+from lines.admin.base import RecordAdmin, money, period, state
 
 _OWN = _("You asked for this refund yourself: another person approves it.")
 _NOT_WAITING = _("It is not waiting for approval any more.")
@@ -85,7 +83,7 @@ GIVE_UP = Act(
 
 
 @admin.register(Refund)
-class RefundAdmin(ActsMixin, SearchMixin, RecordAdmin):
+class RefundAdmin(RequestMixin, ActsMixin, RecordAdmin):
     """Refunds, and the second person's approval."""
 
     acts = (APPROVE, REJECT, ASK, GIVE_UP)
@@ -98,19 +96,10 @@ class RefundAdmin(ActsMixin, SearchMixin, RecordAdmin):
               "reason", "requested_by", "approved_by", "code", "attention", "created_at",
               "settled_at")  # fmt: skip
 
-    recharge_link = link("recharge", description=_("recharge"))
     amount = money("amount_minor", description=_("amount"))
     promotion = money("promotion_minor", description=_("promotion's part"))
     reversal = money("reversal_minor", description=_("credit to take back"))
     state_label = state(tones.REFUND)
-
-    def found(self, term: str) -> Q:
-        ref = term.upper()
-        return (
-            Q(reference=ref)
-            | Q(recharge__ref=ref)
-            | of_owner_or_line(term, owner="recharge__owner_id", line="recharge__line_id")
-        )
 
     def facts(self, subject: Refund) -> list[tuple[Any, Any]]:
         """What the second person answers for; the reason is the first one's."""
@@ -124,7 +113,3 @@ class RefundAdmin(ActsMixin, SearchMixin, RecordAdmin):
             (_("requested by"), asked or _("the system")),
             (_("asked for because"), subject.reason or "-"),
         ]
-
-    def page_after(self, subject: Refund) -> str:
-        """The recharge's page tells the whole story, the refund's own only a part."""
-        return page_url(subject.recharge)

@@ -1,17 +1,15 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from billing import four_eyes, operations, recharges, settlements
 from billing.admin import tones, words
-from billing.admin.approvals import ApprovalForm
+from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Settlement
 from billing.states import SettlementState
 from lines.admin.acts import Act, ActsMixin
-from lines.admin.base import RecordAdmin, link, money, page_url, period, state
-from lines.admin.searching import SearchMixin, of_owner_or_line
+from lines.admin.base import RecordAdmin, link, money, period, state
 
 _OWN = _("You said so yourself: another person confirms it.")
 _NOT_WAITING = _("It is not waiting for approval any more.")
@@ -62,7 +60,7 @@ REJECT = Act(
 
 
 @admin.register(Settlement)
-class SettlementAdmin(ActsMixin, SearchMixin, RecordAdmin):
+class SettlementAdmin(RequestMixin, ActsMixin, RecordAdmin):
     """What people say that rails did, and the second person's word."""
 
     acts = (APPROVE, REJECT)
@@ -75,18 +73,9 @@ class SettlementAdmin(ActsMixin, SearchMixin, RecordAdmin):
               "returned_ref", "reason", "state_label", "requested_by", "decided_by", "created_at",
               "settled_at")  # fmt: skip
 
-    recharge_link = link("recharge", description=_("recharge"))
     attempt_link = link("attempt", description=_("payment attempt"))
     taken = money("taken_minor", currency="taken_currency", description=_("taken"))
     state_label = state(tones.SETTLEMENT)
-
-    def found(self, term: str) -> Q:
-        ref = term.upper()
-        return (
-            Q(reference=ref)
-            | Q(recharge__ref=ref)
-            | of_owner_or_line(term, owner="recharge__owner_id", line="recharge__line_id")
-        )
 
     def facts(self, subject: Settlement) -> list[tuple[Any, Any]]:
         """What the second person looks up and answers for; the reason is the first one's."""
@@ -108,7 +97,3 @@ class SettlementAdmin(ActsMixin, SearchMixin, RecordAdmin):
                 (_("reference it was given back by"), subject.returned_ref or "-"),
             ]
         return rows
-
-    def page_after(self, subject: Settlement) -> str:
-        """The recharge's page tells the whole story."""
-        return page_url(subject.recharge)
