@@ -183,7 +183,7 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
     refunds.automatic(
         recharge=Recharge.objects.get(pk=row.id), because="reversed_by_carrier", at=at
     )
-    notices.tell_many([telling(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])
+    notices.tell_many([message(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])
 
 
 def move(row: Any, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
@@ -213,7 +213,7 @@ def _mark_reversed(row: Any, *, at: datetime) -> None:
     )
 
 
-def telling(row: Any, kind: NoticeKind, code: str, *, at: datetime) -> Telling:
+def message(row: Any, kind: NoticeKind, code: str, *, at: datetime) -> Telling:
     facts = {
         "code": code,
         "face_minor": row.face_minor,

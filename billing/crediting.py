@@ -23,7 +23,7 @@ from billing import (
     recharges,
     rowsets,
 )
-from billing.credit_setbacks import DELIVERING_STATES, move, telling
+from billing.credit_setbacks import DELIVERING_STATES, message, move
 from billing.models import NoticeKind
 from billing.payments import DEFERRED_RECHECK
 from billing.recharges import Move
@@ -179,7 +179,7 @@ def _record_credited(credited: Sequence[Asked], *, at: datetime) -> None:
         ledger.post([_entry(one.row, at=at) for one in mine])
         aftermath.credited(recharge_ids=[one.row.id for one in mine], at=at)
         told = [one.row for one in mine if one.row.remind_result is not False]
-        notices.tell_many([telling(row, NoticeKind.RECHARGED, "credited", at=at) for row in told])
+        notices.tell_many([message(row, NoticeKind.RECHARGED, "credited", at=at) for row in told])
 
 
 def _credited_move(one: Asked, *, at: datetime) -> Move:

@@ -117,14 +117,14 @@ def work(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -
     context = setbacks.Context(declines.load(), outside.capabilities)
     sorted_rows = _sort(_reachable(rows, at=at, outside=outside), at=at, outside=outside)
     _announce(sorted_rows.announce, at=at, outside=outside, until=charge_until, context=context)
-    charging = payments.begin(sorted_rows.charge, at=at, rails=outside.capabilities)
-    asked = _charge(charging, at=at, outside=outside, until=charge_until)
+    begun = payments.begin(sorted_rows.charge, at=at, rails=outside.capabilities)
+    asked = _charge(begun, at=at, outside=outside, until=charge_until)
     asked += _query(sorted_rows.query, at=at, outside=outside, until=charge_until)
     delivering = payments.record(asked, at=at, context=context)
     delivering += crediting.begin(sorted_rows.deliver, at=at) if sorted_rows.deliver else []
-    answers = _credit(delivering, at=at, outside=outside, until=until)
-    answers += _query_credit(sorted_rows.query_delivery, at=at, outside=outside, until=until)
-    crediting.record(answers, at=at)
+    credited = _credit(delivering, at=at, outside=outside, until=until)
+    credited += _query_credit(sorted_rows.query_delivery, at=at, outside=outside, until=until)
+    crediting.record(credited, at=at)
     return len(rows)
 
 

@@ -206,14 +206,14 @@ def _month_max(draft: Draft, *, capabilities: Capabilities) -> int:
     A schedule alone falls due once a calendar month at most. A low balance may recur as often, and
     as large, as the caps allow.
     """
-    caps = _caps(draft, capabilities)
-    months = (caps.line_month_minor, caps.binding_month_minor, caps.owner_month_minor)
+    limits = _caps(draft, capabilities)
+    months = (limits.line_month_minor, limits.binding_month_minor, limits.owner_month_minor)
     most = [minor for minor in months if minor is not None]
     if draft.is_schedule_only:
         most.append(draft.face_minor)
     else:
-        a_day = min(caps.day_count, capabilities.max_charges_per_day or caps.day_count)
-        most.append(_LONGEST_MONTH * a_day * caps.charge_minor)
+        a_day = min(limits.day_count, capabilities.max_charges_per_day or limits.day_count)
+        most.append(_LONGEST_MONTH * a_day * limits.charge_minor)
     return min(most)
 
 

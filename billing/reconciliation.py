@@ -69,12 +69,12 @@ def run_due(
 
     One source's trouble is its own: it is logged, tried again later, and the others go on.
     """
-    sources = statement_sources.all_of(outside)
-    statements.plan(sources=sources, at=clock())
+    parties = statement_sources.all_of(outside)
+    statements.plan(sources=parties, at=clock())
     statements.quarantine(at=clock())
     statements.prune(at=clock())
     done: list[Result] = []
-    for source in sources:
+    for source in parties:
         while may_go_on():
             claimed = statements.claim_due(source=source, at=clock())
             if claimed is None:
@@ -105,11 +105,11 @@ def run_one(
 
 def source_named(*, kind: SourceKind, code: str, outside: Outside) -> Source:
     """Raises NoSuchSource."""
-    sources = [one for one in statement_sources.all_of(outside) if one.kind == kind]
-    for one in sources:
+    parties = [one for one in statement_sources.all_of(outside) if one.kind == kind]
+    for one in parties:
         if one.code == code:
             return one
-    known = ", ".join(one.code for one in sources) or "none"
+    known = ", ".join(one.code for one in parties) or "none"
     raise NoSuchSource(f"No {kind.label} “{code}” is set up here; there are: {known}.")
 
 
