@@ -27,13 +27,7 @@ from billing.gateways.base import (
 )
 from billing.models import Binding, NoticeKind, Recharge
 from billing.recharges import LostRace, Move
-from billing.states import (
-    OPEN_STATES,
-    UNPAID_END_STATES,
-    DeclineClass,
-    RechargeState,
-    Trigger,
-)
+from billing.states import OPEN_STATES, UNPAID_END_STATES, DeclineClass, RechargeState, Trigger
 
 log = logging.getLogger(__name__)
 

@@ -14,13 +14,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from billing import agreements, breaker, calls, evidence, gateways, notices, rowsets
-from billing.breaker import (
-    ENDED_STATES,
-    ENDING,
-    BindingNotUsable,
-    record_decline,
-    resume,
-)
+from billing.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
 from billing.calls import NotStarted
 from billing.gateways.base import (
     BindingAnswer,

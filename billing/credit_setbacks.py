@@ -10,17 +10,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import (
-    aftermath,
-    claims,
-    evidence,
-    ladders,
-    ledger,
-    notices,
-    recharges,
-    refunds,
-    rowsets,
-)
+from billing import aftermath, claims, evidence, ladders, notices, recharges, refunds, rowsets
+from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge
 from billing.notices import Telling
 from billing.recharges import LostRace, Move
@@ -166,10 +157,10 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
     recharges.move_one(move(row, S.REVERSED, "reversed_by_carrier", None), at=at)
     _mark_reversed(row, at=at)
     # Of one that was refunded in part, that part came back before.
-    left_minor = ledger.on_line_minor(recharge_id=row.id)
-    ledger.post(
+    left_minor = transfers.on_line_minor(recharge_id=row.id)
+    transfers.post(
         [
-            ledger.reversed_(
+            transfers.reversed_(
                 recharge_id=row.id,
                 reference=row.delivery_ref,
                 carrier_code=row.carrier,

@@ -18,12 +18,12 @@ from billing import (
     credit_setbacks,
     evidence,
     intents,
-    ledger,
     notices,
     recharges,
     rowsets,
 )
 from billing.credit_setbacks import DELIVERING_STATES, message, move
+from billing.ledger import transfers
 from billing.models import NoticeKind
 from billing.payments import DEFERRED_RECHECK
 from billing.recharges import Move
@@ -176,7 +176,7 @@ def _record_credited(credited: Sequence[Asked], *, at: datetime) -> None:
             "credited_minor = v.credited_minor, settled_at = v.at",
             where="t.reference = v.reference",
         )
-        ledger.post([_entry(one.row, at=at) for one in mine])
+        transfers.post([_entry(one.row, at=at) for one in mine])
         aftermath.credited(recharge_ids=[one.row.id for one in mine], at=at)
         told = [one.row for one in mine if one.row.remind_result is not False]
         notices.tell_many([message(row, NoticeKind.RECHARGED, "credited", at=at) for row in told])
@@ -203,8 +203,8 @@ def _settled(one: Asked, *, at: datetime) -> tuple[Any, ...]:
     return one.row.delivery_ref, outcome.carrier_ref[:64], outcome.credited_minor, at
 
 
-def _entry(row: Any, *, at: datetime) -> ledger.Entry:
-    return ledger.delivered(
+def _entry(row: Any, *, at: datetime) -> transfers.Entry:
+    return transfers.delivered(
         recharge_id=row.id,
         reference=row.delivery_ref,
         carrier_code=row.carrier,

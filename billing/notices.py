@@ -18,14 +18,14 @@ from django.utils import translation
 from django.utils.translation import gettext
 
 from billing import channels as ways
-from billing import promotions, reminders, rowsets, wording
+from billing import promotions, reminders, rowsets
 from billing.channels import CannotSend, Message
 from billing.models import Notice, NoticeDelivery, NoticeKind, Rule
 from billing.promotions import Quote
 from billing.reminders import Reminder
 from billing.rowsets import Column
 from billing.states import Trigger
-from billing.words import figures
+from billing.words import figures, reasons
 from billing.words.figures import Phrasing
 from billing.words.notices import IF_OFF, IF_ON, PHRASINGS
 
@@ -167,9 +167,9 @@ def _reason(
     facts: Mapping[str, Any], *, language: str, timezone: str, at: datetime
 ) -> dict[str, str]:
     code = str(facts.get("code") or "")
-    if not wording.knows(code):
+    if not reasons.knows(code):
         return {}
-    said = wording.reason(code=code, facts=facts, language=language, timezone=timezone, at=at)
+    said = reasons.reason(code=code, facts=facts, language=language, timezone=timezone, at=at)
     return {"reason_title": said.title, "reason": said.sentence}
 
 

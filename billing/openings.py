@@ -13,15 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import (
-    due_rules,
-    promotions,
-    recharges,
-    rowsets,
-    rules,
-    spending,
-    verdict_notices,
-)
+from billing import due_rules, promotions, recharges, rowsets, rules, spending, verdict_notices
 from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule

@@ -20,20 +20,13 @@ from billing import (
     claims,
     evidence,
     intents,
-    ledger,
     recharges,
     rowsets,
     setbacks,
 )
 from billing.calendar import Hours
-from billing.gateways.base import (
-    Answer,
-    Capabilities,
-    ChargeRequest,
-    Gateway,
-    Succeeded,
-    Unknown,
-)
+from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
+from billing.ledger import transfers
 from billing.models import Binding
 from billing.recharges import Move
 from billing.rowsets import Column
@@ -266,7 +259,7 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
         mine = [one for one in paid if one.row.id in moved]
         _have_asked_again([one for one in paid if one.row.id not in moved], at=at)
         _settle_attempts(mine, at=at)
-        ledger.post([entry for one in mine for entry in _entries(one.row, at=at)])
+        transfers.post([entry for one in mine for entry in _entries(one.row, at=at)])
         going = [_with_delivery(one.row) for one in mine if not one.row.carrier_deferred_since]
         intents.deliveries(going, at=at)
         aftermath.paid(
@@ -307,8 +300,8 @@ def _settle_attempts(paid: Sequence[Asked], *, at: datetime) -> None:
     )
 
 
-def _entries(row: Any, *, at: datetime) -> list[ledger.Entry]:
-    return ledger.charged(
+def _entries(row: Any, *, at: datetime) -> list[transfers.Entry]:
+    return transfers.charged(
         recharge_id=row.id,
         reference=row.payment_ref,
         rail_code=row.rail,

@@ -14,13 +14,7 @@ from django.db import connection, transaction
 from billing import aftermath, nudges, rowsets
 from billing.models import PaymentAttempt, Recharge, RechargeMove
 from billing.rowsets import Column
-from billing.states import (
-    CANCELABLE_STATES,
-    MOVES,
-    UNPAID_END_STATES,
-    AttemptState,
-    RechargeState,
-)
+from billing.states import CANCELABLE_STATES, MOVES, UNPAID_END_STATES, AttemptState, RechargeState
 from lines.models import Delivery
 
 _SENDING_NEXT = [

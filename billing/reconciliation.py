@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from billing import ledger, matching, recharges, refunds, statement_sources, statements
+from billing import matching, recharges, refunds, statement_sources, statements
 from billing.executor import Outside
+from billing.ledger import transfers
 from billing.matching import Found
 from billing.models import (
     Difference,
@@ -159,7 +160,7 @@ def _compare(claimed: Claim, source: Source, *, is_fetched: bool, at: datetime) 
         statement = statements.held(claimed)
         found = matching.match(_day(statement, source, at=at), at=at)
         if source.kind == SourceKind.RAIL:
-            ledger.post_fees(statement_id=statement.pk, rail_code=source.code, at=at)
+            transfers.post_fees(statement_id=statement.pk, rail_code=source.code, at=at)
         _finish(statement, found, at=at)
     if is_fetched:  # not while this row is held: two days at once would wait for each other
         _neighbours_again(statement, at=at)

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import aftermath, evidence, ladders, ledger, notices, recharges, refunds, rowsets
+from billing import aftermath, evidence, ladders, notices, recharges, refunds, rowsets
 from billing.gateways.base import (
     Answer,
     Gateway,
@@ -23,6 +23,7 @@ from billing.gateways.base import (
     Succeeded,
     Unknown,
 )
+from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge, Refund
 from billing.recharges import LostRace, Move
 from billing.setbacks import CONFIG_RETRY
@@ -197,7 +198,7 @@ def _settle(row: Any, answer: Answer | CreditAnswer | TakenBack, *, at: datetime
 
 def _settle_taken_back(refund: Refund, row: Any, *, at: datetime) -> None:
     """All the line had of it is gone already. That fits a refund of all; less is a person's."""
-    if row.reversal_minor == ledger.on_line_minor(recharge_id=row.recharge_id):
+    if row.reversal_minor == transfers.on_line_minor(recharge_id=row.recharge_id):
         _book_reversal(refund, row, reference=row.delivery_ref, at=at)
     else:
         _hold(refund, "credit_differs", at=at)
@@ -205,7 +206,7 @@ def _settle_taken_back(refund: Refund, row: Any, *, at: datetime) -> None:
 
 def _book_reversal(refund: Refund, row: Any, *, reference: str, at: datetime) -> None:
     """The credit is back from the carrier: the money may go back too."""
-    entry = ledger.reversed_(
+    entry = transfers.reversed_(
         recharge_id=row.recharge_id,
         reference=reference,
         carrier_code=row.carrier,
@@ -213,7 +214,7 @@ def _book_reversal(refund: Refund, row: Any, *, reference: str, at: datetime) ->
         currency=row.currency,
         at=at,
     )
-    ledger.post([entry])
+    transfers.post([entry])
     aftermath.taken_back(recharge_ids=[row.recharge_id], at=at)
     _leave(refund, RefundState.INTENDED, act_at=at, at=at)
 
@@ -236,8 +237,8 @@ def _succeeded(refund: Refund, row: Any, outcome: Succeeded, at: datetime) -> No
     if outcome.amount_minor != refund.amount_minor or outcome.currency != refund.currency:
         _hold(refund, "amount_differs", at=at)
         return
-    ledger.post(
-        ledger.refunded(
+    transfers.post(
+        transfers.refunded(
             recharge_id=row.recharge_id,
             reference=refund.reference,
             rail_code=row.rail,

@@ -11,8 +11,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import disputes, four_eyes, ledger, nudges, recharges, rowsets
+from billing import disputes, four_eyes, nudges, recharges, rowsets
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
+from billing.ledger import transfers
 from billing.models import PaymentAttempt, Recharge, Refund
 from billing.money import share
 from billing.recharges import Move
@@ -184,7 +185,7 @@ def give_up(*, refund: Refund, given_up_by: Any, at: datetime) -> None:
         if not is_refused or locked.act_at is not None:  # due again: perhaps being asked right now
             raise NotRefusedByRail(locked.reference)
         back = S.REVERSED if locked.reversal_minor else None
-        if back and ledger.on_line_minor(recharge_id=locked.recharge_id):
+        if back and transfers.on_line_minor(recharge_id=locked.recharge_id):
             raise CreditTakenBack(locked.reference)
         actor_id = given_up_by.pk
         undo(

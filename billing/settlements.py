@@ -13,26 +13,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import (
-    aftermath,
-    breaker,
-    disputes,
-    four_eyes,
-    ledger,
-    notices,
-    nudges,
-    recharges,
-    rowsets,
-)
+from billing import aftermath, breaker, disputes, four_eyes, notices, nudges, recharges, rowsets
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
-from billing.models import (
-    NoticeKind,
-    PaymentAttempt,
-    Recharge,
-    Settlement,
-    Transfer,
-    TransferKind,
-)
+from billing.ledger import transfers
+from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
 from billing.operations import CRASHED, BeingAsked
 from billing.recharges import Move
 from billing.states import AttemptState, Finding, SettlementState
@@ -265,8 +249,8 @@ def _taken_as_agreed(recharge: Recharge, one: Settlement, at: datetime) -> None:
         actor_id=one.decided_by_id,
     )
     recharges.move_one(move, at=at)
-    ledger.post(
-        ledger.charged(
+    transfers.post(
+        transfers.charged(
             recharge_id=recharge.pk,
             reference=one.attempt.reference,
             rail_code=one.attempt.rail,
@@ -291,8 +275,8 @@ def _given_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """Both movements are booked, so that the rail's statement finds them; the line gets nothing."""
     if Transfer.objects.filter(kind=TransferKind.STRAY_RETURNED, reference=one.returned_ref):
         raise AlreadyReturned(one.returned_ref)
-    ledger.post(
-        ledger.strayed(
+    transfers.post(
+        transfers.strayed(
             recharge_id=recharge.pk,
             reference=one.attempt.reference,
             returned_ref=one.returned_ref,
@@ -307,7 +291,7 @@ def _given_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
 
 def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """The line keeps what it had long ago; what the bank took back is our loss, and is booked."""
-    entry = ledger.charged_back(
+    entry = transfers.charged_back(
         recharge_id=recharge.pk,
         reference=one.attempt.reference,
         rail_code=one.attempt.rail,
@@ -315,7 +299,7 @@ def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
         currency=one.taken_currency,
         at=at,
     )
-    ledger.post([entry])
+    transfers.post([entry])
     waiting = Recharge.objects.filter(pk=recharge.pk, attention=disputes.ATTENTION)
     waiting.update(attention="", attention_since=None)
 

@@ -1,6 +1,6 @@
 """The whole life of a recharge: its states, and the one dict of legal moves.
 
-The database refuses any other move too: `billing/triggers.py` makes a trigger from this dict.
+The database refuses any other move too: `billing/guards.py` makes a trigger from this dict.
 """
 
 from django.db import models

@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from billing import drafts, forecast, gateways, plans, queries, spending
-from billing import wording as reasons
 from billing.calendar import month_key
 from billing.drafts import Draft
 from billing.forecast import Confidence, Forecast, Reading
 from billing.models import Recharge, Rule, TopUpMode
 from billing.previews import UpcomingCharge
+from billing.words import reasons as reasons
 from lines.models import BalanceReading, Line
 from portal import charts, stories, wording
 from portal.accounts.models import User

@@ -16,14 +16,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from billing.admin import tones, words
-from billing.models import (
-    DeclineCode,
-    PaymentAttempt,
-    Rail,
-    Recharge,
-    Transfer,
-    TransferKind,
-)
+from billing.models import DeclineCode, PaymentAttempt, Rail, Recharge, Transfer, TransferKind
 from billing.states import AttemptState, DeclineClass
 from billing.states import RechargeState as S
 from lines.admin.base import in_language, page_url

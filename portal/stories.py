@@ -12,11 +12,11 @@ from django.utils.functional import Promise
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from billing import wording as reasons
 from billing.models import Decision, Recharge, RechargeMove
 from billing.states import RechargeState as S
 from billing.states import Trigger
 from billing.words import figures
+from billing.words import reasons as reasons
 from portal import wording
 
 # What each state means to the payer; `%(amount)s` is what the line gets.

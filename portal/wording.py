@@ -7,10 +7,10 @@ from babel.dates import format_date, format_skeleton
 from django.utils.timezone import get_current_timezone
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
 
-from billing import money, wording
+from billing import money
 from billing.models import Rail
 from billing.spending import CapReached
-from billing.words import figures
+from billing.words import figures, reasons
 from lines.models import Carrier
 
 _MINUTE = timedelta(minutes=1)
@@ -95,7 +95,7 @@ def rail(one: Rail) -> str:
 def cap(reached: CapReached) -> str:
     """Why a recharge asked for now would break a limit, with its figures."""
     language = get_language() or "en"
-    return wording.reason(code=reached.code, facts=reached.facts, language=language).sentence
+    return reasons.reason(code=reached.code, facts=reached.facts, language=language).sentence
 
 
 def carrier(one: Carrier) -> str:

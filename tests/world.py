@@ -8,8 +8,9 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import count
 from typing import Any
 
-from billing import executor, verification
+from billing import executor
 from billing.executor import Outside
+from billing.ledger import verification
 from billing.models import Binding, Consent, Rail, Recharge, Rule
 from lines.models import Carrier, Line, LineKind, LineStatus
 from portal.accounts.models import User

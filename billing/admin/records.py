@@ -6,8 +6,9 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from billing import ledger, notices
+from billing import notices
 from billing.admin import columns, tones, words
+from billing.ledger import transfers
 from billing.models import InboundNotification, Notice, NoticeDelivery, Rail, RailCall, Transfer
 from lines.admin.base import (
     RecordAdmin,
@@ -30,14 +31,14 @@ def _sources() -> list[tuple[str, str]]:
     rails = Rail.objects.order_by("sort_order", "code").values_list("code", flat=True)
     carriers = Carrier.objects.order_by("code")
     return [
-        *((ledger.rail(code), words.rail(code)) for code in rails),
-        *((ledger.carrier(one.code), in_language(one.name, one.name_en)) for one in carriers),
+        *((transfers.rail(code), words.rail(code)) for code in rails),
+        *((transfers.carrier(one.code), in_language(one.name, one.name_en)) for one in carriers),
     ]
 
 
 def _accounts() -> list[tuple[str, str]]:
     """The accounts of the books, by the names they have there."""
-    ours = (ledger.UNDELIVERED, ledger.PROMOTION, ledger.FEES)
+    ours = (transfers.UNDELIVERED, transfers.PROMOTION, transfers.FEES)
     return [(account, account) for account in (*(code for code, _name in _sources()), *ours)]
 
 

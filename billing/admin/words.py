@@ -11,11 +11,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
-from billing import money, wording
+from billing import money
 from billing.models import Binding, Decision, Recharge
 from billing.reference_data import RAILS
 from billing.states import RechargeState as S
-from billing.wording import Reason
+from billing.words import reasons
+from billing.words.reasons import Reason
 from lines.admin.base import in_language
 from lines.models import Carrier
 
@@ -98,14 +99,14 @@ def reason(code: str, facts: Mapping[str, Any], *, timezone: str, at: datetime) 
         title, sentence = _FOR_OPERATORS[code]
         return Reason(str(title), str(sentence))
     language = get_language() or "en"
-    return wording.reason(code=code, facts=facts, language=language, timezone=timezone, at=at)
+    return reasons.reason(code=code, facts=facts, language=language, timezone=timezone, at=at)
 
 
 def title(code: str) -> str:
     """A reason's title alone, for a list or a filter: without figures it names none."""
     if code in _FOR_OPERATORS:
         return str(_FOR_OPERATORS[code][0])
-    return wording.reason(code=code, facts={}, language=get_language() or "en").title
+    return reasons.reason(code=code, facts={}, language=get_language() or "en").title
 
 
 def decision(one: Decision) -> Reason:

@@ -2,13 +2,13 @@
 
 from django.db import migrations
 
-from billing import states, triggers
+from billing import guards, states
 
 
 def install(apps, schema_editor):
-    moves = triggers.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES)
+    moves = guards.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES)
     schema_editor.execute(moves, params=None)
-    schema_editor.execute(triggers.append_only_sql(triggers.APPEND_ONLY), params=None)
+    schema_editor.execute(guards.append_only_sql(guards.APPEND_ONLY), params=None)
 
 
 class Migration(migrations.Migration):

@@ -4,12 +4,12 @@ import django.contrib.postgres.indexes
 from django.conf import settings
 from django.db import migrations, models
 
-from billing import triggers
+from billing import guards
 
 
 def guard_operations(apps, schema_editor):
     """What operators did is a record like the others: `lines` cannot install it by itself."""
-    schema_editor.execute(triggers.append_only_sql(["lines_operation"]), params=None)
+    schema_editor.execute(guards.append_only_sql(["lines_operation"]), params=None)
 
 
 class Migration(migrations.Migration):

@@ -3,12 +3,12 @@
 from django.conf import settings
 from django.db import migrations, models
 
-from billing import states, triggers
+from billing import guards, states
 
 
 def install(apps, schema_editor):
     """A charge that the rail would not even announce may fail before it was sent."""
-    moves = triggers.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES)
+    moves = guards.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES)
     schema_editor.execute(moves, params=None)
 
 

@@ -5,12 +5,12 @@ import lines.references
 from django.conf import settings
 from django.db import migrations, models
 
-from billing import states, triggers
+from billing import guards, states
 
 
 def widen_moves(apps, schema_editor):
     """What is held for review may end as two people found out: failed, or charged."""
-    moves = triggers.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES)
+    moves = guards.legal_moves_sql(moves=states.MOVES, first=states.FIRST_STATES)
     schema_editor.execute(moves, params=None)
 
 

@@ -17,8 +17,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from billing import bindings, gateways, queries
-from billing import wording as reasons
 from billing.models import Binding, BindingState, Rail, Rule
+from billing.words import reasons as reasons
 from portal import wording
 from portal.forms.payment import RemoveForm
 from portal.views import owned

@@ -10,14 +10,7 @@ from django.urls import reverse
 from billing import operations, recharges, refunds
 from billing.admin import advice
 from billing.gateways.base import Refused, Unknown
-from billing.models import (
-    DeclineCode,
-    InboundNotification,
-    Notice,
-    RailCall,
-    Recharge,
-    Transfer,
-)
+from billing.models import DeclineCode, InboundNotification, Notice, RailCall, Recharge, Transfer
 from lines import operations as record
 from lines.models import Delivery
 from tests import world as w

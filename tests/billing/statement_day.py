@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from billing import ledger, reconciliation
+from billing import reconciliation
 from billing.executor import Outside
 from billing.gateways.base import (
     Capabilities,
@@ -20,6 +20,7 @@ from billing.gateways.base import (
     StatementRow,
     UnreadableRow,
 )
+from billing.ledger import transfers
 from billing.models import Difference, PaymentAttempt, Recharge, Refund, SourceKind, Transfer
 from lines.carriers.base import CarrierStatementRow
 from lines.models import Delivery
@@ -135,7 +136,7 @@ def give_back(number: int, *, state: str = "succeeded") -> Refund:
 
 def stray(number: int, *, amount_minor: int) -> None:
     """Taken otherwise than agreed and given back, as two people have said."""
-    given = ledger.strayed(
+    given = transfers.strayed(
         recharge_id=Recharge.objects.get(ref=ref("G", number)).pk,
         reference=ref("P", number),
         returned_ref=ref("B", number),
@@ -145,12 +146,12 @@ def stray(number: int, *, amount_minor: int) -> None:
         at=START + timedelta(hours=5),
     )
     with transaction.atomic():
-        ledger.post(given)
+        transfers.post(given)
 
 
 def lose(number: int) -> None:
     """A dispute about a payment, lost, as two people have said."""
-    entry = ledger.charged_back(
+    entry = transfers.charged_back(
         recharge_id=Recharge.objects.get(ref=ref("G", number)).pk,
         reference=ref("P", number),
         rail_code="alipay",
@@ -159,7 +160,7 @@ def lose(number: int) -> None:
         at=START + timedelta(hours=5),
     )
     with transaction.atomic():
-        ledger.post([entry])
+        transfers.post([entry])
 
 
 def payment(number: int, **changes: Any) -> StatementRow:

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing import by_hand, intake, plans, verification
+from billing import by_hand, intake, plans
 from billing.gateways.base import (
     Capabilities,
     ChargeHours,
@@ -18,6 +18,7 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.intake import Reading
+from billing.ledger import verification
 from billing.models import (
     Binding,
     Decision,

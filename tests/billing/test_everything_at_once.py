@@ -21,13 +21,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import by_hand, intake, operations, plans, recharges, refunds, verification
+from billing import by_hand, intake, operations, plans, recharges, refunds
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
 from billing.intake import Reading
+from billing.ledger import verification
+from billing.ledger.verification import Effect
 from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
 from billing.reference_data import load
 from billing.states import OPEN_STATES
-from billing.verification import Effect
 from lines.carriers.base import Accepted, NotAllowed, Rejected
 from lines.carriers.base import NotFound as NoOrder
 from lines.carriers.base import Unknown as NoAnswer

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import executor, recharges, verification
+from billing import executor, recharges
 from billing.gateways.base import (
     ActionRequired,
     Capabilities,
@@ -15,6 +15,7 @@ from billing.gateways.base import (
     Succeeded,
     Unknown,
 )
+from billing.ledger import verification
 from billing.models import (
     Decision,
     Notice,

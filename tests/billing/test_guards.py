@@ -3,11 +3,11 @@
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing import ledger
+from billing.guards import APPEND_ONLY
+from billing.ledger import transfers
 from billing.models import Refund
 from billing.recharges import IllegalMove, LostRace, Move, move, move_one
 from billing.states import FIRST_STATES, MOVES, RechargeState
-from billing.triggers import APPEND_ONLY
 from tests import world as w
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +85,7 @@ class TestRecords:
 
     def test_the_ledger_is_written_only_inside_a_transaction(self, transactional_db):
         with pytest.raises(RuntimeError, match="inside the transaction"):
-            ledger.post([])
+            transfers.post([])
 
 
 class TestMoney:

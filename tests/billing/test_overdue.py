@@ -6,14 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.gateways.base import (
-    ActionRequired,
-    Closed,
-    NotFound,
-    Pending,
-    Succeeded,
-    Unknown,
-)
+from billing.gateways.base import ActionRequired, Closed, NotFound, Pending, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Notice, PaymentAttempt, RailCall, Recharge, Rule
 from tests import world as w
 

@@ -9,14 +9,7 @@ import pytest
 
 from billing import by_hand, claims, executor, openings, payments, recharges
 from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
-from billing.models import (
-    Binding,
-    PaymentAttempt,
-    Promotion,
-    PromotionUse,
-    Recharge,
-    Rule,
-)
+from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
 from lines.models import Carrier, Delivery
 from tests import world as w
 from tests.fakes import LOST_AFTER

@@ -6,15 +6,7 @@ import pytest
 
 from billing import by_hand, claims, intake, refunds
 from billing.intake import Reading
-from billing.models import (
-    Decision,
-    PaymentAttempt,
-    Recharge,
-    Refund,
-    Rule,
-    SpendingCap,
-    Transfer,
-)
+from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule, SpendingCap, Transfer
 from billing.reference_data import load
 from tests import world as w
 from tests.billing.racers import race

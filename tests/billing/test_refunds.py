@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, four_eyes, recharges, refunds, sweeps, verification
+from billing import by_hand, four_eyes, recharges, refunds, sweeps
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
+from billing.ledger import verification
 from billing.models import Promotion, PromotionUse, Recharge, RechargeMove, Refund, Transfer
 from lines.carriers.base import Credited, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer

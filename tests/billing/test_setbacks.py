@@ -6,14 +6,7 @@ from datetime import timedelta
 import pytest
 
 from billing import by_hand, executor, recharges
-from billing.gateways.base import (
-    ActionRequired,
-    Capabilities,
-    Closed,
-    NotFound,
-    Pending,
-    Refused,
-)
+from billing.gateways.base import ActionRequired, Capabilities, Closed, NotFound, Pending, Refused
 from billing.models import Binding, PaymentAttempt, Recharge, Rule
 from tests import world as w
 from tests.fakes import LOST_BEFORE, FakeGateway

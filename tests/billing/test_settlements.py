@@ -6,8 +6,10 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from billing import four_eyes, operations, settlements, sweeps, verification
+from billing import four_eyes, operations, settlements, sweeps
 from billing.gateways.base import Answer, NotFound, Succeeded, Unknown
+from billing.ledger import verification
+from billing.ledger.verification import Effect
 from billing.models import (
     Notice,
     PaymentAttempt,
@@ -19,7 +21,6 @@ from billing.models import (
 )
 from billing.settlements import Found
 from billing.states import Finding
-from billing.verification import Effect
 from tests import world as w
 from tests.billing.racers import race
 

@@ -8,7 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from billing import refunds, verification
+from billing import refunds
+from billing.ledger import verification
 from billing.models import Promotion, Recharge
 from tests import world as w
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
-from billing import wording
-from billing.words import figures
+from billing.words import figures, reasons
 from billing.words.decisions import DECISIONS
 from billing.words.notices import PHRASINGS
 from billing.words.outcomes import OUTCOMES
@@ -86,7 +85,7 @@ def _chinese():
 
 
 def reason(code, facts, language="en", **more):
-    return wording.reason(code=code, facts=facts, language=language, **more)
+    return reasons.reason(code=code, facts=facts, language=language, **more)
 
 
 def assert_is_whole(title: str, sentence: str, language: str) -> None:
@@ -115,8 +114,8 @@ class TestEveryCode:
         assert not re.search(r"[A-Za-z]{2,}", (said.title + said.sentence).replace("SIM", ""))
 
     def test_that_is_stored_has_words_of_its_own(self):
-        assert {code for code in LISTED if not wording.knows(code)} == set()
-        assert not wording.knows("")
+        assert {code for code in LISTED if not reasons.knows(code)} == set()
+        assert not reasons.knows("")
 
 
 class TestAnUnknownCode:
@@ -133,12 +132,12 @@ class TestTheFigures:
     def test_stand_in_the_reason_as_the_reader_writes_them(self):
         facts = EVERYTHING | {"cap_minor": 15000}
 
-        assert reason("cooling_down", facts, at=AT) == wording.Reason(
+        assert reason("cooling_down", facts, at=AT) == reasons.Reason(
             "No recharge: cooling down",
             "The balance of ¥9.80 is below ¥10, but the last recharge has just arrived;"
             " none again before Nov 22 at 10:12.",
         )
-        assert reason("cooling_down", facts, "zh-hans", at=AT) == wording.Reason(
+        assert reason("cooling_down", facts, "zh-hans", at=AT) == reasons.Reason(
             "没有充值：冷却中",
             "余额 ¥9.80 低于 ¥10，但上一笔刚到账，11月22日 10:12 之前不重复充值。",
         )
@@ -258,7 +257,7 @@ class TestTheTables:
 
 def _msgids() -> set[str]:
     """Every text that this part's modules hand to gettext."""
-    root = Path(wording.__file__).parent
+    root = Path(reasons.__file__).parent
     names = "channels consents drafts notices plans previews problems promotions reminders wakes"
     files = [root / f"{name}.py" for name in (*names.split(), "wording")]
     return {

@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from billing import inbox, refunds, verification
+from billing import inbox, refunds
+from billing.ledger import verification
 from billing.models import InboundNotification, RechargeMove, Refund, Transfer
 from lines.models import Carrier
 from tests import world as w

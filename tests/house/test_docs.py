@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from billing.gateways import configuration
-from billing.verification import CHECKS
+from billing.ledger.verification import CHECKS
 from billing.words.outcomes import ATTENTION
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,14 +5,7 @@ import threading
 import pytest
 
 from billing.gateways.alipay.codes import ASK_THE_TRADE, DECLINE_CODES, MERCHANTS_LIMITS
-from billing.gateways.base import (
-    Closed,
-    NotFound,
-    Pending,
-    Refused,
-    Succeeded,
-    Unknown,
-)
+from billing.gateways.base import Closed, NotFound, Pending, Refused, Succeeded, Unknown
 from tests.rails.alipay_world import (
     CLOSE,
     PAY,

@@ -10,12 +10,7 @@ import pytest
 import requests
 
 from billing.gateways.alipay import bill
-from billing.gateways.base import (
-    StatementKind,
-    StatementNotReady,
-    StatementRow,
-    UnreadableRow,
-)
+from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
 from tests.rails.alipay_world import BILL, charge_of, gateway_of, refund_of, today_of
 from tests.rails.contract import new_ref
 

@@ -18,12 +18,7 @@ from billing.gateways.base import (
 )
 from billing.gateways.wechat.adapter import APPLY as APPLY_PATH
 from billing.gateways.wechat.adapter import ORDER_QUERY
-from billing.gateways.wechat.codes import (
-    ACCEPTED_BEFORE,
-    ASK_THE_ORDER,
-    DECLINE_CODES,
-    SAME_NUMBER,
-)
+from billing.gateways.wechat.codes import ACCEPTED_BEFORE, ASK_THE_ORDER, DECLINE_CODES, SAME_NUMBER
 from tests.rails.contract import new_ref
 from tests.rails.wechat_simulator import DAY_S, FROZEN, POOR
 from tests.rails.wechat_world import (

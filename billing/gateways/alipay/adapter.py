@@ -11,15 +11,7 @@ from typing import IO, Self
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from billing.gateways.alipay import (
-    agreements,
-    bill,
-    codes,
-    instants,
-    notifications,
-    orders,
-    trades,
-)
+from billing.gateways.alipay import agreements, bill, codes, instants, notifications, orders, trades
 from billing.gateways.alipay.client import AlipayClient, NoAnswer, Reply
 from billing.gateways.alipay.contract import Contract, Period, contract_from
 from billing.gateways.alipay.signing import load_private_key, load_public_key

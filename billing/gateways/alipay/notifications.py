@@ -15,12 +15,7 @@ from billing.gateways.alipay import instants
 from billing.gateways.alipay.masking import masked_json
 from billing.gateways.alipay.signing import is_signed
 from billing.gateways.alipay.trades import CURRENCY
-from billing.gateways.base import (
-    Acknowledgement,
-    BadNotification,
-    Notification,
-    NotificationKind,
-)
+from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
 from billing.money import InvalidAmount, from_decimal_text
 
 ACCEPTED = Acknowledgement("success")

@@ -10,15 +10,7 @@ The traps, each from design/payments.md §1.5-1.6:
 
 from billing.gateways.alipay import codes, instants
 from billing.gateways.alipay.client import Reply
-from billing.gateways.base import (
-    Closed,
-    NotFound,
-    Outcome,
-    Pending,
-    Refused,
-    Succeeded,
-    Unknown,
-)
+from billing.gateways.base import Closed, NotFound, Outcome, Pending, Refused, Succeeded, Unknown
 from billing.money import InvalidAmount, from_decimal_text
 
 CURRENCY = "CNY"

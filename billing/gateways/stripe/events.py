@@ -12,12 +12,7 @@ from typing import Any
 
 import stripe
 
-from billing.gateways.base import (
-    Acknowledgement,
-    BadNotification,
-    Notification,
-    NotificationKind,
-)
+from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
 from billing.gateways.stripe.account import Account
 from billing.gateways.stripe.intents import instant, text
 from billing.gateways.stripe.masking import masked_json

@@ -15,12 +15,7 @@ from datetime import datetime, timedelta
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from billing.gateways.base import (
-    Acknowledgement,
-    BadNotification,
-    Notification,
-    NotificationKind,
-)
+from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
 from billing.gateways.wechat import instants
 from billing.gateways.wechat.codes import SUCCESS
 from billing.gateways.wechat.documents import UnreadableDocument, from_xml

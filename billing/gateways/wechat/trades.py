@@ -11,15 +11,7 @@ The traps, each from design/payments.md §2.2-2.6:
 import re
 from collections.abc import Iterator
 
-from billing.gateways.base import (
-    Closed,
-    NotFound,
-    Outcome,
-    Pending,
-    Refused,
-    Succeeded,
-    Unknown,
-)
+from billing.gateways.base import Closed, NotFound, Outcome, Pending, Refused, Succeeded, Unknown
 from billing.gateways.wechat import codes, instants
 from billing.gateways.wechat.client import Reply
 from billing.gateways.wechat.orders import CURRENCY

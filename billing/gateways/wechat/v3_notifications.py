@@ -9,12 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from billing.gateways.base import (
-    Acknowledgement,
-    BadNotification,
-    Notification,
-    NotificationKind,
-)
+from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
 from billing.gateways.wechat import v3
 from billing.gateways.wechat.masking import masked_json
 from billing.gateways.wechat.orders import CURRENCY

@@ -6,9 +6,10 @@ from django.utils.translation import get_language
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing import notices, recharges, wording
+from billing import notices, recharges
 from billing.models import Notice, NoticeKind, Recharge, RechargeMove
 from billing.states import CANCELABLE_STATES, AttemptState, RechargeState, RefundState, Trigger
+from billing.words import reasons
 from lines.models import Delivery, DeliveryState
 from portal import stories
 from portal.api.fields import In, MinorField, Out, TextField, reference
@@ -150,8 +151,8 @@ def _by(recharge: Recharge, move: RechargeMove) -> str:
     return "owner" if move.actor_id == recharge.owner_id else "staff"
 
 
-def _said(recharge: Recharge, code: str, *, at: Any) -> wording.Reason:
-    return wording.reason(
+def _said(recharge: Recharge, code: str, *, at: Any) -> reasons.Reason:
+    return reasons.reason(
         code=code,
         facts=stories.facts_of(recharge),
         language=get_language() or "en",

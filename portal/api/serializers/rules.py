@@ -6,10 +6,11 @@ from django.utils.translation import get_language
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing import problems, wording
+from billing import problems
 from billing.models import Channel, Decision, Rule, TopUpMode
 from billing.models.rules import CYCLE_CHOICES
 from billing.states import Trigger
+from billing.words import reasons
 from portal.api.fields import (
     ChoiceField,
     DayField,
@@ -143,7 +144,7 @@ class RuleOut(Out):
     def get_pause(self, rule: Rule) -> dict[str, Any] | None:
         if rule.paused_at is None:
             return None
-        said = wording.reason(code=rule.pause_reason, facts={}, language=get_language() or "en")
+        said = reasons.reason(code=rule.pause_reason, facts={}, language=get_language() or "en")
         return {
             "code": rule.pause_reason,
             "title": said.title,
@@ -211,7 +212,7 @@ class DecisionOut(Out):
 
     def to_representation(self, decision: Decision) -> dict[str, Any]:
         line = decision.rule.line
-        decision.said = wording.reason(  # type: ignore[attr-defined]
+        decision.said = reasons.reason(  # type: ignore[attr-defined]
             code=decision.code,
             facts={"currency": line.currency} | decision.facts,
             language=get_language() or "en",

@@ -21,14 +21,7 @@ from portal.api import throttles
 from portal.api.idempotency import idempotent
 from portal.api.openapi import if_match, may_answer
 from portal.api.refusals import VersionMalformed, VersionMissing, VersionStale, WordsStale
-from portal.api.serializers.rules import (
-    ConfirmIn,
-    PauseIn,
-    PreviewOut,
-    RuleOut,
-    SkipIn,
-    TermsIn,
-)
+from portal.api.serializers.rules import ConfirmIn, PauseIn, PreviewOut, RuleOut, SkipIn, TermsIn
 from portal.api.views import named
 from portal.api.views.base import View
 from portal.views import owned

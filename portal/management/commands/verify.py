@@ -8,8 +8,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from billing import verification
-from billing.verification import Effect, Report
+from billing.ledger import verification
+from billing.ledger.verification import Effect, Report
 from portal import readiness
 
 _TIMEOUT_S = 30

@@ -13,8 +13,8 @@ from typing import Any
 from django.apps import apps
 
 from billing import rowsets
+from billing.guards import APPEND_ONLY
 from billing.states import OPEN_STATES, UNDELIVERED_STATES, UNPAID_END_STATES
-from billing.triggers import APPEND_ONLY
 
 MOST_NAMED = 50  # violations named per check; the count is always whole
 
