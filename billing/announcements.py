@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, declines, evidence, notices, recharges, rowsets, setbacks
+from billing import breaker, declines, notices, rowsets, setbacks
 from billing.gateways.base import (
     Capabilities,
     ChargeRequest,
@@ -26,7 +26,8 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.models import Binding, NoticeKind, Recharge
-from billing.recharges import LostRace, Move
+from billing.recharges import evidence, ladders, machine
+from billing.recharges.machine import LostRace, Move
 from billing.states import OPEN_STATES, UNPAID_END_STATES, DeclineClass, RechargeState, Trigger
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def _free_at(
 def _wait_for_turn(row: Any, *, until: datetime, lead: timedelta, at: datetime) -> None:
     """A low balance does not get better by waiting, so its grace goes on; a date does pass."""
     one = Move(row.id, row.state, S.WAITING.value, "binding_busy", until, fence=row.fence)
-    if recharges.move([one], at=at):
+    if machine.move([one], at=at):
         _keep_grace(row, until=until + lead + TURN_GRACE)
 
 
@@ -275,7 +276,7 @@ def _announced(row: Any, told: Noticed, *, at: datetime) -> None:
         announced_minor=told.max_amount_minor,
     )
     wait_until = max(told.earliest_charge_at, min(row.due_at, told.latest_charge_at))
-    recharges.move_one(
+    machine.move_one(
         Move(row.id, row.state, S.WAITING.value, "announced", wait_until, fence=row.fence), at=at
     )
 
@@ -288,7 +289,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: setbacks.Context
         if rail.announcement_stands and outcome.code == rail.not_announced_code:
             _barred(row, rail=rail, at=at)
         else:
-            _again(row, at + setbacks.CONFIG_RETRY, attention="config", at=at)
+            _again(row, at + ladders.CONFIG_RETRY, attention="config", at=at)
         return
     breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     move = Move(row.id, row.state, S.FAILED.value, "hard_decline", None, fence=row.fence)
@@ -310,7 +311,7 @@ def _unknown(row: Any, outcome: Unknown, at: datetime, context: setbacks.Context
 
 
 def _again(row: Any, act_at: datetime, *, attention: str, at: datetime) -> None:
-    recharges.move_one(
+    machine.move_one(
         Move(
             row.id,
             row.state,

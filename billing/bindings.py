@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from billing import agreements, breaker, calls, evidence, gateways, notices, rowsets
+from billing import agreements, breaker, calls, gateways, notices, rowsets
 from billing.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
 from billing.calls import NotStarted
 from billing.gateways.base import (
@@ -24,6 +24,7 @@ from billing.gateways.base import (
     SigningNotStarted,
 )
 from billing.models import Binding, BindingState, NoticeKind, Rail, Rule
+from billing.recharges import evidence
 from lines.secrets_at_rest import UnreadableSecret
 
 __all__ = ["BindingNotUsable", "record_decline", "resume"]

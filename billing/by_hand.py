@@ -10,7 +10,7 @@ from billing import calendar, nudges
 from billing.calendar import Hours, day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge, Rule
-from billing.recharges import Move, write_history
+from billing.recharges.machine import Move, OpenRecharge, write_history
 from billing.spending import CapReached, check_caps
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from lines.models import Line
@@ -19,10 +19,6 @@ from lines.references import new_reference
 __all__ = ["CapReached"]
 
 GRACE = timedelta(hours=1)
-
-
-class OpenRecharge(Exception):
-    """The line has a recharge under way; another may start when that one has ended."""
 
 
 class NotSold(Exception):

@@ -10,13 +10,14 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import aftermath, claims, evidence, ladders, notices, recharges, refunds, rowsets
+from billing import notices, refunds, rowsets
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge
 from billing.notices import Telling
-from billing.recharges import LostRace, Move
-from billing.setbacks import CONFIG_RETRY
-from billing.states import RechargeState
+from billing.recharges import aftermath, claims, evidence, ladders, machine
+from billing.recharges.ladders import CONFIG_RETRY
+from billing.recharges.machine import LostRace, Move
+from billing.states import DELIVERING_STATES, RechargeState
 from lines.carriers.base import (
     Accepted,
     CreditAnswer,
@@ -33,7 +34,6 @@ from lines.models import Delivery, DeliveryState
 log = logging.getLogger(__name__)
 
 S = RechargeState
-DELIVERING_STATES = (S.DELIVERING.value, S.DELIVERY_PENDING.value, S.DELIVERY_UNKNOWN.value)
 NOT_FOUND_GRACE = timedelta(minutes=2)
 
 
@@ -64,7 +64,7 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
         _undeliverable(row, "reversed_by_carrier", outcome.carrier_ref, at=at)
     elif _is_surely_not_there(row, outcome, at=at):
         again = move(row, S.CHARGED, "confirmed_not_credited", at, keeps_crashes=True)
-        recharges.move_one(again, at=at)
+        machine.move_one(again, at=at)
         _mark(row, DeliveryState.INTENDED)
     else:
         _not_known(row, at=at)
@@ -75,7 +75,7 @@ def _is_at_rest(row: Any, *, is_told: bool, at: datetime) -> None:
     act_at = None if is_told else ladders.next_query_at(queries=row.queries, at=at)
     is_given_up = not is_told and act_at is None
     attention = "delivery_unknown" if is_given_up else claims.attention_left(row)
-    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+    machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
 
 
 def _is_surely_not_there(row: Any, outcome: CreditOutcome, *, at: datetime) -> bool:
@@ -97,9 +97,9 @@ def _sent_at(row: Any) -> datetime:
 def _accepted(row: Any, outcome: Accepted, *, at: datetime) -> None:
     act_at = ladders.next_pending_at(queries=row.queries, at=at)
     if row.state == S.DELIVERY_PENDING.value:
-        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
     else:
-        recharges.move_one(move(row, S.DELIVERY_PENDING, "accepted", act_at), at=at)
+        machine.move_one(move(row, S.DELIVERY_PENDING, "accepted", act_at), at=at)
     _mark(row, DeliveryState.ACCEPTED, carrier_ref=outcome.carrier_ref)
 
 
@@ -110,7 +110,7 @@ def _rejected(row: Any, outcome: Rejected, *, at: datetime) -> None:
     if outcome.is_permanent or retry_at is None:
         _refund(row, "carrier_rejected", at=at)
     else:
-        recharges.move_one(move(row, S.CHARGED, "carrier_retry", retry_at), at=at)
+        machine.move_one(move(row, S.CHARGED, "carrier_retry", retry_at), at=at)
 
 
 def _not_allowed(row: Any, outcome: NotAllowed, *, at: datetime) -> None:
@@ -120,7 +120,7 @@ def _not_allowed(row: Any, outcome: NotAllowed, *, at: datetime) -> None:
     """
     _mark(row, DeliveryState.INTENDED, code=outcome.code)
     again = move(row, S.CHARGED, "carrier_config", at + CONFIG_RETRY, attention="config")
-    recharges.move_one(again, at=at)
+    machine.move_one(again, at=at)
 
 
 def _undeliverable(row: Any, because: str, carrier_ref: str, *, at: datetime) -> None:
@@ -130,7 +130,7 @@ def _undeliverable(row: Any, because: str, carrier_ref: str, *, at: datetime) ->
 
 def _refund(row: Any, because: str, *, at: datetime) -> None:
     """The refund's intent is in the same commit as the rejection that causes it."""
-    recharges.move_one(move(row, S.UNDELIVERABLE, because, None), at=at)
+    machine.move_one(move(row, S.UNDELIVERABLE, because, None), at=at)
     refunds.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
 
 
@@ -141,12 +141,10 @@ def _not_known(row: Any, *, at: datetime) -> None:
     act_at = ladders.next_query_at(queries=row.queries + 1 if is_unknown else 0, at=at)
     attention = "delivery_unknown" if act_at is None else claims.attention_left(row)
     if is_unknown:
-        recharges.stay(
-            recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
-        )
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
         unknown = move(row, S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True)
-        recharges.move_one(unknown, at=at)
+        machine.move_one(unknown, at=at)
 
 
 def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
@@ -154,7 +152,7 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
     if not isinstance(outcome, Reversed):
         _is_at_rest(row, is_told=isinstance(outcome, Credited), at=at)
         return
-    recharges.move_one(move(row, S.REVERSED, "reversed_by_carrier", None), at=at)
+    machine.move_one(move(row, S.REVERSED, "reversed_by_carrier", None), at=at)
     _mark_reversed(row, at=at)
     # Of one that was refunded in part, that part came back before.
     left_minor = transfers.on_line_minor(recharge_id=row.id)

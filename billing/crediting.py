@@ -12,23 +12,15 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import (
-    aftermath,
-    claims,
-    credit_setbacks,
-    evidence,
-    intents,
-    notices,
-    recharges,
-    rowsets,
-)
-from billing.credit_setbacks import DELIVERING_STATES, message, move
+from billing import credit_setbacks, notices, rowsets
+from billing.credit_setbacks import message, move
 from billing.ledger import transfers
 from billing.models import NoticeKind
-from billing.payments import DEFERRED_RECHECK
-from billing.recharges import Move
+from billing.recharges import aftermath, claims, evidence, intents, machine
+from billing.recharges.ladders import DEFERRED_RECHECK
+from billing.recharges.machine import Move
 from billing.rowsets import Column
-from billing.states import RechargeState
+from billing.states import DELIVERING_STATES, RechargeState
 from lines.carriers.base import (
     CarrierAdapter,
     CreditAnswer,
@@ -74,12 +66,12 @@ def begin(rows: Sequence[Any], *, at: datetime) -> list[Any]:
     """
     wait = [row for row in rows if row.carrier_deferred_since is not None]
     for row in wait:
-        recharges.stay(
+        machine.stay(
             recharge_id=row.id, fence=row.fence, act_at=at + DEFERRED_RECHECK, attention="", at=at
         )
     ready = [_ready(row) for row in rows if row.carrier_deferred_since is None]
     with transaction.atomic():
-        moved = recharges.move([_sent(row, at=at) for row in ready], at=at)
+        moved = machine.move([_sent(row, at=at) for row in ready], at=at)
         mine = [row for row in ready if row.id in moved]
         intents.deliveries([row for row in mine if not row.delivery_id], at=at)
     return [row._replace(state=S.DELIVERING.value) for row in mine]
@@ -166,7 +158,7 @@ def _record_credited(credited: Sequence[Asked], *, at: datetime) -> None:
         return
     with transaction.atomic():
         evidence.record_calls([x for one in credited for x in one.answer.exchanges], at=at)
-        moved = recharges.move([_credited_move(one, at=at) for one in credited], at=at)
+        moved = machine.move([_credited_move(one, at=at) for one in credited], at=at)
         mine = [one for one in credited if one.row.id in moved]
         rowsets.update(
             "lines_delivery",

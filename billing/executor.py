@@ -17,23 +17,21 @@ from django.db import transaction
 from billing import (
     announcements,
     calls,
-    claims,
     crediting,
     declines,
     disputes,
     openings,
     overdue,
     payments,
-    recharges,
     refunding,
     setbacks,
 )
 from billing.calls import NotStarted
-from billing.credit_setbacks import DELIVERING_STATES
-from billing.gateways.base import Capabilities, Gateway, Preparation, Unknown
-from billing.models import Notice
-from billing.recharges import Move
-from billing.states import UNPAID_END_STATES, RechargeState
+from billing.gateways.base import Preparation, Unknown
+from billing.outside import Outside
+from billing.recharges import claims, ladders, machine
+from billing.recharges.machine import Move
+from billing.states import DELIVERING_STATES, UNPAID_END_STATES, RechargeState
 from lines.carriers.base import CarrierAdapter
 from lines.models import Carrier
 
@@ -47,21 +45,6 @@ THREADS = 16
 # the batch ends well inside the lease, and inside the queue's timeout.
 CHARGES_WITHIN_S = 10.0
 BATCH_DEADLINE_S = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """How to reach the world: built by an edge, which alone reads settings."""
-
-    gateways: dict[str, Gateway]
-    adapter_for: Callable[[Carrier], CarrierAdapter | None]  # None: not configured, or not rightly
-    notify_url: Callable[[str], str]
-    return_url: Callable[[str], str] = lambda _ref: ""  # a recharge's page, for who must confirm
-    notice_url: Callable[[Notice], str] = lambda _notice: ""  # the page about it, for mails
-
-    @property
-    def capabilities(self) -> dict[str, Capabilities]:
-        return {rail: gateway.capabilities for rail, gateway in self.gateways.items()}
 
 
 @dataclass(slots=True)
@@ -164,7 +147,7 @@ def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
         elif row.attempt_id is not None:
             piles.query.append(row)
         else:
-            recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="", at=at)
+            machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="", at=at)
     return piles
 
 
@@ -178,7 +161,7 @@ def _may_charge(row: Any, *, at: datetime, outside: Outside) -> bool:
     elif obstacle is None or row.state == S.DECLINED.value:
         _step_aside(row, S.DUE, row.reason, at, at=at)
     elif obstacle.target == row.state:
-        recharges.stay(
+        machine.stay(
             recharge_id=row.id, fence=row.fence, act_at=obstacle.act_at, attention="", at=at
         )
     else:
@@ -194,13 +177,13 @@ def _step_aside(
 
 def _make(move: Move, *, at: datetime) -> None:
     with transaction.atomic():
-        recharges.move([move], at=at)
+        machine.move([move], at=at)
 
 
 def _quarantine(row: Any, *, at: datetime) -> None:
     """Three workers died over it: it stays where it is, and a person is called."""
     log.error("recharge %s is quarantined after %s crashes", row.id, row.crash_count)
-    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="crashed", at=at)
+    machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="crashed", at=at)
 
 
 # --- calls --------------------------------------------------------------------------------------
@@ -295,7 +278,7 @@ def _query(
 
 def _give_back(row: Any, *, at: datetime, attention: str = "") -> None:
     """Nothing was asked, and nobody died: the claim must not count as a crash."""
-    claims.release(row, act_at=at + payments.DEFERRED_RECHECK, attention=attention, at=at)
+    claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention=attention, at=at)
 
 
 def _credit(
@@ -354,7 +337,7 @@ def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float
     results = _all(call, ready, until=began + BATCH_DEADLINE_S)
     for row, result in zip(ready, results, strict=True):
         if isinstance(result, NotStarted):
-            refunding.give_back(row, act_at=at + payments.DEFERRED_RECHECK, attention="")
+            refunding.give_back(row, act_at=at + ladders.DEFERRED_RECHECK, attention="")
         elif isinstance(result, Exception):
             _log_break(result)
             asked.append(refunding.Asked(row, payments.unusable(result)))
@@ -378,7 +361,7 @@ def _may_refund(
     of_carrier = refunding.is_about_credit(row)
     if row.carrier_id in adapters if of_carrier else row.rail in outside.gateways:
         return True
-    refunding.give_back(row, act_at=at + payments.DEFERRED_RECHECK, attention="config")
+    refunding.give_back(row, act_at=at + ladders.DEFERRED_RECHECK, attention="config")
     return False
 
 

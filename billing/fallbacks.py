@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from billing import recharges, spending
+from billing import spending
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge
-from billing.recharges import Move
+from billing.recharges import machine
+from billing.recharges.machine import Move
 from billing.states import RechargeState
 
 
@@ -27,12 +28,12 @@ def use(row: Any, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
         return False
     declined = RechargeState.DECLINED.value
     move = Move(row.id, row.state, declined, "fallback", at, fence=row.fence, new_declines=1)
-    recharges.move_one(move, at=at)
+    machine.move_one(move, at=at)
     Recharge.objects.filter(pk=row.id).update(
         binding=second,
         rail=second.rail_id,
         fallback_binding=None,
-        **recharges.NOT_ANNOUNCED,  # another rail, another announcement
+        **machine.NOT_ANNOUNCED,  # another rail, another announcement
     )
     return True
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, disputes, nudges, recharges, refunds, rowsets
+from billing import breaker, disputes, nudges, refunds, rowsets
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import Binding, InboundNotification, PaymentAttempt
+from billing.recharges import machine
 from lines.carriers.base import CarrierEvent
 from lines.models import LIVE_STATUSES, Line
 
@@ -132,7 +133,7 @@ _SLOW_KINDS = {"binding", "balance"}  # these have an agreement or a balance ask
 def _charge(row: InboundNotification, at: datetime) -> str:
     if not PaymentAttempt.objects.filter(reference=row.our_ref).exists():
         return _not_ours(row)
-    return _WOKEN if recharges.wake(reference=row.our_ref, at=at) else _WAITING
+    return _WOKEN if machine.wake(reference=row.our_ref, at=at) else _WAITING
 
 
 def _refund(row: InboundNotification, at: datetime) -> str:
@@ -160,7 +161,7 @@ def _other(row: InboundNotification, at: datetime) -> str:
 
 
 def _topup(row: InboundNotification, at: datetime) -> str:
-    is_woken = recharges.wake_delivery(reference=row.our_ref, carrier_ref=row.provider_ref, at=at)
+    is_woken = machine.wake_delivery(reference=row.our_ref, carrier_ref=row.provider_ref, at=at)
     return _WOKEN if is_woken else _WAITING
 
 

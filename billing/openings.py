@@ -13,11 +13,12 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import due_rules, promotions, recharges, rowsets, rules, spending, verdict_notices
+from billing import due_rules, promotions, rowsets, rules, spending, verdict_notices
 from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule
 from billing.promotions import Quote
+from billing.recharges import machine
 from billing.rowsets import Column
 from billing.states import RechargeState
 from billing.verdict_notices import Decided
@@ -242,10 +243,8 @@ def _write_recharges(decided: list[Decided], *, at: datetime) -> None:
     for one in decided:
         one.recharge_id = inserted.get(one.row.id)
         if one.recharge_id is not None:
-            opened.append(
-                recharges.Move(one.recharge_id, "", RechargeState.DUE.value, "opened", at)
-            )
-    recharges.write_history(opened, at=at)
+            opened.append(machine.Move(one.recharge_id, "", RechargeState.DUE.value, "opened", at))
+    machine.write_history(opened, at=at)
     promotions.reserve(
         [
             (one.recharge_id, one.row.line_id, one.quote)

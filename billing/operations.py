@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from billing import breaker, nudges, recharges
-from billing.by_hand import OpenRecharge
+from billing import breaker, nudges
 from billing.models import Binding, Rail, Recharge, Refund, Rule
-from billing.recharges import Move
+from billing.recharges import machine
+from billing.recharges.claims import CRASHED, BeingAsked
+from billing.recharges.machine import Move, OpenRecharge
 from billing.states import RechargeState as S
 from billing.states import RefundState
 from lines.models import Line
@@ -33,7 +34,6 @@ ASKABLE_STATES = (
     S.COMPLETED,
 )
 REFUND_ASKABLE_STATES = (RefundState.REVERSING, RefundState.INTENDED, RefundState.UNKNOWN)
-CRASHED = "crashed"  # the attention code of quarantined work
 REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
 # What is put right at the rail or the carrier, not here: nothing in the books waits for it.
 SETTLED_ELSEWHERE = ("late_payment", "credit_differs")
@@ -54,10 +54,6 @@ class WindowOver(Exception):
 
 class NothingToAsk(Exception):
     """Nothing of it was sent to anyone, or all of it is settled."""
-
-
-class BeingAsked(Exception):
-    """A worker is at it this moment: wait for what it finds."""
 
 
 class NothingToSettle(Exception):
@@ -114,7 +110,7 @@ def approve_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime)
         move = Move(
             locked.pk, S.REVIEW.value, S.DUE.value, "approved", at, note=reason, actor_id=actor.pk
         )
-        recharges.move_one(move, at=at)
+        machine.move_one(move, at=at)
         nudges.money()
 
 
@@ -127,7 +123,7 @@ def reject_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime) 
 
 def cancel(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
     """End a recharge of which nothing is at a rail. Raises recharges.TooLate, LostRace."""
-    recharges.cancel(
+    machine.cancel(
         recharge=recharge, actor=actor, because="canceled_by_operator", note=reason, at=at
     )
 
@@ -159,7 +155,7 @@ def query_again(*, recharge: Recharge, at: datetime) -> None:
 def is_askable(recharge: Recharge) -> bool:
     """Whether anything of it is out there to be asked about, or its quarantine can be ended."""
     if recharge.state == S.REVIEW:  # asking adds evidence and moves nothing
-        return recharges.has_live_attempt(recharge_id=recharge.pk)
+        return machine.has_live_attempt(recharge_id=recharge.pk)
     return recharge.state in ASKABLE_STATES or recharge.attention == CRASHED
 
 
@@ -186,7 +182,7 @@ def is_settled_elsewhere(recharge: Recharge) -> bool:
 def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
     """Credit the line after all, as a new order, where the money could not be given back.
 
-    Raises NotUndelivered, PartlyRefunded, LineGone, by_hand.OpenRecharge.
+    Raises NotUndelivered, PartlyRefunded, LineGone, OpenRecharge.
     """
     try:
         with transaction.atomic():
@@ -207,7 +203,7 @@ def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> N
                 note=reason,
                 actor_id=actor.pk,
             )
-            recharges.move_one(move, at=at)
+            machine.move_one(move, at=at)
             nudges.money()
     except psycopg.IntegrityError as error:  # a set-wise write: Django has not wrapped it
         # One open recharge a line: another one has begun since this one was reversed.

@@ -7,28 +7,19 @@ the right amount is written set-wise; everything rarer goes through `setbacks`, 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from billing import (
-    aftermath,
-    announcements,
-    breaker,
-    calendar,
-    claims,
-    evidence,
-    intents,
-    recharges,
-    rowsets,
-    setbacks,
-)
+from billing import announcements, breaker, calendar, rowsets, setbacks, states
 from billing.calendar import Hours
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
-from billing.recharges import Move
+from billing.recharges import aftermath, claims, evidence, intents, machine
+from billing.recharges.ladders import DEFERRED_RECHECK
+from billing.recharges.machine import Move
 from billing.rowsets import Column
 from billing.states import RechargeState
 from lines.models import LineStatus
@@ -37,7 +28,6 @@ from lines.references import new_reference
 log = logging.getLogger(__name__)
 
 S = RechargeState
-DEFERRED_RECHECK = timedelta(minutes=1)
 
 _SETTLED_COLUMNS = (
     Column("reference", "text"),
@@ -134,7 +124,7 @@ def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities
             row if claims.is_live_attempt(row) else _with_reference(row)
             for row in announcements.only_one_each(rows, at=at, rails=rails)
         ]
-        moved = recharges.move(
+        moved = machine.move(
             [
                 Move(
                     row.id,
@@ -246,7 +236,7 @@ def _is_clean_success(one: Asked) -> bool:
         isinstance(outcome, Succeeded)
         and outcome.amount_minor == one.row.amount_minor
         and outcome.currency == one.row.currency
-        and one.row.state in setbacks.PAYING_STATES
+        and one.row.state in states.PAYING_STATES
     )
 
 
@@ -255,7 +245,7 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
         return []
     with transaction.atomic():
         evidence.record_rail_calls([(one.row.rail, one.answer) for one in paid], at=at)
-        moved = recharges.move([_paid_move(one.row, at=at) for one in paid], at=at)
+        moved = machine.move([_paid_move(one.row, at=at) for one in paid], at=at)
         mine = [one for one in paid if one.row.id in moved]
         _have_asked_again([one for one in paid if one.row.id not in moved], at=at)
         _settle_attempts(mine, at=at)
@@ -272,7 +262,7 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
 def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
     """Money moved, and another worker has decided already, perhaps without knowing of it."""
     for one in lost:
-        recharges.wake(reference=one.row.payment_ref, at=at)
+        machine.wake(reference=one.row.payment_ref, at=at)
 
 
 def _paid_move(row: Any, *, at: datetime) -> Move:

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from billing import matching, recharges, refunds, statement_sources, statements
-from billing.executor import Outside
+from billing import matching, refunds, statement_sources, statements
 from billing.ledger import transfers
 from billing.matching import Found
 from billing.models import (
@@ -28,6 +27,8 @@ from billing.models import (
     Statement,
     StatementState,
 )
+from billing.outside import Outside
+from billing.recharges import machine
 from billing.statement_sources import Source
 from billing.statements import Claim, LostClaim, NotYet, Watcher
 
@@ -242,11 +243,11 @@ def _wake(statement_id: int, *, at: datetime) -> int:
     named = list(rows.order_by("pk").values_list("line_kind", "our_ref")[:_WOKEN_AT_ONCE])
     for line_kind, reference in named:
         if line_kind == "payment":
-            recharges.wake(reference=reference, at=at)
+            machine.wake(reference=reference, at=at)
         elif line_kind == "refund":
             refunds.wake(reference=reference, at=at)
         else:
-            recharges.wake_delivery(reference=reference, carrier_ref="", at=at)
+            machine.wake_delivery(reference=reference, carrier_ref="", at=at)
     return len(named)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import aftermath, evidence, ladders, notices, recharges, refunds, rowsets
+from billing import notices, refunds, rowsets
 from billing.gateways.base import (
     Answer,
     Gateway,
@@ -25,8 +25,9 @@ from billing.gateways.base import (
 )
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge, Refund
-from billing.recharges import LostRace, Move
-from billing.setbacks import CONFIG_RETRY
+from billing.recharges import aftermath, evidence, ladders, machine
+from billing.recharges.ladders import CONFIG_RETRY
+from billing.recharges.machine import LostRace, Move
 from billing.states import RechargeState, RefundState
 from lines.carriers.base import (
     CarrierAdapter,
@@ -251,7 +252,7 @@ def _succeeded(refund: Refund, row: Any, outcome: Succeeded, at: datetime) -> No
     _leave(refund, RefundState.SUCCEEDED, act_at=None, at=at)
     is_whole = row.refund_committed_minor == row.price_minor
     target = S.REFUNDED if is_whole else S.COMPLETED
-    recharges.move_one(
+    machine.move_one(
         Move(row.recharge_id, S.REFUNDING.value, target.value, "refunded", None), at=at
     )
     if is_whole:

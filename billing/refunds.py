@@ -11,12 +11,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import disputes, four_eyes, nudges, recharges, rowsets
+from billing import disputes, four_eyes, nudges, rowsets
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.ledger import transfers
 from billing.models import PaymentAttempt, Recharge, Refund
 from billing.money import share
-from billing.recharges import Move
+from billing.recharges import machine
+from billing.recharges.machine import Move
 from billing.states import AttemptState, RechargeState, RefundState
 from lines.models import Delivery, DeliveryState
 from lines.references import new_reference
@@ -223,7 +224,7 @@ def undo(
     # What the carrier said meanwhile was not heard: a completed one is looked at once more. Any
     # other is paid for nothing, and only a person can go on.
     is_completed = target == S.COMPLETED
-    recharges.move_one(
+    machine.move_one(
         Move(
             recharge.pk,
             S.REFUNDING.value,
@@ -287,7 +288,7 @@ def _create(
         refund_committed_minor=F("refund_committed_minor") + amount_minor
     )
     actor_id = requested_by.pk if requested_by else None
-    recharges.move_one(
+    machine.move_one(
         Move(
             recharge.pk,
             came_from,

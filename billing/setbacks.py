@@ -13,18 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import (
-    breaker,
-    claims,
-    declines,
-    evidence,
-    fallbacks,
-    ladders,
-    notices,
-    overdue,
-    recharges,
-    rowsets,
-)
+from billing import breaker, declines, fallbacks, notices, overdue, rowsets
 from billing.gateways.base import (
     ActionRequired,
     Answer,
@@ -37,18 +26,14 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.models import NoticeKind, PaymentAttempt, Recharge
-from billing.recharges import LostRace, Move
-from billing.states import AttemptState, DeclineClass, RechargeState
+from billing.recharges import claims, evidence, ladders, machine
+from billing.recharges.ladders import CONFIG_RETRY
+from billing.recharges.machine import LostRace, Move
+from billing.states import PAYING_STATES, AttemptState, DeclineClass, RechargeState
 
 log = logging.getLogger(__name__)
 
 S = RechargeState
-PAYING_STATES = (
-    S.CHARGING.value,
-    S.PAYMENT_PENDING.value,
-    S.PAYMENT_UNKNOWN.value,
-    S.ACTION_REQUIRED.value,
-)
 # A rail's word for an order that was paid and refunded in full behind our back.
 GIVEN_BACK = "REFUNDED"
 _WHY_ENDED: Mapping[str, str] = {
@@ -56,7 +41,6 @@ _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.HARD: "hard_decline",
     DeclineClass.AUTH: "not_confirmed",
 }
-CONFIG_RETRY = timedelta(minutes=10)
 ACTION_RECHECK = timedelta(minutes=10)
 
 
@@ -95,7 +79,7 @@ def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
     attention = "late_payment" if is_late else claims.attention_left(row)
     is_untold = isinstance(outcome, Unknown | Pending)
     act_at = ladders.next_query_at(queries=row.queries, at=at) if is_untold else None
-    recharges.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+    machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
 
 
 # --- one handler an outcome ---------------------------------------------------------------------
@@ -107,7 +91,7 @@ def _succeeded(row: Any, outcome: Succeeded, at: datetime, context: Context) -> 
     move = _move(row, S.REVIEW, "amount_differs", None, attention="amount_differs")
     if row.state == S.ACTION_REQUIRED.value:
         move = _move(row, S.PAYMENT_UNKNOWN, "amount_differs", None, attention="amount_differs")
-    recharges.move_one(move, at=at)
+    machine.move_one(move, at=at)
     _mark(row, AttemptState.UNKNOWN)
 
 
@@ -118,12 +102,10 @@ def _pending(row: Any, outcome: Pending, at: datetime, context: Context) -> None
     is_late = overdue.is_overdue(row, outcome, rail=context.capabilities[row.rail], at=at)
     attention = "payment_overdue" if is_late else ""
     if row.state in (S.PAYMENT_PENDING.value, S.ACTION_REQUIRED.value):
-        recharges.stay(
-            recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
-        )
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
         pending = _move(row, S.PAYMENT_PENDING, "pending", act_at, attention=attention)
-        recharges.move_one(pending, at=at)
+        machine.move_one(pending, at=at)
     if outcome.ask_again_at is not None and row.notice_sent_at is None:
         # The rail's own hour of taking it, shown to the payer; what was announced stays as it is.
         Recharge.objects.filter(pk=row.id).update(earliest_charge_at=outcome.ask_again_at)
@@ -142,11 +124,9 @@ def _not_known(row: Any, because: str, *, at: datetime, soon: bool = False) -> N
     act_at = at if soon and not queries else ladders.next_query_at(queries=queries, at=at)
     attention = "payment_unknown" if act_at is None else claims.attention_left(row)
     if row.state == S.PAYMENT_UNKNOWN.value:
-        recharges.stay(
-            recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at
-        )
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
         return
-    recharges.move_one(_move(row, S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True), at=at)
+    machine.move_one(_move(row, S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True), at=at)
     _tell(row, NoticeKind.CONFIRMING, because, at=at)
 
 
@@ -170,24 +150,24 @@ def _not_found(row: Any, outcome: NotFound, at: datetime, context: Context) -> N
     else:
         # Whoever died sending it may die again: that it is not there is no progress.
         again = _move(row, S.DUE, "confirmed_not_taken", at, keeps_crashes=True)
-        recharges.move_one(again, at=at)
+        machine.move_one(again, at=at)
         _mark(row, AttemptState.INTENDED)
 
 
 def _wait_out_grace(row: Any, *, until: datetime, at: datetime) -> None:
     if row.state == S.CHARGING.value:
         waiting = _move(row, S.PAYMENT_UNKNOWN, "no_answer", until, keeps_crashes=True)
-        recharges.move_one(waiting, at=at)
+        machine.move_one(waiting, at=at)
         _mark(row, AttemptState.UNKNOWN)
     else:
-        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=until, attention="", at=at)
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=until, attention="", at=at)
 
 
 def _needs_person(row: Any, attention: str, *, at: datetime) -> None:
     if row.state == S.PAYMENT_UNKNOWN.value:
-        recharges.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
     else:
-        recharges.move_one(
+        machine.move_one(
             _move(row, S.PAYMENT_UNKNOWN, "no_answer", None, attention=attention), at=at
         )
     _mark(row, AttemptState.UNKNOWN)
@@ -198,7 +178,7 @@ def _action_required(row: Any, outcome: ActionRequired, at: datetime, context: C
         is_over = overdue.is_overdue(row, outcome, rail=context.capabilities[row.rail], at=at)
         _recheck_action(row, is_over=is_over, at=at)
         return
-    recharges.move_one(
+    machine.move_one(
         _move(row, S.ACTION_REQUIRED, "needs_confirmation", at + ACTION_RECHECK), at=at
     )
     Recharge.objects.filter(pk=row.id).update(action_url=outcome.url)
@@ -208,7 +188,7 @@ def _action_required(row: Any, outcome: ActionRequired, at: datetime, context: C
 
 def _recheck_action(row: Any, *, is_over: bool, at: datetime) -> None:
     """Past its time it was called off; one that could not be, a person closes at the rail."""
-    recharges.stay(
+    machine.stay(
         recharge_id=row.id,
         fence=row.fence,
         act_at=None if is_over else at + ACTION_RECHECK,
@@ -247,16 +227,16 @@ def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context
     PaymentAttempt.objects.filter(reference=row.payment_ref).update(code=outcome.code[:80])
     if row.state in (S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value, S.ACTION_REQUIRED.value):
         # The *query* was refused: that says nothing about the charge.
-        recharges.stay(
+        machine.stay(
             recharge_id=row.id, fence=row.fence, act_at=at + CONFIG_RETRY, attention="config", at=at
         )
     elif at > row.expires_at:
-        recharges.move_one(_move(row, S.REVIEW, "config", None, attention="config"), at=at)
+        machine.move_one(_move(row, S.REVIEW, "config", None, attention="config"), at=at)
     else:
         again = _move(row, S.DUE, "config", at + CONFIG_RETRY, attention="config")
-        recharges.move_one(again, at=at)
+        machine.move_one(again, at=at)
         if outcome.code == context.capabilities[row.rail].not_announced_code:
-            Recharge.objects.filter(pk=row.id).update(**recharges.NOT_ANNOUNCED)
+            Recharge.objects.filter(pk=row.id).update(**machine.NOT_ANNOUNCED)
 
 
 def _declined(
@@ -270,7 +250,7 @@ def _declined(
         waiting = _move(
             row, S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
         )
-        recharges.move_one(waiting, at=at)
+        machine.move_one(waiting, at=at)
         more = {"until": retry_at.isoformat(), "decline_code": refused.code}
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, **more)
         return
@@ -298,7 +278,7 @@ def _close(row: Any, target: S, because: str, *, at: datetime) -> None:
 def _end(row: Any, because: str, *, at: datetime, target: S = S.FAILED, **facts: object) -> None:
     recharge = Recharge.objects.get(pk=row.id)
     recharge.state = row.state
-    recharges.end_unpaid(recharge=recharge, target=target, because=because, at=at, fence=row.fence)
+    machine.end_unpaid(recharge=recharge, target=target, because=because, at=at, fence=row.fence)
     _tell(row, NoticeKind.NOT_RECHARGED, because, at=at, **facts)
 
 
@@ -367,7 +347,7 @@ def ended(row: Any, move: Move, *, at: datetime) -> None:
             _drop_unsent(row, at=at)
             recharge = Recharge.objects.get(pk=row.id)
             recharge.state = row.state
-            recharges.end_unpaid(
+            machine.end_unpaid(
                 recharge=recharge,
                 target=S(move.target),
                 because=move.because,

@@ -13,12 +13,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import aftermath, breaker, disputes, four_eyes, notices, nudges, recharges, rowsets
+from billing import breaker, disputes, four_eyes, notices, nudges, rowsets
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.ledger import transfers
 from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
-from billing.operations import CRASHED, BeingAsked
-from billing.recharges import Move
+from billing.recharges import aftermath, machine
+from billing.recharges.claims import CRASHED, BeingAsked
+from billing.recharges.machine import Move
 from billing.states import AttemptState, Finding, SettlementState
 from billing.states import RechargeState as S
 
@@ -248,7 +249,7 @@ def _taken_as_agreed(recharge: Recharge, one: Settlement, at: datetime) -> None:
         note=one.reason,
         actor_id=one.decided_by_id,
     )
-    recharges.move_one(move, at=at)
+    machine.move_one(move, at=at)
     transfers.post(
         transfers.charged(
             recharge_id=recharge.pk,
@@ -306,7 +307,7 @@ def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
 
 def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: datetime) -> None:
     _end_attempt(one, AttemptState.CLOSED, at=at)
-    recharges.end_unpaid(
+    machine.end_unpaid(
         recharge=recharge,
         target=S.FAILED,
         because=because,

@@ -18,7 +18,7 @@ from lines.models import Line
 
 
 class CapReached(Exception):
-    """A cap leaves no room. `code` and `facts` are a reason's, for `billing.wording`."""
+    """A cap leaves no room. `code` and `facts` are a reason's, for `billing.words.reasons`."""
 
     def __init__(self, code: str, **facts: object) -> None:
         super().__init__(code)

@@ -11,11 +11,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from billing.executor import Outside
 from billing.gateways.base import StatementKind, StatementNotReady, StatementRow
 from billing.gateways.base import UnreadableRow as UnreadableOfRail
 from billing.models import SourceKind
 from billing.money import MAX_AMOUNT_MINOR
+from billing.outside import Outside
 from lines.carriers.base import CarrierStatementRow, StatementUnavailable
 from lines.carriers.base import UnreadableRow as UnreadableOfCarrier
 from lines.models import Carrier

@@ -135,6 +135,10 @@ UNDELIVERED_STATES = (
     S.DELIVERY_UNKNOWN,
     S.UNDELIVERABLE,
 )
+# The rail was asked to take it, and how that ended is not settled.
+PAYING_STATES = (S.CHARGING, S.PAYMENT_PENDING, S.PAYMENT_UNKNOWN, S.ACTION_REQUIRED)
+# The carrier was asked to credit it, and how that ended is not settled.
+DELIVERING_STATES = (S.DELIVERING, S.DELIVERY_PENDING, S.DELIVERY_UNKNOWN)
 # Nothing was taken and nothing will be.
 UNPAID_END_STATES = (S.FAILED, S.CANCELED, S.MISSED)
 # Nothing has been sent to a rail yet under the current reference: safe to cancel.

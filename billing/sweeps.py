@@ -15,7 +15,6 @@ from django.db import transaction
 from billing import (
     bindings,
     calls,
-    evidence,
     executor,
     inbox,
     intake,
@@ -25,9 +24,10 @@ from billing import (
     rowsets,
     settlements,
 )
-from billing.executor import Outside
 from billing.intake import Reading
 from billing.models import Rule
+from billing.outside import Outside
+from billing.recharges import evidence
 from lines import lifecycle
 from lines.carriers.base import Balance, BalanceAnswer, LineAddress, NotFound
 from lines.models import Line, LineStatus

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from billing import gateways, pages, reconciliation, sweeps
-from billing.executor import Outside
+from billing.outside import Outside
 from lines import carriers
 from lines.carriers.base import CarrierAdapter
 from lines.models import Carrier

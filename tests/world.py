@@ -9,9 +9,9 @@ from itertools import count
 from typing import Any
 
 from billing import executor
-from billing.executor import Outside
 from billing.ledger import verification
 from billing.models import Binding, Consent, Rail, Recharge, Rule
+from billing.outside import Outside
 from lines.models import Carrier, Line, LineKind, LineStatus
 from portal.accounts.models import User
 from tests.fakes import FakeCarrier, FakeGateway

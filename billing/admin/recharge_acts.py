@@ -7,9 +7,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import by_hand, money, operations, recharges, refunds
+from billing import money, operations, refunds
 from billing.admin import settling, words
 from billing.models import Recharge
+from billing.recharges import claims, machine
 from billing.states import CANCELABLE_STATES
 from billing.states import RechargeState as S
 from lines.admin.acts import Act, ReasonForm
@@ -56,12 +57,12 @@ def is_cancelable(recharge: Recharge) -> bool:
     return (
         recharge.state in CANCELABLE_STATES
         and recharge.state != S.REVIEW
-        and not recharges.has_live_attempt(recharge_id=recharge.pk)
+        and not machine.has_live_attempt(recharge_id=recharge.pk)
     )
 
 
 def is_rejectable(recharge: Recharge) -> bool:
-    return recharge.state == S.REVIEW and not recharges.has_live_attempt(recharge_id=recharge.pk)
+    return recharge.state == S.REVIEW and not machine.has_live_attempt(recharge_id=recharge.pk)
 
 
 def is_refundable(recharge: Recharge) -> bool:
@@ -91,7 +92,7 @@ APPROVE = Act(
         operations.NotHeld: _("It is not held any more."),
         operations.AmountDiffers: _("Another amount was taken: charging again cannot mend that."),
         operations.WindowOver: _("The time for this charge is over: it can only be rejected."),
-        recharges.LostRace: _MOVED,
+        machine.LostRace: _MOVED,
     },
 )
 REJECT = Act(
@@ -103,8 +104,8 @@ REJECT = Act(
     run=lambda recharge, **why: operations.reject_review(recharge=recharge, **why),
     refusals={
         operations.NotHeld: _("It is not held any more."),
-        recharges.TooLate: _TOO_LATE,
-        recharges.LostRace: _MOVED,
+        machine.TooLate: _TOO_LATE,
+        machine.LostRace: _MOVED,
     },
     is_grave=True,
 )
@@ -120,7 +121,7 @@ ASK = Act(
     run=lambda recharge, *, actor, reason, at: operations.query_again(recharge=recharge, at=at),
     refusals={
         operations.NothingToAsk: _("Nothing of it is out there to be asked about."),
-        operations.BeingAsked: _("A worker is at it this moment: look again in a minute."),
+        claims.BeingAsked: _("A worker is at it this moment: look again in a minute."),
     },
 )
 CANCEL = Act(
@@ -130,7 +131,7 @@ CANCEL = Act(
     permission="billing.cancel_recharge",
     is_legal=is_cancelable,
     run=lambda recharge, **why: operations.cancel(recharge=recharge, **why),
-    refusals={recharges.TooLate: _TOO_LATE, recharges.LostRace: _MOVED},
+    refusals={machine.TooLate: _TOO_LATE, machine.LostRace: _MOVED},
     is_grave=True,
 )
 REFUND = Act(
@@ -149,7 +150,7 @@ REFUND = Act(
         refunds.NotRefundable: _("There is nothing to refund: it has moved on meanwhile."),
         refunds.TooMuch: _too_much,
         refunds.WholeOnly: _too_much,
-        recharges.LostRace: _MOVED,
+        machine.LostRace: _MOVED,
     },
     form=RefundForm,
     is_grave=True,
@@ -166,8 +167,8 @@ REDELIVER = Act(
         operations.NotUndelivered: _("It is not waiting to be credited any more."),
         operations.PartlyRefunded: _("A part of it was refunded already: refund the rest instead."),
         operations.LineGone: _("The line is gone or has another SIM: refund it instead."),
-        by_hand.OpenRecharge: _("Another recharge of the line is under way: wait for its end."),
-        recharges.LostRace: _MOVED,
+        machine.OpenRecharge: _("Another recharge of the line is under way: wait for its end."),
+        machine.LostRace: _MOVED,
     },
 )
 SETTLE = Act(

@@ -3,10 +3,11 @@ from typing import Any
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from billing import four_eyes, operations, recharges, refunds
+from billing import four_eyes, operations, refunds
 from billing.admin import tones, words
 from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Refund
+from billing.recharges import claims, machine
 from billing.states import RefundState
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import RecordAdmin, money, period, state
@@ -54,7 +55,7 @@ ASK = Act(
     run=lambda refund, *, actor, reason, at: operations.query_refund(refund=refund, at=at),
     refusals={
         operations.NothingToAsk: _("Nothing of it is out there to be asked about."),
-        operations.BeingAsked: _("A worker is at it this moment: look again in a minute."),
+        claims.BeingAsked: _("A worker is at it this moment: look again in a minute."),
     },
 )
 GIVE_UP = Act(
@@ -76,7 +77,7 @@ GIVE_UP = Act(
         refunds.CreditTakenBack: _(
             "A part of the credit was taken back for it, so the money must follow: ask again."
         ),
-        recharges.LostRace: _("It has moved on meanwhile."),
+        machine.LostRace: _("It has moved on meanwhile."),
     },
     is_grave=True,
 )

@@ -3,10 +3,11 @@ from typing import Any
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from billing import four_eyes, operations, recharges, settlements
+from billing import four_eyes, settlements
 from billing.admin import tones, words
 from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Settlement
+from billing.recharges import claims, machine
 from billing.states import SettlementState
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import RecordAdmin, link, money, period, state
@@ -39,8 +40,8 @@ APPROVE = Act(
         four_eyes.OperationChanged: _("It is not what this page showed: read it again."),
         settlements.NotSettleable: _("The recharge has moved on meanwhile: reject this one."),
         settlements.AlreadyReturned: _("Another payment was given back under that reference."),
-        operations.BeingAsked: _("A worker is at it this moment: look again in a minute."),
-        recharges.LostRace: _("It has moved on meanwhile."),
+        claims.BeingAsked: _("A worker is at it this moment: look again in a minute."),
+        machine.LostRace: _("It has moved on meanwhile."),
     },
     form=ApprovalForm,
     unless=lambda settlement, actor: _OWN if settlement.requested_by_id == actor.pk else "",

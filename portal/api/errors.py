@@ -16,8 +16,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions as rest
 
-from billing import bindings, by_hand, intake, plans, recharges
+from billing import bindings, by_hand, intake, plans
 from billing.gateways import RailNotConfigured
+from billing.recharges import machine
 from billing.spending import CapReached
 from lines import lifecycle
 from lines.carriers import CarrierNotConfigured
@@ -95,7 +96,7 @@ REFUSALS: Mapping[type[Exception], Told] = {
     ),
     plans.InvalidPause: Told(400, "invalid", _own, "until"),
     # recharges
-    by_hand.OpenRecharge: Told(
+    machine.OpenRecharge: Told(
         409,
         "open_recharge",
         gettext_lazy("A recharge of this line is under way. Wait until it has ended."),
@@ -113,10 +114,10 @@ REFUSALS: Mapping[type[Exception], Told] = {
         "line",
     ),
     by_hand.BindingNotUsable: Told(409, "binding_not_usable", _NOT_USABLE, "binding"),
-    recharges.TooLate: Told(
+    machine.TooLate: Told(
         409, "too_late", gettext_lazy("The payment is under way or done, so it cannot be canceled.")
     ),
-    recharges.LostRace: Told(
+    machine.LostRace: Told(
         409, "changed_meanwhile", gettext_lazy("It has just changed. Read it again, then decide.")
     ),
     CapReached: Told(409, "cap_reached", wording.cap),

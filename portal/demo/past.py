@@ -20,9 +20,9 @@ from django_q.models import OrmQ
 
 from billing import bindings, executor, gateways, intake, plans
 from billing.drafts import Draft
-from billing.executor import Outside
 from billing.intake import Reading
 from billing.models import Binding, Notice, Promotion, Rail, Rule
+from billing.outside import Outside
 from lines import lifecycle
 from lines.models import Carrier, Line
 from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, SPARE, Card, Person

@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from billing import queries, recharges
+from billing import queries
 from billing.models import Recharge
+from billing.recharges import machine
 from billing.states import CANCELABLE_STATES
 from lines.models import Line, LineStatus
 from portal import cards, charts, exports, stories
@@ -96,7 +97,7 @@ def _story(recharge: Recharge) -> dict[str, Any]:
         "title": stories.title(recharge),
         "tone": stories.tone(recharge.state),
         "now": stories.of_recharge(recharge),
-        "entries": stories.moves_of(recharge, recharges.history(recharge)),
+        "entries": stories.moves_of(recharge, machine.history(recharge)),
         "refunds": recharge.refunds.order_by("pk"),
         "can_cancel": recharge.state in CANCELABLE_STATES,
         "section": "history",
@@ -108,13 +109,13 @@ def _story(recharge: Recharge) -> dict[str, Any]:
 def cancel(request: HttpRequest, ref: str) -> HttpResponse:
     recharge = owned.recharge(request, ref)
     try:
-        recharges.cancel(
+        machine.cancel(
             recharge=recharge,
             actor=request.user,
             because="canceled_by_owner",
             at=timezone.now(),
         )
-    except (recharges.TooLate, recharges.LostRace):
+    except (machine.TooLate, machine.LostRace):
         messages.error(request, _("Too late to cancel: the payment is under way."))
     else:
         messages.success(request, _("Canceled. Nothing was charged."))

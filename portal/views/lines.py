@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from billing import by_hand, gateways, plans, queries
 from billing.models import Binding
+from billing.recharges import machine
 from billing.spending import CapReached
 from billing.words import figures
 from lines import carriers, identifiers, lifecycle, qr
@@ -286,7 +287,7 @@ def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> Http
         )
     except gateways.RailNotConfigured:
         form.add_error("binding", _("This payment method cannot be used now. Choose another."))
-    except by_hand.OpenRecharge:
+    except machine.OpenRecharge:
         form.add_error(None, _("A recharge of this line is under way. Wait until it has ended."))
     except by_hand.NotSold:
         form.add_error("face", _("The carrier does not sell that."))

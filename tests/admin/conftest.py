@@ -12,7 +12,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from billing import by_hand, recharges, refunds
+from billing import by_hand, refunds
 from billing.models import (
     Decision,
     DeclineCode,
@@ -25,6 +25,7 @@ from billing.models import (
     SpendingCap,
     Statement,
 )
+from billing.recharges import machine
 from lines import operations
 from lines.models import BalanceReading, CarrierCall, EsimProfile, LineKind
 from portal.accounts.models import User
@@ -93,8 +94,8 @@ def open_one(world: World, rule: Any, key: str) -> Recharge:
 def hold(world: World, recharge: Recharge) -> Recharge:
     """As if three workers had died over it before anything was sent."""
     with transaction.atomic():
-        recharges.move_one(
-            recharges.Move(recharge.pk, "due", "review", "crashed", None, attention="crashed"),
+        machine.move_one(
+            machine.Move(recharge.pk, "due", "review", "crashed", None, attention="crashed"),
             at=world.at,
         )
     recharge.refresh_from_db()

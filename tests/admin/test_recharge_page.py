@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from django.urls import reverse
 
-from billing import operations, recharges, refunds
+from billing import operations, refunds
 from billing.admin import advice
 from billing.gateways.base import Refused, Unknown
 from billing.models import DeclineCode, InboundNotification, Notice, RailCall, Recharge, Transfer
+from billing.recharges import machine
 from lines import operations as record
 from lines.models import Delivery
 from tests import world as w
@@ -286,9 +287,7 @@ class TestWhatMayBeDoneNow:
 
     def test_a_canceled_one_offers_nothing(self, root, world, rule, operator):
         recharge = open_one(world, rule, "canceled")
-        recharges.cancel(
-            recharge=recharge, actor=operator, because="canceled_by_owner", at=world.at
-        )
+        machine.cancel(recharge=recharge, actor=operator, because="canceled_by_owner", at=world.at)
 
         assert labels(root.get(page_of(recharge))) == []
 

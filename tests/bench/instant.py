@@ -29,7 +29,7 @@ class InstantCarrier:
 
 
 def outside() -> Any:
-    from billing.executor import Outside
+    from billing.outside import Outside
 
     carrier = InstantCarrier()
     return Outside(

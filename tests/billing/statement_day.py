@@ -12,7 +12,6 @@ from typing import Any
 from django.db import connection, transaction
 
 from billing import reconciliation
-from billing.executor import Outside
 from billing.gateways.base import (
     Capabilities,
     StatementKind,
@@ -22,6 +21,7 @@ from billing.gateways.base import (
 )
 from billing.ledger import transfers
 from billing.models import Difference, PaymentAttempt, Recharge, Refund, SourceKind, Transfer
+from billing.outside import Outside
 from lines.carriers.base import CarrierStatementRow
 from lines.models import Delivery
 from tests import world as w

@@ -2,8 +2,8 @@
 
 import pytest
 
-from billing import aftermath
 from billing.models import Recharge, Rule
+from billing.recharges import aftermath
 from tests import world as w
 
 pytestmark = pytest.mark.django_db

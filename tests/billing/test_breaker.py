@@ -2,8 +2,9 @@
 
 import pytest
 
-from billing import aftermath, bindings
+from billing import bindings
 from billing.models import Binding, NoticeKind, Rule
+from billing.recharges import aftermath
 from tests import world as w
 from tests.billing.bindings_world import ACTIVE, REVOKED, notices, pending, refresh
 from tests.world import DAY, HOUR, MINUTE, NOON

@@ -4,9 +4,10 @@ from datetime import date
 
 import pytest
 
-from billing import by_hand, intake, openings, recharges, refunds
+from billing import by_hand, intake, openings, refunds
 from billing.intake import Reading
 from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
+from billing.recharges import machine
 from lines.models import Line
 from tests import world as w
 
@@ -47,7 +48,7 @@ class TestALowBalanceMeanwhile:
         opened = recharge_by_hand(rule, at=world.at)
         push(rule, 980, at=world.at)
         assert rule.wake_at is None
-        recharges.cancel(
+        machine.cancel(
             recharge=opened, actor=rule.line.owner, because="canceled_by_owner", at=world.at
         )
         world.run()
@@ -61,7 +62,7 @@ class TestALowBalanceMeanwhile:
     def test_does_not_wake_a_rule_that_is_off_or_has_fired_already(self, world, rule):
         opened = recharge_by_hand(rule, at=world.at)
         Rule.objects.update(is_on=False)
-        recharges.cancel(
+        machine.cancel(
             recharge=opened, actor=rule.line.owner, because="canceled_by_owner", at=world.at
         )
         rule.refresh_from_db()
@@ -206,7 +207,7 @@ class TestACapByHand:
             assert Recharge.objects.get(rule=rule).price_minor == 5000
 
     def test_does_not_count_what_ended_unpaid(self, world, rule):
-        recharges.cancel(
+        machine.cancel(
             recharge=recharge_by_hand(rule, at=w.NOON, key="earlier"),
             actor=rule.line.owner,
             because="canceled_by_owner",

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from billing import claims
+from billing.recharges import claims
 
 
 class TestAReference:

@@ -2,16 +2,7 @@
 
 import pytest
 
-from billing import (
-    bindings,
-    disputes,
-    four_eyes,
-    inbox,
-    operations,
-    recharges,
-    refunds,
-    settlements,
-)
+from billing import bindings, disputes, four_eyes, inbox, operations, refunds, settlements
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import (
     Binding,
@@ -23,6 +14,7 @@ from billing.models import (
     Settlement,
     Transfer,
 )
+from billing.recharges import machine
 from billing.settlements import Found
 from billing.states import Finding
 from lines.models import Delivery
@@ -150,7 +142,7 @@ class TestADispute:
         hears(paid, "charge.dispute.created:needs_response")
         delivery = Delivery.objects.get()
         paid.carrier.reversals[delivery.reference] = 5000
-        recharges.wake_delivery(reference=delivery.reference, carrier_ref="", at=paid.at)
+        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=paid.at)
         paid.run()
         assert (only().state, only().attention) == ("refunding", "disputed")
         assert paid.gateway.refunded == {}

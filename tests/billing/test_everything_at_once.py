@@ -21,12 +21,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import by_hand, intake, operations, plans, recharges, refunds
+from billing import by_hand, intake, operations, plans, refunds
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
 from billing.intake import Reading
 from billing.ledger import verification
 from billing.ledger.verification import Effect
 from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
+from billing.recharges import machine
 from billing.reference_data import load
 from billing.states import OPEN_STATES
 from lines.carriers.base import Accepted, NotAllowed, Rejected
@@ -145,7 +146,7 @@ class Anything(RuleBasedStateMachine):
     def the_rail_notifies_again(self, pick: int) -> None:
         references = list(PaymentAttempt.objects.values_list("reference", flat=True))
         if references:
-            recharges.wake(reference=references[pick % len(references)], at=self.world.at)
+            machine.wake(reference=references[pick % len(references)], at=self.world.at)
 
     @rule(pick=st.integers(0, 50))
     def the_carrier_reverses(self, pick: int) -> None:
@@ -160,7 +161,7 @@ class Anything(RuleBasedStateMachine):
             )
             if left_minor:
                 self.world.carrier.reversals.setdefault(one.reference, left_minor)
-            recharges.wake_delivery(
+            machine.wake_delivery(
                 reference=one.reference, carrier_ref=one.carrier_ref, at=self.world.at
             )
 
@@ -181,7 +182,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), key=st.integers(0, 3))
     def the_owner_recharges_by_hand(self, which: int, key: int) -> None:
-        refusals = (by_hand.OpenRecharge, by_hand.CapReached, by_hand.BindingNotUsable)
+        refusals = (machine.OpenRecharge, by_hand.CapReached, by_hand.BindingNotUsable)
         with suppress(*refusals):
             by_hand.recharge(
                 line=self.rules[which].line,
@@ -196,8 +197,8 @@ class Anything(RuleBasedStateMachine):
     def somebody_cancels(self, pick: int) -> None:
         rows = list(Recharge.objects.filter(state__in=OPEN_STATES))
         if rows:
-            with suppress(recharges.TooLate):
-                recharges.cancel(
+            with suppress(machine.TooLate):
+                machine.cancel(
                     recharge=rows[pick % len(rows)],
                     actor=self.people[0],
                     because="canceled_by_operator",
@@ -238,7 +239,7 @@ class Anything(RuleBasedStateMachine):
     @rule()
     def an_operator_credits_again(self) -> None:
         for one in Recharge.objects.filter(state__in=operations.REDELIVERABLE_STATES):
-            with suppress(by_hand.OpenRecharge, operations.PartlyRefunded, operations.LineGone):
+            with suppress(machine.OpenRecharge, operations.PartlyRefunded, operations.LineGone):
                 operations.redeliver(
                     recharge=one, actor=self.people[0], reason="owed", at=self.world.at
                 )

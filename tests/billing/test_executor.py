@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import executor, recharges
+from billing import executor
 from billing.gateways.base import (
     ActionRequired,
     Capabilities,
@@ -27,6 +27,7 @@ from billing.models import (
     Rule,
     Transfer,
 )
+from billing.recharges import machine
 from lines.carriers.base import Accepted, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, Line
@@ -215,8 +216,9 @@ class TestAWorkerDies:
         w.assert_balanced()
 
     def test_a_zombie_that_wakes_after_its_lease_changes_nothing(self, world, low):
-        from billing import claims, payments, setbacks
+        from billing import payments, setbacks
         from billing.gateways.base import Answer
+        from billing.recharges import claims
 
         world.run(batches=0)
         from billing import openings
@@ -461,7 +463,7 @@ class TestCarrierRefuses:
         world.run()
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 5000
-        assert recharges.wake_delivery(reference="", carrier_ref=delivery.carrier_ref, at=world.at)
+        assert machine.wake_delivery(reference="", carrier_ref=delivery.carrier_ref, at=world.at)
         world.run()
         assert only().state == "refunded"
         assert list(world.gateway.refunded.values()) == [5000]
@@ -525,7 +527,7 @@ class TestWakes:
         world.gateway.script = [LOST_AFTER]
         world.run()
         reference = PaymentAttempt.objects.get().reference
-        assert recharges.wake(reference=reference, at=world.at) is True
+        assert machine.wake(reference=reference, at=world.at) is True
         world.run()
         assert only().state == "completed"
 
@@ -534,20 +536,21 @@ class TestWakes:
         world.run()
         reference = PaymentAttempt.objects.get().reference
         world.gateway.charged[reference] = 5000  # the rail contradicts itself
-        recharges.wake(reference=reference, at=world.at)
+        machine.wake(reference=reference, at=world.at)
         world.run()
         assert (only().state, only().attention) == ("failed", "late_payment")
         assert not Transfer.objects.exists()
 
     def test_is_refused_while_a_worker_holds_the_recharge(self, world, low):
-        from billing import claims, openings, payments
+        from billing import openings, payments
+        from billing.recharges import claims
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
         payments.begin(
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )
         reference = PaymentAttempt.objects.get().reference
-        assert recharges.wake(reference=reference, at=world.at) is False
+        assert machine.wake(reference=reference, at=world.at) is False
 
 
 class TestNotFound:

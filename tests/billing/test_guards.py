@@ -6,7 +6,7 @@ from django.db import DatabaseError, connection, transaction
 from billing.guards import APPEND_ONLY
 from billing.ledger import transfers
 from billing.models import Refund
-from billing.recharges import IllegalMove, LostRace, Move, move, move_one
+from billing.recharges.machine import IllegalMove, LostRace, Move, move, move_one
 from billing.states import FIRST_STATES, MOVES, RechargeState
 from tests import world as w
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django_q.models import OrmQ
 
-from billing import bindings, gateways, inbox, recharges, rowsets
+from billing import bindings, gateways, inbox, rowsets
 from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
@@ -17,6 +17,7 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.models import Binding, InboundNotification, PaymentAttempt, Recharge, Refund, Rule
+from billing.recharges import machine
 from lines.carriers.base import Accepted, CarrierEvent
 from lines.models import Delivery, Line
 from tests import world as w
@@ -141,7 +142,7 @@ class TestARace:
             accept(event(reference=f"R{n}", dedupe_id=f"e{n}"), source=CARRIER)
         woken = []
         monkeypatch.setattr(
-            recharges, "wake_delivery", lambda **which: woken.append(which["reference"]) or True
+            machine, "wake_delivery", lambda **which: woken.append(which["reference"]) or True
         )
         race(*[process] * 4)
         assert sorted(woken) == sorted(f"R{n}" for n in range(20))
@@ -370,7 +371,7 @@ class TestProcessing:
         def wake_delivery(**_):
             raise ValueError("broken")
 
-        monkeypatch.setattr(recharges, "wake_delivery", wake_delivery)
+        monkeypatch.setattr(machine, "wake_delivery", wake_delivery)
         assert process(limit=1) == 1
         assert process(limit=1) == 1
         done = InboundNotification.objects.get(done_at__isnull=False)

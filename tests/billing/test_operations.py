@@ -3,9 +3,10 @@
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from billing import by_hand, operations, recharges, refunds
+from billing import by_hand, operations, refunds
 from billing.gateways.base import Refused, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule
+from billing.recharges import claims, machine
 from billing.states import RechargeState as S
 from lines.carriers.base import Rejected
 from lines.models import Delivery, Line
@@ -50,8 +51,8 @@ def held(world: World, *, attention: str = "crashed") -> Recharge:
     """Held for review before anything of it was sent."""
     recharge = opened(world)
     with transaction.atomic():
-        move = recharges.Move(recharge.pk, "due", "review", "crashed", None, attention=attention)
-        recharges.move_one(move, at=world.at)
+        move = machine.Move(recharge.pk, "due", "review", "crashed", None, attention=attention)
+        machine.move_one(move, at=world.at)
     recharge.refresh_from_db()
     return recharge
 
@@ -196,7 +197,7 @@ class TestRejectingAHeldRecharge:
     def test_is_refused_while_a_reference_of_it_may_be_paid(self, world, operator):
         recharge = after(world, Succeeded("P1", 4900, "CNY", world.at))
 
-        with pytest.raises(recharges.TooLate):
+        with pytest.raises(machine.TooLate):
             operations.reject_review(recharge=recharge, actor=operator, reason="a", at=world.at)
 
         recharge.refresh_from_db()
@@ -225,7 +226,7 @@ class TestCanceling:
     def test_is_refused_once_paid(self, world, operator):
         recharge = completed(world)
 
-        with pytest.raises(recharges.TooLate):
+        with pytest.raises(machine.TooLate):
             operations.cancel(recharge=recharge, actor=operator, reason="a", at=world.at)
 
         recharge.refresh_from_db()
@@ -236,7 +237,7 @@ class TestCanceling:
         world.gateway.script = [Refused("AGREEMENT_NOT_EXIST")]
         world.run()
         assert recharge.state == "due"  # as the page still shows it
-        with pytest.raises(recharges.TooLate):
+        with pytest.raises(machine.TooLate):
             operations.cancel(recharge=recharge, actor=operator, reason="late", at=world.at)
         recharge.refresh_from_db()
         assert recharge.state == "failed"
@@ -285,7 +286,7 @@ class TestAskingAgain:
                 "lease_until = clock_timestamp() + interval '1 minute'"
             )
 
-        with pytest.raises(operations.BeingAsked):
+        with pytest.raises(claims.BeingAsked):
             operations.query_again(recharge=recharge, at=world.at)
 
         recharge.refresh_from_db()
@@ -326,7 +327,7 @@ class TestAskingAgain:
         shown = after(world, Unknown("down"))
         Recharge.objects.update(state="review", act_at=None)
 
-        with pytest.raises(operations.BeingAsked):
+        with pytest.raises(claims.BeingAsked):
             operations.query_again(recharge=shown, at=world.at)
 
         assert Recharge.objects.get().act_at is None
@@ -447,7 +448,7 @@ class TestDeliveringAgain:
             at=world.at,
         )
 
-        with pytest.raises(by_hand.OpenRecharge):
+        with pytest.raises(machine.OpenRecharge):
             operations.redeliver(recharge=recharge, actor=operator, reason="a", at=world.at)
 
         recharge.refresh_from_db()

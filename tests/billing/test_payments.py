@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, claims, executor, openings, payments, recharges
+from billing import by_hand, executor, openings, payments
 from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
 from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
+from billing.recharges import claims, machine
 from lines.models import Carrier, Delivery
 from tests import world as w
 from tests.fakes import LOST_AFTER
@@ -118,7 +119,7 @@ class TestWhatAnotherWasFasterWith:
     def test_is_not_sent(self, world, low):
         recharge = open_it(world)
         rows = claims.claim(at=world.at, limit=10)
-        recharges.cancel(recharge=recharge, actor=None, because="canceled_by_owner", at=world.at)
+        machine.cancel(recharge=recharge, actor=None, because="canceled_by_owner", at=world.at)
         assert payments.begin(rows, at=world.at, rails=world.outside.capabilities) == []
         assert not PaymentAttempt.objects.exists()
         assert world.gateway.calls == {}
@@ -236,7 +237,7 @@ class TestABonus:
         open_it(world)
         promotion.refresh_from_db()
         assert (promotion.reserved_minor, promotion.consumed_minor) == (100, 0)
-        recharges.cancel(recharge=only(), actor=None, because="canceled_by_owner", at=world.at)
+        machine.cancel(recharge=only(), actor=None, because="canceled_by_owner", at=world.at)
         promotion.refresh_from_db()
         assert (promotion.reserved_minor, promotion.consumed_minor) == (0, 0)
         assert PromotionUse.objects.get().state == "released"
@@ -265,7 +266,7 @@ class TestAnAnswer:
         assert (only().state, only().act_at) == ("payment_unknown", world.at + 2 * w.MINUTE)
 
         world.later(timedelta(seconds=10))
-        recharges.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+        machine.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
         world.run()
         assert only().state == "payment_unknown"
         assert only().act_at == world.at + timedelta(seconds=110)

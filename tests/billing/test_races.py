@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, claims, intake, refunds
+from billing import by_hand, intake, refunds
 from billing.intake import Reading
 from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule, SpendingCap, Transfer
+from billing.recharges import claims, machine
 from billing.reference_data import load
 from tests import world as w
 from tests.billing.racers import race
@@ -42,7 +43,7 @@ def pressed(tool, lines):
                 idempotency_key=str(number),
                 at=w.NOON,
             )
-        except (by_hand.OpenRecharge, by_hand.CapReached) as refusal:
+        except (machine.OpenRecharge, by_hand.CapReached) as refusal:
             return type(refusal).__name__
         return "opened"
 

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from billing import by_hand, executor, reconciliation, refunds, statements
-from billing.executor import Outside
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -22,6 +21,7 @@ from billing.models import (
     Statement,
     Transfer,
 )
+from billing.outside import Outside
 from billing.reference_data import load
 from tests import world as w
 from tests.fakes import FakeCarrier

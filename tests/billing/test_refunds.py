@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, four_eyes, recharges, refunds, sweeps
+from billing import by_hand, four_eyes, refunds, sweeps
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
 from billing.ledger import verification
 from billing.models import Promotion, PromotionUse, Recharge, RechargeMove, Refund, Transfer
+from billing.recharges import machine
 from lines.carriers.base import Credited, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
@@ -218,7 +219,7 @@ class TestAfterDelivery:
         self.go(world, completed, support, finance, 2000)
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 3000
-        recharges.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
         completed.refresh_from_db()
         assert completed.state == "refunded"
@@ -439,7 +440,7 @@ class TestTheCarriersAnswer:
         refund = ask(completed, support)
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 5000
-        recharges.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
         refunds.reject(refund=refund, rejected_by=finance, at=world.at)
         world.run()

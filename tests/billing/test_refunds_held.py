@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from billing import claims, executor, operations, refunding, refunds
+from billing import executor, operations, refunding, refunds
 from billing.gateways.base import Answer, Refused, Succeeded
 from billing.models import Recharge, Refund
+from billing.recharges import claims
 from lines.carriers.base import Rejected
 from lines.models import Delivery
 from tests import world as w

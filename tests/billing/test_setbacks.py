@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, executor, recharges
+from billing import by_hand, executor
 from billing.gateways.base import ActionRequired, Capabilities, Closed, NotFound, Pending, Refused
 from billing.models import Binding, PaymentAttempt, Recharge, Rule
+from billing.recharges import machine
 from tests import world as w
 from tests.fakes import LOST_BEFORE, FakeGateway
 
@@ -213,6 +214,6 @@ class TestALookAtOneThatIsAtRest:
     def test_leaves_what_needs_a_person_to_the_person(self, world, low):
         world.run()
         Recharge.objects.update(attention="disputed", attention_since=world.at)
-        recharges.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+        machine.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
         world.run()
         assert (only().state, only().attention) == ("completed", "disputed")

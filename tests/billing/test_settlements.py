@@ -19,6 +19,7 @@ from billing.models import (
     Settlement,
     Transfer,
 )
+from billing.recharges import claims
 from billing.settlements import Found
 from billing.states import Finding
 from tests import world as w
@@ -334,7 +335,7 @@ class TestTheRailThatSpeaksAfterAll:
     def test_is_waited_for_while_it_is_asked(self, world, unknown, oliver, cora):
         said = say(world, NOTHING, oliver)
         Recharge.objects.update(lease_until=timezone.now() + w.HOUR)
-        with pytest.raises(operations.BeingAsked):
+        with pytest.raises(claims.BeingAsked):
             confirm(world, said, cora)
         assert_nothing_moved(said)
 

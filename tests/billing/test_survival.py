@@ -8,7 +8,6 @@ import pytest
 from django.utils import timezone
 
 from billing import (
-    claims,
     credit_setbacks,
     crediting,
     declines,
@@ -16,13 +15,13 @@ from billing import (
     openings,
     operations,
     payments,
-    recharges,
     refunding,
     refunds,
     setbacks,
 )
 from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
+from billing.recharges import claims, machine
 from lines.carriers.base import CreditAnswer, Credited, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, Line
@@ -312,7 +311,7 @@ class TestAMessage:
         retry_at = only().act_at
         reference = PaymentAttempt.objects.get().reference
 
-        assert recharges.wake(reference=reference, at=world.at) is True
+        assert machine.wake(reference=reference, at=world.at) is True
         world.run()
 
         assert (only().state, only().act_at) == ("declined", retry_at)
@@ -324,7 +323,7 @@ class TestAMessage:
         retry_at = only().act_at
         reference = Delivery.objects.get().reference
 
-        assert recharges.wake_delivery(reference=reference, carrier_ref="", at=world.at) is True
+        assert machine.wake_delivery(reference=reference, carrier_ref="", at=world.at) is True
         world.run()
 
         assert (only().state, only().act_at) == ("charged", retry_at)
@@ -336,7 +335,7 @@ class TestAMessage:
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 5000
         world.carrier.script = [says, says]
-        recharges.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
         assert (only().state, only().act_at) == ("completed", world.at + timedelta(seconds=10))
         assert not Refund.objects.exists()
@@ -355,7 +354,7 @@ class TestAMessage:
         world.run()
         reference = Delivery.objects.get().reference
         world.carrier.script = [NoAnswer("down")] * 20
-        recharges.wake_delivery(reference=reference, carrier_ref="", at=world.at)
+        machine.wake_delivery(reference=reference, carrier_ref="", at=world.at)
         world.run()
         while only().act_at:
             world.at = only().act_at
@@ -369,7 +368,7 @@ class TestAMessage:
         reference = PaymentAttempt.objects.get().reference
         world.gateway.charged[reference] = 5000
         world.gateway.script = [Unknown("down")]
-        recharges.wake(reference=reference, at=world.at)
+        machine.wake(reference=reference, at=world.at)
         world.run()
         assert (only().state, only().attention) == ("failed", "")
         world.at = only().act_at
@@ -462,7 +461,7 @@ class TestQuarantine:
         world.run()
         for _ in range(2):  # three workers died over a message about it; then one does not
             Recharge.objects.update(crash_count=claims.MAX_CRASHES)
-            recharges.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+            machine.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
             world.run()
         assert (only().state, only().attention) == ("completed", "crashed")
 

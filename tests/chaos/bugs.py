@@ -15,20 +15,11 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing import (
-    claims,
-    credit_setbacks,
-    inbox,
-    nudges,
-    payments,
-    recharges,
-    refunding,
-    rowsets,
-    setbacks,
-)
+from billing import credit_setbacks, inbox, nudges, payments, refunding, rowsets, setbacks
 from billing import rules as rules_
 from billing.gateways.base import NotificationKind, Unknown
 from billing.models import Refund, Rule
+from billing.recharges import claims, machine
 from billing.states import DeclineClass, RechargeState
 from lines.carriers.base import NotFound as NoOrder
 from lines.carriers.base import Unknown as NoAnswer
@@ -139,7 +130,7 @@ def message_dropped(patch: Patch) -> None:
     """A message about a recharge that a worker holds is done with, and nobody asks again."""
 
     def charge(row: Any, at: Any) -> str:
-        recharges.wake(reference=row.our_ref, at=at)
+        machine.wake(reference=row.our_ref, at=at)
         return "woken"
 
     patch.setitem(inbox._ACTS, ("rail", NotificationKind.CHARGE), charge)
@@ -183,7 +174,7 @@ def not_found_believed_at_once(patch: Patch) -> None:
 
     def due(row: Any, *, until: Any, at: Any) -> None:
         move = setbacks._move(row, RechargeState.DUE, "confirmed_not_taken", at)
-        recharges.move_one(move, at=at)
+        machine.move_one(move, at=at)
 
     patch.setattr(setbacks, "_wait_out_grace", due)
 

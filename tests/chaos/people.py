@@ -18,9 +18,10 @@ import requests
 from django.db import Error, close_old_connections, connection
 from django_q.models import OrmQ
 
-from billing import by_hand, drafts, gateways, intake, operations, plans, recharges, refunds
+from billing import by_hand, drafts, gateways, intake, operations, plans, refunds
 from billing.intake import Reading
 from billing.models import Binding, Promotion, Recharge, Refund, Rule
+from billing.recharges import claims, machine
 from billing.states import OPEN_STATES, RechargeState
 from lines.models import Delivery
 from tests import world as w
@@ -36,12 +37,12 @@ REFUSALS = (
     plans.RuleIsOn,
     plans.InvalidDraft,
     plans.NothingToSkip,
-    by_hand.OpenRecharge,
+    machine.OpenRecharge,
     by_hand.CapReached,
     by_hand.BindingNotUsable,
     by_hand.LineNotLive,
-    recharges.TooLate,
-    recharges.LostRace,
+    machine.TooLate,
+    machine.LostRace,
     refunds.NotRefundable,
     refunds.TooMuch,
     refunds.WholeOnly,
@@ -51,7 +52,7 @@ REFUSALS = (
     operations.AmountDiffers,
     operations.WindowOver,
     operations.NothingToAsk,
-    operations.BeingAsked,
+    claims.BeingAsked,
     operations.NotUndelivered,
     operations.LineGone,
     operations.RuleNotPaused,
@@ -200,7 +201,7 @@ class People:
     def cancel(self) -> None:
         one = self._recharge(state__in=OPEN_STATES)
         if one:
-            recharges.cancel(
+            machine.cancel(
                 recharge=one,
                 actor=w.person("ops"),
                 because="canceled_by_operator",

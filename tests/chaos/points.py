@@ -10,19 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from billing import (
-    aftermath,
-    credit_setbacks,
-    crediting,
-    inbox,
-    intents,
-    openings,
-    payments,
-    recharges,
-    refunding,
-    setbacks,
-)
-from billing.executor import Outside
+from billing import credit_setbacks, crediting, inbox, openings, payments, refunding, setbacks
+from billing.outside import Outside
+from billing.recharges import aftermath, intents, machine
 
 Strike = Callable[[str], None]
 
@@ -42,7 +32,7 @@ _INSIDE = (
     (aftermath, "credited", "credit"),
     (credit_setbacks, "_mark", "delivery setback"),
     (refunding, "_leave", "refund"),
-    (recharges, "_wake", "message"),
+    (machine, "_wake", "message"),
 )
 # Return when the transaction is committed.
 _COMMITTED = (

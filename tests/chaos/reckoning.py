@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import F, Q
 
-from billing import intake, recharges, refunds
+from billing import intake, refunds
 from billing.models import (
     Decision,
     InboundNotification,
@@ -20,6 +20,7 @@ from billing.models import (
     Refund,
     Rule,
 )
+from billing.recharges import machine
 from billing.states import OPEN_STATES
 from lines.models import BalanceReading, CarrierCall, Delivery
 from tests import world as w
@@ -131,7 +132,7 @@ def _tell_of_lost_reversals(scene: Scene, *, at: datetime) -> None:
     reversed_ = {reference for reference, _ in scene.credits("reversal")}
     unknown = Delivery.objects.filter(reference__in=reversed_, state="credited")
     for reference in unknown.values_list("reference", flat=True):
-        recharges.wake_delivery(reference=reference, carrier_ref="", at=at)
+        machine.wake_delivery(reference=reference, carrier_ref="", at=at)
 
 
 def _open() -> Any:

@@ -21,8 +21,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from billing import tasks
-from billing.executor import Outside
 from billing.models import Binding, Rule
+from billing.outside import Outside
 from billing.reference_data import load
 from tests import world as w
 from tests.carriers.simulators import HUB_SECRET, TOKEN, CarrierSimulator, start_tmf654

@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from billing import executor, intake, plans
-from billing.executor import Outside
 from billing.intake import Reading
 from billing.ledger import verification
 from billing.models import Binding, Notice, Rail, Recharge, Rule
+from billing.outside import Outside
 from billing.reference_data import load
 from lines.models import Delivery, Line
 from tests import world as w

@@ -6,8 +6,9 @@ from django.utils.translation import get_language
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing import notices, recharges
+from billing import notices
 from billing.models import Notice, NoticeKind, Recharge, RechargeMove
+from billing.recharges import machine
 from billing.states import CANCELABLE_STATES, AttemptState, RechargeState, RefundState, Trigger
 from billing.words import reasons
 from lines.models import Delivery, DeliveryState
@@ -115,7 +116,7 @@ class RechargeStoryOut(RechargeOut):
 
     @extend_schema_field(MoveOut(many=True))
     def get_timeline(self, recharge: Recharge) -> Any:
-        moves = [_move(recharge, move) for move in recharges.history(recharge)]
+        moves = [_move(recharge, move) for move in machine.history(recharge)]
         return MoveOut(moves, many=True).data
 
     @extend_schema_field(PaymentOut(many=True))

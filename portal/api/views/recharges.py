@@ -11,8 +11,9 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import by_hand, gateways, queries, recharges
+from billing import by_hand, gateways, queries
 from billing.models import Recharge
+from billing.recharges import machine
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from portal.api.fields import ChoiceField, InstantField
 from portal.api.idempotency import domain_key, idempotent
@@ -85,7 +86,7 @@ class RechargeView(View):
     @may_answer(409)
     @idempotent()
     def cancel(self, request: Request, recharge: str) -> Response:
-        recharges.cancel(
+        machine.cancel(
             recharge=owned.recharge(self.actor, recharge),
             actor=request.user,
             because="canceled_by_owner",

@@ -9,6 +9,10 @@ QUERY_WAITS_S = (10, 60, 300, 3600, _DAY, _DAY, _DAY, _DAY, _DAY, _DAY, _DAY)
 PENDING_WAITS_S = (5, 15, 60, 300, 900, 3600)
 # A carrier's definite but passing "no" is tried again; then the money goes back.
 DELIVERY_WAITS_S = (60, 600)
+# An incident switch, a rail or carrier that is not set up, a question nobody came to: look again.
+DEFERRED_RECHECK = timedelta(minutes=1)
+# A rail or carrier says that our own set-up is wrong: an operator is told, and it is tried again.
+CONFIG_RETRY = timedelta(minutes=10)
 
 
 def next_query_at(*, queries: int, at: datetime) -> datetime | None:

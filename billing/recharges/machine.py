@@ -11,8 +11,9 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from billing import aftermath, nudges, rowsets
+from billing import nudges, rowsets
 from billing.models import PaymentAttempt, Recharge, RechargeMove
+from billing.recharges import aftermath
 from billing.rowsets import Column
 from billing.states import CANCELABLE_STATES, MOVES, UNPAID_END_STATES, AttemptState, RechargeState
 from lines.models import Delivery
@@ -44,6 +45,10 @@ class LostRace(Exception):
 
 class TooLate(Exception):
     """Money is moving or has moved: a refund is the way back, not a cancellation."""
+
+
+class OpenRecharge(Exception):
+    """The line has a recharge under way; another may start when that one has ended."""
 
 
 @dataclass(frozen=True, slots=True)

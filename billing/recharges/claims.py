@@ -15,6 +15,7 @@ from billing import rowsets
 # Longer than any batch may take: see executor.BATCH_DEADLINE_S and the calls' own deadline.
 LEASE_S = 90
 MAX_CRASHES = 3
+CRASHED = "crashed"  # the attention code of quarantined work
 
 _CLAIM = """
 WITH picked AS (
@@ -63,6 +64,10 @@ LEFT JOIN LATERAL (
   SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
 ) d ON true
 WHERE g.id = ANY(%b) ORDER BY g.id"""
+
+
+class BeingAsked(Exception):
+    """A worker is at it this moment: wait for what it finds."""
 
 
 def claim(*, at: datetime, limit: int, recharge_id: int | None = None) -> list[Any]:
