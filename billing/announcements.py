@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, declines, notices, rowsets, setbacks
+from billing import breaker, declines, rowsets, setbacks
 from billing.gateways.base import (
     Capabilities,
     ChargeRequest,
@@ -26,6 +26,7 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.models import Binding, NoticeKind, Recharge
+from billing.notices import telling
 from billing.recharges import evidence, ladders, machine
 from billing.recharges.machine import LostRace, Move
 from billing.states import OPEN_STATES, UNPAID_END_STATES, DeclineClass, RechargeState, Trigger
@@ -250,7 +251,7 @@ def _tell_day(row: Any, told: Noticed, *, at: datetime) -> None:
     due_at = max(told.earliest_charge_at, row.due_at)
     if due_at - at < WORTH_TELLING:
         return  # the result is told within the hour anyway
-    notices.tell(
+    telling.tell(
         owner_id=row.owner_id,
         kind=NoticeKind.UPCOMING_CHARGE,
         occurrence_key=f"{row.ref}:announced:{due_at.date()}",

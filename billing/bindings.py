@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from billing import agreements, breaker, calls, gateways, notices, rowsets
+from billing import agreements, breaker, calls, gateways, rowsets
 from billing.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
 from billing.calls import NotStarted
 from billing.gateways.base import (
@@ -24,6 +24,7 @@ from billing.gateways.base import (
     SigningNotStarted,
 )
 from billing.models import Binding, BindingState, NoticeKind, Rail, Rule
+from billing.notices import telling
 from billing.recharges import evidence
 from lines.secrets_at_rest import UnreadableSecret
 
@@ -233,7 +234,7 @@ def _warn(binding: Binding, *, at: datetime) -> None:
     left = binding.expires_at - at
     due = [days for days in agreements.WARN_DAYS if left <= timedelta(days=days)]
     if due:
-        notices.tell(
+        telling.tell(
             owner_id=binding.owner_id,
             kind=NoticeKind.BINDING_EXPIRING,
             occurrence_key=f"{binding.ref}:{binding.expires_at:%Y-%m-%d}:{min(due)}",
@@ -243,7 +244,7 @@ def _warn(binding: Binding, *, at: datetime) -> None:
                 "days": -(-left // agreements.DAILY),
                 "until": binding.expires_at.isoformat(),
             },
-            channels=breaker.DEFAULT_CHANNELS,
+            channels=telling.DEFAULT_CHANNELS,
             at=at,
         )
 
@@ -308,13 +309,13 @@ def _stop(binding: Binding, rules: list[Rule], *, at: datetime) -> None:
     """Stop the rules that charge it, and tell its owner: once, for all of them."""
     breaker.stop_rules(rules, reason="binding_ended", at=at)
     channels = dict.fromkeys(name for rule in rules for name in rule.channels)
-    notices.tell(
+    telling.tell(
         owner_id=binding.owner_id,
         kind=NoticeKind.BINDING_ENDED,
         occurrence_key=binding.ref,
         line_id=rules[0].line_id if len(rules) == 1 else None,
         facts={"rail": binding.rail_id, "label": binding.label, "rules": len(rules)},
-        channels=list(channels) or breaker.DEFAULT_CHANNELS,
+        channels=list(channels) or telling.DEFAULT_CHANNELS,
         at=at,
     )
 

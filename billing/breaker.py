@@ -14,9 +14,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet
 
-from billing import notices, nudges
+from billing import nudges
 from billing.models import Binding, BindingState, NoticeKind, Rule
-from billing.notices import Telling
+from billing.notices import telling
+from billing.notices.telling import Telling
 from billing.states import DeclineClass
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ REASONS = (BREAKER, HARD, AUTH, DISPUTED)
 # Its owner has ended it, and the rail has yet to confirm.
 ENDING = "ending"
 ENDED_STATES = (BindingState.REVOKED, BindingState.EXPIRED)
-DEFAULT_CHANNELS = ("inbox", "email")
 
 
 class BindingNotUsable(Exception):
@@ -125,7 +125,7 @@ def pause(*, rules: Sequence[Rule], method: Sequence[Binding], reason: str, at: 
     Binding.objects.filter(pk__in=resting).update(paused_at=at, pause_reason=reason)
     stopped = stop_rules([rule for rule in rules if rule.paused_at is None], reason=reason, at=at)
     rails = {binding.pk: binding.rail_id for binding in method}
-    notices.tell_many(
+    telling.tell_many(
         [
             Telling(
                 owner_id=rule.line.owner_id,

@@ -10,10 +10,11 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import notices, refunds, rowsets
+from billing import refunds, rowsets
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge
-from billing.notices import Telling
+from billing.notices import telling
+from billing.notices.telling import Telling
 from billing.recharges import aftermath, claims, evidence, ladders, machine
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
@@ -172,7 +173,7 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
     refunds.automatic(
         recharge=Recharge.objects.get(pk=row.id), because="reversed_by_carrier", at=at
     )
-    notices.tell_many([message(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])
+    telling.tell_many([message(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])
 
 
 def move(row: Any, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:

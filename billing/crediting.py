@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import credit_setbacks, notices, rowsets
+from billing import credit_setbacks, rowsets
 from billing.credit_setbacks import message, move
 from billing.ledger import transfers
 from billing.models import NoticeKind
+from billing.notices import telling
 from billing.recharges import aftermath, claims, evidence, intents, machine
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
@@ -171,7 +172,7 @@ def _record_credited(credited: Sequence[Asked], *, at: datetime) -> None:
         transfers.post([_entry(one.row, at=at) for one in mine])
         aftermath.credited(recharge_ids=[one.row.id for one in mine], at=at)
         told = [one.row for one in mine if one.row.remind_result is not False]
-        notices.tell_many([message(row, NoticeKind.RECHARGED, "credited", at=at) for row in told])
+        telling.tell_many([message(row, NoticeKind.RECHARGED, "credited", at=at) for row in told])
 
 
 def _credited_move(one: Asked, *, at: datetime) -> Move:

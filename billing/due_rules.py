@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing import forecast, notices, rowsets
+from billing import forecast, rowsets
 from billing.calendar import Cycle, Hours, Schedule
 from billing.forecast import Confidence, Forecast, Reading
 from billing.gateways.base import Capabilities
 from billing.models import Rule
+from billing.notices import reminders
 from billing.states import OPEN_STATES
 from billing.verdicts import Caps, Facts, Spent, Standing
 from lines.models import BalanceReading, LineStatus
@@ -201,6 +202,6 @@ def _is_notice_missing(row: Any, *, at: datetime) -> bool:
     if not row.mandatory_notice_days or row.next_run_at is None or row.next_run_at > at:
         return False
     rule = Rule.objects.get(pk=row.id)
-    return not notices.mandatory_notice_sent(
+    return not reminders.mandatory_notice_sent(
         rule=rule, due_at=row.next_run_at, days=row.mandatory_notice_days
     )

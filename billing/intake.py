@@ -8,8 +8,9 @@ from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils.translation import gettext as _
 
-from billing import notices, nudges, rules
+from billing import nudges, rules
 from billing.models import NoticeKind, Recharge, Rule
+from billing.notices import telling
 from billing.states import OPEN_STATES, RechargeState
 from lines import balances
 from lines.balances import Applied
@@ -88,7 +89,7 @@ def _consider(line: Line, *, at: datetime) -> None:
 def _is_low(rule: Rule, line: Line, *, at: datetime) -> None:
     """Warn once an episode, auto-recharge or not (rule 26); wake the rule if it may act."""
     if rule.remind_low_balance:
-        notices.tell(
+        telling.tell(
             owner_id=line.owner_id,
             kind=NoticeKind.LOW_BALANCE,
             occurrence_key=f"{rule.pk}:e{rule.episode}",

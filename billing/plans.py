@@ -10,12 +10,13 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from billing import calendar, consents, drafts, notices, nudges, reminders, wakes
+from billing import calendar, consents, drafts, nudges, wakes
 from billing.consents import ConsentText, consent_text, sentences
 from billing.drafts import Draft
 from billing.drafts import of as draft_of
 from billing.gateways.base import Capabilities
 from billing.models import NoticeKind, Rule
+from billing.notices import reminders, telling
 from billing.previews import AtOnce, Preview, UpcomingCharge, preview, upcoming
 from billing.problems import InvalidDraft, check
 from lines.models import Line
@@ -240,7 +241,7 @@ def _tell_on(rule: Rule, shown: Preview, *, at: datetime) -> None:
 
 
 def _tell(rule: Rule, kind: NoticeKind, facts: dict[str, Any], *, at: datetime) -> None:
-    notices.tell(
+    telling.tell(
         owner_id=rule.line.owner_id,
         kind=kind,
         occurrence_key=f"{rule.pk}:{rule.version}",

@@ -6,11 +6,12 @@ from datetime import date, datetime, timedelta
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from billing import calendar, channels, money, wakes
+from billing import calendar, money
 from billing.calendar import Cycle
 from billing.drafts import Draft, first_index, keeps_calendar, schedule_of, standing_rule
 from billing.gateways.base import Capabilities
 from billing.models import Binding, BindingState, Rule, TopUpMode
+from billing.notices import channels, reminders
 from billing.words.figures import day_text, days_text, rail_name
 from lines.models import LineStatus
 
@@ -245,7 +246,7 @@ def _notice_problems(
     days = draft.binding.rail.mandatory_notice_days if draft.binding else 0
     is_told = is_known and rule is not None and rule.is_on and draft.face_minor <= rule.face_minor
     zone = draft.line.timezone
-    if not days or is_told or wakes.reminder_at(run_at=run_at, days=days, timezone=zone) > at:
+    if not days or is_told or reminders.reminder_at(run_at=run_at, days=days, timezone=zone) > at:
         return
     if is_known:
         sentence = _(

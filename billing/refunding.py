@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import notices, refunds, rowsets
+from billing import refunds, rowsets
 from billing.gateways.base import (
     Answer,
     Gateway,
@@ -25,6 +25,7 @@ from billing.gateways.base import (
 )
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge, Refund
+from billing.notices import telling
 from billing.recharges import aftermath, evidence, ladders, machine
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
@@ -338,7 +339,7 @@ def _hold(refund: Refund, attention: str, *, at: datetime) -> None:
 
 
 def _tell(row: Any, *, at: datetime) -> None:
-    notices.tell(
+    telling.tell(
         owner_id=row.owner_id,
         kind=NoticeKind.REFUNDED,
         occurrence_key=row.reference,

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, declines, fallbacks, notices, overdue, rowsets
+from billing import breaker, declines, fallbacks, overdue, rowsets
 from billing.gateways.base import (
     ActionRequired,
     Answer,
@@ -26,6 +26,7 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.models import NoticeKind, PaymentAttempt, Recharge
+from billing.notices import telling
 from billing.recharges import claims, evidence, ladders, machine
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
@@ -328,7 +329,7 @@ def _tell(row: Any, kind: NoticeKind, code: str, *, at: datetime, **more: Any) -
         "currency": row.currency,
         "rail": row.rail,
     }
-    notices.tell(
+    telling.tell(
         owner_id=row.owner_id,
         kind=kind,
         occurrence_key=f"{row.ref}:{code}",

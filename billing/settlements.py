@@ -13,10 +13,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import breaker, disputes, four_eyes, notices, nudges, rowsets
+from billing import disputes, four_eyes, nudges, rowsets
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.ledger import transfers
 from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
+from billing.notices import telling
 from billing.recharges import aftermath, machine
 from billing.recharges.claims import CRASHED, BeingAsked
 from billing.recharges.machine import Move
@@ -327,7 +328,7 @@ def _end_attempt(one: Settlement, state: AttemptState, *, at: datetime) -> None:
 
 def _tell(recharge: Recharge, because: str, *, at: datetime) -> None:
     """Its owner was told that it is being confirmed, and has waited since."""
-    notices.tell(
+    telling.tell(
         owner_id=recharge.owner_id,
         kind=NoticeKind.NOT_RECHARGED,
         occurrence_key=f"{recharge.ref}:{because}",
@@ -340,7 +341,7 @@ def _tell(recharge: Recharge, because: str, *, at: datetime) -> None:
             "currency": recharge.currency,
             "rail": recharge.rail,
         },
-        channels=recharge.rule.channels if recharge.rule else breaker.DEFAULT_CHANNELS,
+        channels=recharge.rule.channels if recharge.rule else telling.DEFAULT_CHANNELS,
         at=at,
     )
 

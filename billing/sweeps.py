@@ -12,20 +12,10 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import (
-    bindings,
-    calls,
-    executor,
-    inbox,
-    intake,
-    notices,
-    nudges,
-    refunds,
-    rowsets,
-    settlements,
-)
+from billing import bindings, calls, executor, inbox, intake, nudges, refunds, rowsets, settlements
 from billing.intake import Reading
 from billing.models import Rule
+from billing.notices import reminders, sending
 from billing.outside import Outside
 from billing.recharges import evidence
 from lines import lifecycle
@@ -68,8 +58,8 @@ def slow(*, at: datetime, outside: Outside) -> Found:
     return Found(
         balances=poll_balances(at=at, outside=outside),
         bindings=bindings.poll_due(at=at, limit=LIMIT),
-        notices=notices.upcoming_sweep(at=at, limit=LIMIT)
-        + notices.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
+        notices=reminders.upcoming_sweep(at=at, limit=LIMIT)
+        + sending.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
         requests=settlements.expire(at=at, limit=LIMIT) + refunds.expire(at=at, limit=LIMIT),
     )
 

@@ -7,7 +7,8 @@ from functools import partial
 from django.conf import settings
 from django.utils import timezone
 
-from billing import gateways, pages, reconciliation, sweeps
+from billing import gateways, reconciliation, sweeps
+from billing.notices import pages
 from billing.outside import Outside
 from lines import carriers
 from lines.carriers.base import CarrierAdapter

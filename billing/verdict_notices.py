@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing import notices
 from billing.calendar import month_key
 from billing.models import NoticeKind
+from billing.notices import telling
 from billing.promotions import Quote
 from billing.verdicts import Verdict
 
@@ -39,7 +39,7 @@ def tell(decided: Sequence[Decided], *, at: datetime) -> None:
         if one.verdict.pause:
             key = f"{one.row.id}:{one.verdict.pause}:{one.row.line_generation}"
             facts = {"code": one.verdict.pause}
-            notices.tell(
+            telling.tell(
                 kind=NoticeKind.RULE_PAUSED,
                 occurrence_key=key,
                 facts=facts,
@@ -50,7 +50,7 @@ def tell(decided: Sequence[Decided], *, at: datetime) -> None:
         for reason in one.verdict.reasons:
             if reason.code in _SILENT:
                 continue
-            notices.tell(
+            telling.tell(
                 kind=_kind_of(reason.code),
                 occurrence_key=f"{one.row.id}:{reason.trigger}:{reason.period_key}:{reason.code}",
                 facts=reason.facts | {"code": reason.code, "currency": one.row.currency},
@@ -58,7 +58,7 @@ def tell(decided: Sequence[Decided], *, at: datetime) -> None:
                 **told,
             )
         if one.recharge_id is not None and _is_near_cap(one):
-            notices.tell(
+            telling.tell(
                 kind=NoticeKind.CAP_NEAR,
                 occurrence_key=f"{one.row.id}:{month_key(at, one.row.timezone)}",
                 facts={
@@ -70,7 +70,7 @@ def tell(decided: Sequence[Decided], *, at: datetime) -> None:
                 **told,
             )
         if one.verdict.opening and one.verdict.opening.falls_short:
-            notices.tell(
+            telling.tell(
                 kind=NoticeKind.FALLS_SHORT,
                 occurrence_key=f"{one.row.id}:{one.verdict.opening.period_key}",
                 facts={

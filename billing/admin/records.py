@@ -6,10 +6,10 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from billing import notices
 from billing.admin import columns, tones, words
 from billing.ledger import transfers
 from billing.models import InboundNotification, Notice, NoticeDelivery, Rail, RailCall, Transfer
+from billing.notices import telling
 from lines.admin.base import (
     RecordAdmin,
     among,
@@ -121,11 +121,11 @@ class NoticeAdmin(SearchMixin, RecordAdmin):
 
     @display(description=_("title"))
     def title(self, notice: Notice) -> str:
-        return notices.words(notice=notice, language=get_language() or "en").title
+        return telling.words(notice=notice, language=get_language() or "en").title
 
     @display(description=_("the words"))
     def body(self, notice: Notice) -> str:
-        return notices.words(notice=notice, language=get_language() or "en").body
+        return telling.words(notice=notice, language=get_language() or "en").body
 
     @display(description=_("by which ways"))
     def sent(self, notice: Notice) -> str:

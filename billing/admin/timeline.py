@@ -26,7 +26,7 @@ from billing.models import (
     Settlement,
     Transfer,
 )
-from billing.notices import words as notice_words
+from billing.notices.telling import words as notice_words
 from billing.states import RechargeState as S
 from lines import operations
 from lines.admin.acts import target, verb_words

@@ -9,7 +9,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from billing import notices, queries
+from billing import queries
+from billing.notices import telling
 from portal.accounts.models import User
 
 _PAGE = 20
@@ -21,7 +22,7 @@ def index(request: HttpRequest) -> HttpResponse:
     told = queries.notices(request.user).select_related("line", "owner", "recharge")
     page = Paginator(told.order_by("-created_at", "-pk"), _PAGE).get_page(request.GET.get("page"))
     shown = [
-        (notice, notices.words(notice=notice, language=request.LANGUAGE_CODE)) for notice in page
+        (notice, telling.words(notice=notice, language=request.LANGUAGE_CODE)) for notice in page
     ]
     context = {"page": page, "shown": shown, "section": ""}
     return render(request, "portal/notices.html", context)
@@ -32,5 +33,5 @@ def index(request: HttpRequest) -> HttpResponse:
 def mark_read(request: HttpRequest) -> HttpResponse:
     unread = queries.notices(request.user).filter(read_at__isnull=True)
     ids = list(unread.values_list("pk", flat=True)[:_MOST_MARKED])
-    notices.mark_read(owner_id=cast(User, request.user).pk, notice_ids=ids, at=timezone.now())
+    telling.mark_read(owner_id=cast(User, request.user).pk, notice_ids=ids, at=timezone.now())
     return redirect("portal:notices")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from billing import by_hand, gateways, notices
+from billing import by_hand, gateways
 from billing.models import Binding, Notice, NoticeKind, Recharge, Rule
+from billing.notices import telling
 from lines.carriers.tmf654.adapter import Tmf654Carrier
 from lines.models import EsimProfile, Line, LineKind
 from portal.accounts.models import User
@@ -81,7 +82,7 @@ def belongings(name: str) -> Belongings:
         idempotency_key=name,
         at=world.NOON,
     )
-    notices.tell(
+    telling.tell(
         owner_id=owner.pk,
         kind=NoticeKind.LOW_BALANCE,
         occurrence_key="1",

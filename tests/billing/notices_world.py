@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from billing import notices
 from billing.models import NoticeDelivery, NoticeKind
+from billing.notices import telling
 from tests import world as w
 from tests.world import NOON
 
@@ -41,7 +41,7 @@ def tell(owner=None, **more) -> bool:
         "channels": ["inbox", "email"],
         "at": NOON,
     }
-    return notices.tell(**(given | more))
+    return telling.tell(**(given | more))
 
 
 def deliveries() -> list[tuple[str, str, int]]:

@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 from django.core import mail
 
-from billing import channels, notices, pages
-from billing.channels import CannotSend
 from billing.models import Notice, NoticeDelivery
+from billing.notices import channels, pages, sending
+from billing.notices.channels import CannotSend
 from tests import world as w
 from tests.billing.notices_world import deliveries, tell
 from tests.billing.readers import teach_chinese
@@ -49,7 +49,7 @@ class TestSending:
         line = w.line(w.person(language="en"), label="Mum", msisdn="+8613800000021")
         tell(line_id=line.pk)
 
-        assert notices.send_due(at=NOON, limit=10) == 1
+        assert sending.send_due(at=NOON, limit=10) == 1
 
         (message,) = mail.outbox
         assert message.to == ["alice@example.com"]
@@ -65,7 +65,7 @@ class TestSending:
         tell(line_id=line.pk)
 
         page_of = partial(pages.of_notice, public_url="https://keepline.example")
-        notices.send_due(at=NOON, limit=10, page_of=page_of)
+        sending.send_due(at=NOON, limit=10, page_of=page_of)
 
         (message,) = mail.outbox
         assert message.body.endswith(
@@ -75,25 +75,25 @@ class TestSending:
 
     def test_sends_once(self):
         tell()
-        notices.send_due(at=NOON, limit=10)
+        sending.send_due(at=NOON, limit=10)
 
-        assert notices.send_due(at=NOON + DAY, limit=10) == 0
+        assert sending.send_due(at=NOON + DAY, limit=10) == 0
         assert len(mail.outbox) == 1
 
     def test_sends_nothing_before_its_time_or_beyond_its_limit(self):
         for number in range(3):
             tell(occurrence_key=str(number))
 
-        assert notices.send_due(at=NOON - MINUTE, limit=10) == 0
-        assert notices.send_due(at=NOON, limit=2) == 2
+        assert sending.send_due(at=NOON - MINUTE, limit=10) == 0
+        assert sending.send_due(at=NOON, limit=2) == 2
         assert len(mail.outbox) == 2
 
     def test_leaves_alone_what_another_worker_has_leased(self):
         tell()
         NoticeDelivery.objects.update(lease_until=NOON + MINUTE)
 
-        assert notices.send_due(at=NOON, limit=10) == 0
-        assert notices.send_due(at=NOON + 2 * MINUTE, limit=10) == 1
+        assert sending.send_due(at=NOON, limit=10) == 0
+        assert sending.send_due(at=NOON + 2 * MINUTE, limit=10) == 1
 
     def test_backs_off_further_each_time_and_gives_up_after_eight(self, post):
         post.raises = CannotSend("busy")
@@ -101,14 +101,14 @@ class TestSending:
         at, waits = NOON, []
 
         for _ in range(8):
-            assert notices.send_due(at=at, limit=10) == 1
+            assert sending.send_due(at=at, limit=10) == 1
             delivery = NoticeDelivery.objects.get()
             waits.append(delivery.act_at and (delivery.act_at - at) // MINUTE)
             at = delivery.act_at or at
 
         assert waits == [1, 5, 15, 60, 180, 360, 720, None]
         assert (delivery.state, delivery.tries, delivery.error) == ("failed", 8, "busy")
-        assert notices.send_due(at=at + 30 * DAY, limit=10) == 0
+        assert sending.send_due(at=at + 30 * DAY, limit=10) == 0
 
     def test_gives_up_at_once_where_no_try_can_help(self):
         owner = w.person()
@@ -116,7 +116,7 @@ class TestSending:
         owner.save()
         tell(owner)
 
-        notices.send_due(at=NOON, limit=10)
+        sending.send_due(at=NOON, limit=10)
 
         assert (deliveries(), mail.outbox) == ([("email", "failed", 1)], [])
         assert NoticeDelivery.objects.get().error == "no address on file"
@@ -124,7 +124,7 @@ class TestSending:
     def test_gives_up_a_channel_that_nobody_has_registered(self):
         tell(channels=["pigeon"])
 
-        notices.send_due(at=NOON, limit=10)
+        sending.send_due(at=NOON, limit=10)
 
         assert deliveries() == [("pigeon", "failed", 1)]
 
@@ -133,12 +133,12 @@ class TestSending:
         for number in range(3):
             tell(occurrence_key=str(number), channels=["post"])
 
-        assert notices.send_due(at=NOON, limit=10) == 1
+        assert sending.send_due(at=NOON, limit=10) == 1
 
         assert [tries for _, _, tries in deliveries()] == [1, 0, 0]
         assert NoticeDelivery.objects.filter(lease_until__isnull=False).count() == 0
         post.raises = None
-        assert notices.send_due(at=NOON + MINUTE, limit=10) == 3
+        assert sending.send_due(at=NOON + MINUTE, limit=10) == 3
         assert len(post.sent) == 3
 
     def test_survives_a_message_that_breaks_its_channel(self, post):
@@ -149,7 +149,7 @@ class TestSending:
         channels.register("broken", Broken())
         tell(channels=["broken", "post"])
 
-        assert notices.send_due(at=NOON, limit=10) == 2
+        assert sending.send_due(at=NOON, limit=10) == 2
 
         assert sorted(deliveries()) == [("broken", "waiting", 1), ("post", "sent", 1)]
 
@@ -158,17 +158,17 @@ class TestSending:
         tell(channels=["post"])
 
         with pytest.raises(KeyboardInterrupt):
-            notices.send_due(at=NOON, limit=10)
+            sending.send_due(at=NOON, limit=10)
 
         delivery = NoticeDelivery.objects.get()
         assert (delivery.state, delivery.tries) == ("waiting", 1)
-        assert delivery.lease_until == NOON + notices.LEASE
+        assert delivery.lease_until == NOON + sending.LEASE
 
     def test_keeps_a_line_break_in_a_lines_name_out_of_the_subject(self):
         line = w.line(label="Mum\r\nBcc: eve@example.com")
         tell(line_id=line.pk)
 
-        notices.send_due(at=NOON, limit=10)
+        sending.send_due(at=NOON, limit=10)
 
         assert "\n" not in mail.outbox[0].subject
         assert mail.outbox[0].recipients() == ["alice@example.com"]

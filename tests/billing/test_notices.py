@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from billing import notices, reminders
 from billing.models import Notice, NoticeDelivery, NoticeKind, Promotion
-from billing.notices import Telling
+from billing.notices import reminders, telling
+from billing.notices.telling import Telling
 from tests import world as w
 from tests.billing.notices_world import FACTS, RUN_AT, deliveries, tell
 from tests.billing.readers import LANGUAGES, teach_chinese
@@ -69,7 +69,7 @@ class TestTell:
         tell(occurrence_key="R3")
 
         with django_assert_num_queries(0):  # both go past Django's cursor: see rowsets.run
-            assert notices.tell_many(many) == 2
+            assert telling.tell_many(many) == 2
 
         assert Notice.objects.count() == len(deliveries()) == 3
 
@@ -78,8 +78,8 @@ class TestTell:
         tell(owner=w.person("bob"))
         ids = list(Notice.objects.values_list("pk", flat=True))
 
-        assert notices.mark_read(owner_id=w.person().pk, notice_ids=ids, at=NOON + HOUR) == 1
-        assert notices.mark_read(owner_id=w.person().pk, notice_ids=ids, at=NOON + DAY) == 0
+        assert telling.mark_read(owner_id=w.person().pk, notice_ids=ids, at=NOON + HOUR) == 1
+        assert telling.mark_read(owner_id=w.person().pk, notice_ids=ids, at=NOON + DAY) == 0
 
         read = Notice.objects.values_list("owner__name", "read_at")
         assert sorted(read, key=str) == [("alice", NOON + HOUR), ("bob", None)]
@@ -95,7 +95,7 @@ class TestWords:
         line = w.line() if has_line else None
         notice = Notice(kind=kind, owner=w.person(), line=line, facts=facts, created_at=NOON)
 
-        said = notices.words(notice=notice, language=language)
+        said = telling.words(notice=notice, language=language)
 
         assert said.title
         assert not said.title.endswith((".", "。"))
@@ -110,24 +110,24 @@ class TestWords:
     def test_of_a_kind_from_a_newer_release_are_still_words(self):
         notice = Notice(kind="brand_new", owner=w.person(), facts={}, created_at=NOON)
 
-        assert notices.words(notice=notice, language="en") == notices.Words("Keepline", "Keepline")
+        assert telling.words(notice=notice, language="en") == telling.Words("Keepline", "Keepline")
 
     def test_say_amount_cause_and_result_of_a_recharge(self):
         line = w.line(msisdn="+8613800000021")
         notice = Notice(kind="recharged", owner=w.person(), line=line, facts=FACTS, created_at=NOON)
 
-        assert notices.words(notice=notice, language="zh-hans") == notices.Words(
+        assert telling.words(notice=notice, language="zh-hans") == telling.Words(
             "已充值 ¥50：妈妈的手机",
             "已通过支付宝扣款 ¥49.25，¥50 已充入妈妈的手机。"
             "原因是余额 ¥8.40 低于 ¥10。优惠为你节省 ¥0.75。优惠额外赠送 ¥1。",
         )
-        assert notices.words(notice=notice, language="en").title == ("¥50 recharged: 妈妈的手机")
+        assert telling.words(notice=notice, language="en").title == ("¥50 recharged: 妈妈的手机")
 
     def test_say_of_a_first_decline_that_nothing_was_taken_and_when_it_is_tried_again(self):
         line = w.line(msisdn="+8613800000021", label="Mum")
         notice = Notice(kind="retrying", owner=w.person(), line=line, facts=FACTS, created_at=NOON)
 
-        assert notices.words(notice=notice, language="en") == notices.Words(
+        assert telling.words(notice=notice, language="en") == telling.Words(
             "¥49.25 declined, will be tried again: Mum",
             "¥49.25 for Mum was declined through Alipay, and nothing was taken."
             " It will be tried again on Nov 29 at 09:00. See that the account has enough money,"
@@ -139,7 +139,7 @@ class TestWords:
             kind="cap_reached", owner=w.person(), line=w.line(), facts=FACTS, created_at=NOON
         )
 
-        said = notices.words(notice=notice, language="en")
+        said = telling.words(notice=notice, language="en")
 
         assert said.title.startswith("No recharge: monthly limit reached: ")
         assert said.body.startswith("The balance of ¥8.40 is below ¥10, but ¥120 of")
@@ -150,7 +150,7 @@ class TestWords:
         facts["is_on"] = is_on
         notice = Notice(kind="low_balance", owner=w.person(), facts=facts, created_at=NOON)
 
-        assert outlook in notices.words(notice=notice, language="en").body
+        assert outlook in telling.words(notice=notice, language="en").body
 
     @pytest.mark.parametrize(
         ("rules", "ending"),
@@ -164,7 +164,7 @@ class TestWords:
         facts = {"rail": "alipay", "rules": rules}
         notice = Notice(kind="binding_ended", owner=w.person(), facts=facts, created_at=NOON)
 
-        body = notices.words(notice=notice, language="en").body
+        body = telling.words(notice=notice, language="en").body
 
         assert ending in body
         assert body.startswith("The agreement with Alipay has ended;")
@@ -173,10 +173,10 @@ class TestWords:
         owner = w.person(timezone="Europe/London")
         facts = {"rail": "alipay", "until": "2026-12-30T23:30:00+00:00"}
         notice = Notice(kind="binding_expiring", owner=owner, facts=facts, created_at=NOON)
-        assert "on Dec 30." in notices.words(notice=notice, language="en").body
+        assert "on Dec 30." in telling.words(notice=notice, language="en").body
 
         notice.line = w.line(owner, timezone="Asia/Tokyo")
-        assert "on Dec 31." in notices.words(notice=notice, language="en").body
+        assert "on Dec 31." in telling.words(notice=notice, language="en").body
 
 
 # --- before a charge ----------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def scheduled(**more):
 
 
 def sweep(at: datetime) -> int:
-    return notices.upcoming_sweep(at=at, limit=10)
+    return reminders.upcoming_sweep(at=at, limit=10)
 
 
 def keys() -> list[str]:
@@ -247,7 +247,7 @@ class TestTheReminder:
 
         notice = Notice.objects.get()
         assert "days" not in notice.facts
-        assert notices.words(notice=notice, language="en").body.startswith("On Dec 2 at 09:00, ")
+        assert telling.words(notice=notice, language="en").body.startswith("On Dec 2 at 09:00, ")
 
     def test_is_given_up_once_the_charge_is_due(self):
         scheduled()
@@ -316,7 +316,7 @@ class TestTheReminder:
 
         sweep(RUN_AT - 5 * DAY)
 
-        said = notices.words(notice=Notice.objects.get(), language="en")
+        said = telling.words(notice=Notice.objects.get(), language="en")
         assert said.title.startswith("¥50 will be charged on Dec 2: ")
         assert "An offer takes ¥0.75 off, if it still holds then." in said.body
 
@@ -334,7 +334,7 @@ class TestTheReminder:
         for _ in range(3):
             scheduled()
 
-        assert notices.upcoming_sweep(at=RUN_AT - 5 * DAY, limit=2) == 2
+        assert reminders.upcoming_sweep(at=RUN_AT - 5 * DAY, limit=2) == 2
         assert Notice.objects.count() == 2
 
 
@@ -342,7 +342,7 @@ class TestTheReminder:
 class TestTheMandatoryNotice:
     def sent(self, rule, days: int = 2) -> bool:
         rule.refresh_from_db()
-        return notices.mandatory_notice_sent(rule=rule, due_at=RUN_AT, days=days)
+        return reminders.mandatory_notice_sent(rule=rule, due_at=RUN_AT, days=days)
 
     def test_counts_when_it_got_out_in_time(self):
         rule = scheduled()
@@ -378,7 +378,7 @@ class TestTheMandatoryNotice:
         type(rule).objects.update(face_minor=4000)
         assert self.sent(rule)
         rule.refresh_from_db()
-        assert not notices.mandatory_notice_sent(rule=rule, due_at=RUN_AT + 31 * DAY, days=2)
+        assert not reminders.mandatory_notice_sent(rule=rule, due_at=RUN_AT + 31 * DAY, days=2)
 
     def test_is_sent_though_the_owner_wants_no_reminders(self):
         rule = scheduled(remind_days_before=[], channels=["inbox"])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from billing import wakes
+from billing.notices import reminders
 from tests.billing.notices_world import RUN_AT
 from tests.world import DAY, HOUR, NOON
 
@@ -63,7 +64,7 @@ class TestNextWake:
 
 class TestNextNotice:
     def at(self, at: datetime, days=(5, 2), run_at=RUN_AT, timezone="Asia/Shanghai"):
-        return wakes.next_notice(
+        return reminders.next_notice(
             next_run_at=run_at, remind_days_before=days, at=at, timezone=timezone
         )
 
@@ -88,13 +89,13 @@ class TestNextNotice:
     def test_wakes_nobody_and_is_never_too_late(self, charge_hour, told):
         run_at = datetime(2026, 12, 2, charge_hour, tzinfo=UTC)
 
-        instant = wakes.reminder_at(run_at=run_at, days=2, timezone="UTC")
+        instant = reminders.reminder_at(run_at=run_at, days=2, timezone="UTC")
 
         assert instant.replace(tzinfo=None) == told
 
     def test_keeps_the_wall_clock_across_a_change_of_the_clocks(self):
         run_at = datetime(2026, 11, 2, 14, tzinfo=UTC)  # 09:00 in New York, after 1 November
 
-        told = wakes.reminder_at(run_at=run_at, days=2, timezone="America/New_York")
+        told = reminders.reminder_at(run_at=run_at, days=2, timezone="America/New_York")
 
         assert told == datetime(2026, 10, 31, 13, tzinfo=UTC)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from django.urls import reverse
 
-from billing import pages
+from billing.notices import pages
 
 SITE = "https://keepline.example"
 

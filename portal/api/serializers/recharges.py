@@ -6,8 +6,8 @@ from django.utils.translation import get_language
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing import notices
 from billing.models import Notice, NoticeKind, Recharge, RechargeMove
+from billing.notices import telling
 from billing.recharges import machine
 from billing.states import CANCELABLE_STATES, AttemptState, RechargeState, RefundState, Trigger
 from billing.words import reasons
@@ -175,5 +175,5 @@ class NoticeOut(Out):
     read_at = serializers.DateTimeField(allow_null=True)
 
     def to_representation(self, notice: Notice) -> dict[str, Any]:
-        notice.said = notices.words(notice=notice, language=get_language() or "en")  # type: ignore[attr-defined]
+        notice.said = telling.words(notice=notice, language=get_language() or "en")  # type: ignore[attr-defined]
         return super().to_representation(notice)

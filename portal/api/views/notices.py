@@ -9,8 +9,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import notices, queries
+from billing import queries
 from billing.models import Notice, NoticeKind
+from billing.notices import telling
 from portal.api.fields import ChoiceField
 from portal.api.idempotency import idempotent
 from portal.api.serializers.recharges import NoticeOut
@@ -39,7 +40,7 @@ class NoticeView(View):
     @idempotent()
     def mark_read(self, request: Request, notice: int) -> Response:
         mine = get_object_or_404(_mine(request), pk=notice)
-        notices.mark_read(owner_id=mine.owner_id, notice_ids=[mine.pk], at=timezone.now())
+        telling.mark_read(owner_id=mine.owner_id, notice_ids=[mine.pk], at=timezone.now())
         mine.refresh_from_db(fields=["read_at"])
         return Response(NoticeOut(mine).data)
 
