@@ -14,7 +14,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, declines, rowsets, setbacks
+from billing import declines, rowsets, setbacks
+from billing.bindings import breaker
 from billing.gateways.base import (
     Capabilities,
     ChargeRequest,

@@ -6,7 +6,8 @@ reconciliation shows it. What a message does is to stop further charges at once.
 
 from datetime import datetime
 
-from billing import breaker, nudges
+from billing import nudges
+from billing.bindings import breaker
 from billing.gateways.base import NotificationKind
 from billing.models import (
     InboundNotification,

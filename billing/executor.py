@@ -20,7 +20,6 @@ from billing import (
     crediting,
     declines,
     disputes,
-    openings,
     overdue,
     payments,
     refunding,
@@ -31,6 +30,7 @@ from billing.gateways.base import Preparation, Unknown
 from billing.outside import Outside
 from billing.recharges import claims, ladders, machine
 from billing.recharges.machine import Move
+from billing.rules import openings
 from billing.states import DELIVERING_STATES, UNPAID_END_STATES, RechargeState
 from lines.carriers.base import CarrierAdapter
 from lines.models import Carrier

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from billing import spending
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge
 from billing.recharges import machine
 from billing.recharges.machine import Move
+from billing.rules import caps
 from billing.states import RechargeState
 
 
@@ -24,7 +24,7 @@ def use(row: Any, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
     recharge = Recharge.objects.get(pk=row.id)
     if not second.is_usable or not _takes(rails.get(second.rail_id), row.price_minor):
         return False
-    if not spending.leaves_room(binding=second, recharge=recharge):
+    if not caps.leaves_room(binding=second, recharge=recharge):
         return False
     declined = RechargeState.DECLINED.value
     move = Move(row.id, row.state, declined, "fallback", at, fence=row.fence, new_declines=1)

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, disputes, nudges, refunds, rowsets
+from billing import disputes, nudges, refunds, rowsets
+from billing.bindings import breaker
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import Binding, InboundNotification, PaymentAttempt
 from billing.recharges import machine

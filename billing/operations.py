@@ -13,7 +13,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from billing import breaker, nudges
+from billing import nudges
+from billing.bindings import breaker
 from billing.models import Binding, Rail, Recharge, Refund, Rule
 from billing.recharges import machine
 from billing.recharges.claims import CRASHED, BeingAsked

@@ -12,7 +12,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import announcements, breaker, calendar, rowsets, setbacks, states
+from billing import announcements, calendar, rowsets, setbacks, states
+from billing.bindings import breaker
 from billing.calendar import Hours
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers

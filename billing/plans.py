@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from billing import calendar, consents, drafts, nudges, wakes
+from billing import calendar, consents, drafts, nudges
 from billing.consents import ConsentText, consent_text, sentences
 from billing.drafts import Draft
 from billing.drafts import of as draft_of
@@ -19,6 +19,7 @@ from billing.models import NoticeKind, Rule
 from billing.notices import reminders, telling
 from billing.previews import AtOnce, Preview, UpcomingCharge, preview, upcoming
 from billing.problems import InvalidDraft, check
+from billing.rules import wakes
 from lines.models import Line
 
 __all__ = [

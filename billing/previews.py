@@ -9,14 +9,15 @@ from datetime import date, datetime, timedelta
 
 from django.db.models import Q, Sum
 
-from billing import calendar, drafts, due_rules, promotions, rules, spending
+from billing import calendar, drafts, promotions
 from billing.calendar import Hours, Occurrence, Schedule
 from billing.drafts import Draft
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule, SpendingCap, TopUpMode
 from billing.promotions import Quote
+from billing.rules import caps, deciding, due_rules
+from billing.rules.verdicts import Caps, Facts, Opening, Spent, Standing
 from billing.states import OPEN_STATES, RechargeState, Trigger
-from billing.verdicts import Caps, Facts, Opening, Spent, Standing
 
 COUNT = 12
 _LONGEST_MONTH = 31
@@ -250,7 +251,7 @@ def _at_once(
     if draft.is_schedule_only:
         return None
     facts = _facts(draft, rule=rule, capabilities=capabilities, at=at)
-    opening: Opening | None = rules.decide(facts).opening
+    opening: Opening | None = deciding.decide(facts).opening
     if opening is None:
         return None
     given = pricing.quote(at=at, trigger=opening.trigger, face_minor=opening.face_minor)
@@ -316,7 +317,7 @@ def _spent(draft: Draft, *, at: datetime) -> Spent:
     line, binding_id = draft.line, draft.binding.pk if draft.binding else 0
     day = calendar.day_key(at, line.timezone)
     month = calendar.month_key(at, line.timezone)
-    tally = spending.tally(
+    tally = caps.tally(
         line_ids=[line.pk],
         capped_binding_ids=[binding_id],
         capped_owner_ids=[line.owner_id],

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import breaker, declines, fallbacks, overdue, rowsets
+from billing import declines, fallbacks, overdue, rowsets
+from billing.bindings import breaker
 from billing.gateways.base import (
     ActionRequired,
     Answer,

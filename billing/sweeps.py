@@ -12,12 +12,14 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import bindings, calls, executor, inbox, intake, nudges, refunds, rowsets, settlements
-from billing.intake import Reading
+from billing import calls, executor, inbox, nudges, refunds, rowsets, settlements
+from billing.bindings import lifecycle as binding_lifecycle
 from billing.models import Rule
 from billing.notices import reminders, sending
 from billing.outside import Outside
 from billing.recharges import evidence
+from billing.rules import readings
+from billing.rules.readings import Reading
 from lines import lifecycle
 from lines.carriers.base import Balance, BalanceAnswer, LineAddress, NotFound
 from lines.models import Line, LineStatus
@@ -57,7 +59,7 @@ def slow(*, at: datetime, outside: Outside) -> Found:
     """Balances, agreements and notices: everything that must never delay money."""
     return Found(
         balances=poll_balances(at=at, outside=outside),
-        bindings=bindings.poll_due(at=at, limit=LIMIT),
+        bindings=binding_lifecycle.poll_due(at=at, limit=LIMIT),
         notices=reminders.upcoming_sweep(at=at, limit=LIMIT)
         + sending.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
         requests=settlements.expire(at=at, limit=LIMIT) + refunds.expire(at=at, limit=LIMIT),
@@ -127,7 +129,7 @@ def _apply_balance(line: Line, balance: Balance, *, at: datetime) -> None:
     status = _STATUSES.get(balance.status)
     if status is not None and line.is_live and status != line.status:
         lifecycle.mark(line=line, status=status, at=at)
-    intake.push(
+    readings.push(
         reading=Reading(
             line_id=line.pk,
             balance_minor=balance.balance_minor,

@@ -12,12 +12,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from billing import drafts, forecast, gateways, plans, queries, spending
+from billing import drafts, gateways, plans, queries
 from billing.calendar import month_key
 from billing.drafts import Draft
-from billing.forecast import Confidence, Forecast, Reading
 from billing.models import Recharge, Rule, TopUpMode
 from billing.previews import UpcomingCharge
+from billing.rules import caps, forecast
+from billing.rules.forecast import Confidence, Forecast, Reading
 from billing.words import reasons as reasons
 from lines.models import BalanceReading, Line
 from portal import charts, stories, wording
@@ -254,7 +255,7 @@ def _lasts(outlook: Forecast, *, at: datetime) -> str:
 def _spent(lines: Sequence[Line], *, at: datetime) -> dict[int, int]:
     """What each line took this month of its own, as its cap counts it."""
     months = {line.pk: month_key(at, line.timezone) for line in lines}
-    sums = spending.tally(
+    sums = caps.tally(
         line_ids=list(months),
         capped_binding_ids=[],
         capped_owner_ids=[],

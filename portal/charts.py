@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from billing.forecast import Points, Reading
+from billing.rules.forecast import Points, Reading
 from portal import wording
 
 _MOST_POINTS = 120  # more is not seen at this width, and every page would carry it

@@ -9,7 +9,7 @@ from django.utils.translation import get_language, gettext, gettext_lazy, ngette
 
 from billing import money
 from billing.models import Rail
-from billing.spending import CapReached
+from billing.rules.caps import CapReached
 from billing.words import figures, reasons
 from lines.models import Carrier
 

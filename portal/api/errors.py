@@ -16,10 +16,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions as rest
 
-from billing import bindings, by_hand, intake, plans
+from billing import plans
+from billing.bindings import lifecycle as binding_lifecycle
 from billing.gateways import RailNotConfigured
 from billing.recharges import machine
-from billing.spending import CapReached
+from billing.rules import by_hand, readings
+from billing.rules.caps import CapReached
 from lines import lifecycle
 from lines.carriers import CarrierNotConfigured
 from portal import wording
@@ -75,7 +77,7 @@ REFUSALS: Mapping[type[Exception], Told] = {
     lifecycle.NoActivationCode: Told(404, "not_found", _NOT_FOUND),
     lifecycle.NotYours: Told(404, "not_found", _NOT_FOUND),
     CarrierNotConfigured: Told(503, "carrier_not_available", _UNAVAILABLE),
-    intake.FromTheFuture: Told(
+    readings.FromTheFuture: Told(
         400,
         "from_the_future",
         gettext_lazy("The balance is dated in the future. Check the sender's clock."),
@@ -122,14 +124,14 @@ REFUSALS: Mapping[type[Exception], Told] = {
     ),
     CapReached: Told(409, "cap_reached", wording.cap),
     # payment methods
-    bindings.BindingNotUsable: Told(409, "binding_not_usable", _NOT_USABLE),
-    bindings.RailNotOffered: Told(
+    binding_lifecycle.BindingNotUsable: Told(409, "binding_not_usable", _NOT_USABLE),
+    binding_lifecycle.RailNotOffered: Told(
         400,
         "rail_not_offered",
         gettext_lazy("This way to pay is not offered. See /api/v1/rails."),
         "rail",
     ),
-    bindings.RailNotAnswering: Told(
+    binding_lifecycle.RailNotAnswering: Told(
         503,
         "rail_not_answering",
         gettext_lazy("The payment company does not answer. Try again in a minute."),

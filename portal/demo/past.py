@@ -18,11 +18,13 @@ from django.contrib.auth import get_user_model
 from django.db.models import Sum
 from django_q.models import OrmQ
 
-from billing import bindings, executor, gateways, intake, plans
+from billing import executor, gateways, plans
+from billing.bindings import lifecycle as binding_lifecycle
 from billing.drafts import Draft
-from billing.intake import Reading
 from billing.models import Binding, Notice, Promotion, Rail, Rule
 from billing.outside import Outside
+from billing.rules import readings
+from billing.rules.readings import Reading
 from lines import lifecycle
 from lines.models import Carrier, Line
 from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, SPARE, Card, Person
@@ -134,7 +136,7 @@ class Past:
     def _bind(self, owner: Any, person: Person, *, at: datetime) -> Binding:
         """Sign at the simulated rail, as the payer would on its page."""
         gateway = gateways.get(person.rail)
-        started = bindings.start(
+        started = binding_lifecycle.start(
             owner=owner,
             rail=Rail.objects.get(code=person.rail),
             return_url="http://127.0.0.1/",
@@ -144,7 +146,7 @@ class Past:
             at=at,
         )
         _SIGN[person.rail](self.simulators, started.binding, person.payer)
-        return bindings.refresh(binding=started.binding, gateway=gateway, at=at)
+        return binding_lifecycle.refresh(binding=started.binding, gateway=gateway, at=at)
 
     def _hand_out(self, card: Card) -> None:
         """The carrier's own side of a line."""
@@ -225,7 +227,7 @@ class Past:
         return _credited(line) - before
 
     def _read(self, line: Line, balance_minor: int, *, at: datetime) -> None:
-        intake.push(reading=Reading(line.pk, balance_minor, at), at=at)
+        readings.push(reading=Reading(line.pk, balance_minor, at), at=at)
 
     def _confirm(self, line: Line, card: Card, tool: Binding, *, at: datetime) -> Rule:
         capabilities = gateways.capabilities(tool.rail_id)

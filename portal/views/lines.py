@@ -13,10 +13,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from billing import by_hand, gateways, plans, queries
+from billing import gateways, plans, queries
 from billing.models import Binding
 from billing.recharges import machine
-from billing.spending import CapReached
+from billing.rules import by_hand
+from billing.rules.caps import CapReached
 from billing.words import figures
 from lines import carriers, identifiers, lifecycle, qr
 from lines.models import Line, LineKind, LineStatus

@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from billing import bindings, gateways, queries
+from billing import gateways, queries
+from billing.bindings import lifecycle
 from billing.models import Binding, BindingState, Rail, Rule
 from billing.words import reasons as reasons
 from portal import wording
@@ -84,7 +85,7 @@ def bind(request: HttpRequest) -> HttpResponse:
     offered = Rail.objects.filter(is_enabled=True, code__in=gateways.available())
     rail = get_object_or_404(offered, code=request.POST.get("rail", ""))
     try:
-        started = bindings.start(
+        started = lifecycle.start(
             owner=request.user,
             rail=rail,
             return_url=_return_url(),
@@ -94,12 +95,12 @@ def bind(request: HttpRequest) -> HttpResponse:
             payer_ip=get_adapter().get_client_ip(request),
             language=request.LANGUAGE_CODE,
         )
-    except bindings.RailNotAnswering:
+    except lifecycle.RailNotAnswering:
         name = wording.rail(rail)
         text = _("%(rail)s does not answer. Nothing was bound; try again in a minute.")
         messages.error(request, text % {"rail": name})
         return redirect("portal:payment")
-    except bindings.RailNotOffered:
+    except lifecycle.RailNotOffered:
         messages.error(request, _("This way of paying takes nothing new right now."))
         return redirect("portal:payment")
     return _to_signing_page(started.url)
@@ -161,7 +162,7 @@ def _may_ask(binding: Binding, at: datetime) -> bool:
 
 def _refreshed(binding: Binding, at: datetime) -> Binding:
     try:
-        return bindings.refresh(binding=binding, gateway=gateways.get(binding.rail_id), at=at)
+        return lifecycle.refresh(binding=binding, gateway=gateways.get(binding.rail_id), at=at)
     except gateways.RailNotConfigured:
         log.exception("A binding waits for a rail that is not configured.")
         return binding
@@ -183,8 +184,8 @@ def _rules_by(request: HttpRequest, binding: Binding) -> list[Rule]:
 @require_POST
 def make_default(request: HttpRequest, ref: str) -> HttpResponse:
     try:
-        bindings.make_default(binding=owned.binding(request, ref), at=timezone.now())
-    except bindings.BindingNotUsable:
+        lifecycle.make_default(binding=owned.binding(request, ref), at=timezone.now())
+    except lifecycle.BindingNotUsable:
         messages.error(request, _("This payment method cannot be used now. Choose another."))
     else:
         messages.success(request, _("This is now the one used first."))
@@ -196,8 +197,8 @@ def make_default(request: HttpRequest, ref: str) -> HttpResponse:
 def resume(request: HttpRequest, ref: str) -> HttpResponse:
     binding = owned.binding(request, ref)
     try:
-        bindings.resume(binding=binding, actor=request.user, at=timezone.now())
-    except bindings.BindingNotUsable:
+        lifecycle.resume(binding=binding, actor=request.user, at=timezone.now())
+    except lifecycle.BindingNotUsable:
         messages.error(request, _("This payment method cannot be used now. Choose another."))
     else:
         messages.success(request, _("This payment method is used again."))
@@ -216,13 +217,13 @@ def remove(request: HttpRequest, ref: str) -> HttpResponse:
     form = RemoveForm(owned.posted(request), rules=rules, others=others)
     if request.method == "POST" and form.is_valid():
         try:
-            bindings.end(
+            lifecycle.end(
                 binding=binding,
                 gateway=gateways.get(binding.rail_id),
-                what_of_rules=form.cleaned_data["what_of_rules"] or bindings.PAUSE,
+                what_of_rules=form.cleaned_data["what_of_rules"] or lifecycle.PAUSE,
                 at=timezone.now(),
             )
-        except bindings.BindingNotUsable:
+        except lifecycle.BindingNotUsable:
             form.add_error("what_of_rules", _("This payment method cannot be used now."))
         else:
             sentence = _("The payment method is removed. Nothing more is charged to it.")

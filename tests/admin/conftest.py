@@ -12,7 +12,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from billing import by_hand, refunds
+from billing import refunds
 from billing.models import (
     Decision,
     DeclineCode,
@@ -26,6 +26,7 @@ from billing.models import (
     Statement,
 )
 from billing.recharges import machine
+from billing.rules import by_hand
 from lines import operations
 from lines.models import BalanceReading, CarrierCall, EsimProfile, LineKind
 from portal.accounts.models import User

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from billing import by_hand, gateways
+from billing import gateways
 from billing.models import Binding, Notice, NoticeKind, Recharge, Rule
 from billing.notices import telling
+from billing.rules import by_hand
 from lines.carriers.tmf654.adapter import Tmf654Carrier
 from lines.models import EsimProfile, Line, LineKind
 from portal.accounts.models import User

@@ -7,8 +7,8 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing import due_rules
 from billing.models import Binding, Rule
+from billing.rules import due_rules
 from tests import world as w
 from tests.bench import population
 

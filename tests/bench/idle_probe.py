@@ -12,9 +12,11 @@ import requests
 from django.conf import settings
 from django.utils import timezone
 
-from billing import bindings, gateways, intake
-from billing.intake import Reading
+from billing import gateways
+from billing.bindings import lifecycle
 from billing.models import Binding, PaymentAttempt, Rail
+from billing.rules import readings
+from billing.rules.readings import Reading
 from portal.demo.cast import RICH
 from tests import world as w
 
@@ -34,7 +36,7 @@ def main(pushes: int) -> None:
 def _bind(owner: object) -> Binding:
     gateway = gateways.get("alipay")
     now = timezone.now()
-    started = bindings.start(
+    started = lifecycle.start(
         owner=owner,
         rail=Rail.objects.get(code="alipay"),
         return_url="http://127.0.0.1/",
@@ -52,7 +54,7 @@ def _bind(owner: object) -> Binding:
     }
     url = f"{settings.SIMULATORS['alipay']}/_control/agreements"
     requests.post(url, json=asked, timeout=30).raise_for_status()
-    return bindings.refresh(binding=started.binding, gateway=gateway, at=now)
+    return lifecycle.refresh(binding=started.binding, gateway=gateway, at=now)
 
 
 def _line(owner: object, number: int) -> w.Line:
@@ -66,7 +68,7 @@ def _line(owner: object, number: int) -> w.Line:
 def _push(line_id: int) -> float:
     """From the commit of the reading to the commit of the charge's reference, in seconds."""
     now = timezone.now()
-    intake.push(reading=Reading(line_id, 980, now), at=now)
+    readings.push(reading=Reading(line_id, 980, now), at=now)
     pushed = time.perf_counter()
     while not PaymentAttempt.objects.filter(recharge__line=line_id).exists():
         if time.perf_counter() - pushed > 30:

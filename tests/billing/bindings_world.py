@@ -2,7 +2,7 @@
 
 from django.db import connection
 
-from billing import bindings
+from billing.bindings import lifecycle
 from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
@@ -65,7 +65,7 @@ class FakeGateway:
 
 
 def start(gateway=None, *, owner=None, at=NOON, **more):
-    return bindings.start(
+    return lifecycle.start(
         owner=owner or w.person(),
         rail=w.rail(**more),
         return_url=RETURN,
@@ -88,7 +88,7 @@ def pending(owner=None, **more):
 
 
 def refresh(binding, says, *, at=NOON):
-    return bindings.refresh(binding=binding, gateway=FakeGateway(says), at=at)
+    return lifecycle.refresh(binding=binding, gateway=FakeGateway(says), at=at)
 
 
 def notices(kind):

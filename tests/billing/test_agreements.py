@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing import agreements
+from billing.bindings import agreements
 from billing.gateways.base import BindingFacts, BindingStatus, NotFound, Unknown
 from billing.models import Binding
 

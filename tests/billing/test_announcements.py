@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing import by_hand, intake, plans
+from billing import plans
 from billing.gateways.base import (
     Capabilities,
     ChargeHours,
@@ -17,7 +17,6 @@ from billing.gateways.base import (
     Succeeded,
     Unknown,
 )
-from billing.intake import Reading
 from billing.ledger import verification
 from billing.models import (
     Binding,
@@ -31,6 +30,8 @@ from billing.models import (
     Rule,
     Transfer,
 )
+from billing.rules import by_hand, readings
+from billing.rules.readings import Reading
 from lines.models import BalanceReading, Line
 from tests import world as w
 
@@ -141,7 +142,7 @@ def falling(line: Line, *, at: datetime, from_minor: int, per_day_minor: int, da
     """A week of honest readings on the way down, the last of them now."""
     for day in range(days, -1, -1):
         minor = from_minor - per_day_minor * (days - day)
-        intake.push(
+        readings.push(
             reading=Reading(line.pk, minor, at - timedelta(days=day)), at=at - timedelta(days=day)
         )
 

@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 from django.db import connection, transaction
 
-from billing import bindings, gateways
+from billing import gateways
+from billing.bindings import lifecycle
 from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
@@ -58,7 +59,7 @@ class TestStarting:
 
     def test_is_refused_on_a_rail_that_is_switched_off(self):
         gateway = FakeGateway()
-        with pytest.raises(bindings.RailNotOffered):
+        with pytest.raises(lifecycle.RailNotOffered):
             start(gateway, is_enabled=False)
         assert gateway.started == []
         assert not Binding.objects.exists()
@@ -70,7 +71,7 @@ class TestStarting:
             raise ValueError("ALIPAY_MAX_CHARGE_MINOR must be set.")
 
         gateway.start_binding = start_binding
-        with pytest.raises(bindings.RailNotOffered):
+        with pytest.raises(lifecycle.RailNotOffered):
             start(gateway)
         assert Binding.objects.get().state == "pending"
 
@@ -78,7 +79,7 @@ class TestStarting:
     def test_refuses_to_run_inside_a_transaction(self):
         rail, alice = w.rail(), w.person()
         with pytest.raises(RuntimeError), transaction.atomic():
-            bindings.start(
+            lifecycle.start(
                 owner=alice, rail=rail, return_url="", notify_url="", gateway=None, at=NOON
             )
         assert not Binding.objects.exists()
@@ -213,7 +214,7 @@ class TestAnAgreementThatEnds:
     def test_stays_ended_whatever_is_said_later(self):
         binding = refresh(w.binding(), REVOKED)
         gateway = FakeGateway(ACTIVE)
-        assert bindings.refresh(binding=binding, gateway=gateway, at=NOON).state == "revoked"
+        assert lifecycle.refresh(binding=binding, gateway=gateway, at=NOON).state == "revoked"
         assert gateway.asked == []
 
     @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ class TestABindingsExpiry:
 class TestEnding:
     def end(self, binding, gateway=None, what="pause", at=NOON):
         gateway = gateway or FakeGateway()
-        return bindings.end(binding=binding, gateway=gateway, what_of_rules=what, at=at)
+        return lifecycle.end(binding=binding, gateway=gateway, what_of_rules=what, at=at)
 
     def test_stops_the_rules_before_the_rail_is_told(self):
         rule = w.rule()
@@ -312,10 +313,10 @@ class TestEnding:
         assert (binding.state, binding.is_usable) == ("active", False)
         assert (binding.pause_reason, binding.check_at) == ("ending", NOON + 5 * MINUTE)
         with gateways.override("alipay", gateway):
-            assert bindings.poll_due(at=NOON + 4 * MINUTE, limit=10) == 0
-            assert bindings.poll_due(at=NOON + 5 * MINUTE, limit=10) == 1
+            assert lifecycle.poll_due(at=NOON + 4 * MINUTE, limit=10) == 0
+            assert lifecycle.poll_due(at=NOON + 5 * MINUTE, limit=10) == 1
             gateway.says_to_end = REVOKED
-            assert bindings.poll_due(at=NOON + 10 * MINUTE, limit=10) == 1
+            assert lifecycle.poll_due(at=NOON + 10 * MINUTE, limit=10) == 1
         assert len(gateway.ended) == 3
         assert gateway.asked == []
         binding.refresh_from_db()
@@ -324,8 +325,8 @@ class TestEnding:
 
     def test_cannot_be_undone_by_a_resume_meanwhile(self):
         binding = self.end(w.binding(), FakeGateway(says_to_end=Unknown("down")))
-        with pytest.raises(bindings.BindingNotUsable):
-            bindings.resume(binding=binding, actor=binding.owner, at=NOON)
+        with pytest.raises(lifecycle.BindingNotUsable):
+            lifecycle.resume(binding=binding, actor=binding.owner, at=NOON)
         assert Binding.objects.get().pause_reason == "ending"
 
     def test_of_one_never_agreed_abandons_it(self):
@@ -367,7 +368,7 @@ class TestEnding:
     )
     def test_moves_rules_to_no_binding_that_cannot_be_charged(self, target):
         rule, gateway = w.rule(), FakeGateway()
-        with pytest.raises(bindings.BindingNotUsable):
+        with pytest.raises(lifecycle.BindingNotUsable):
             self.end(rule.binding, gateway, what=f"move_to:{target(rule).ref}")
         rule.refresh_from_db()
         assert (rule.paused_at, rule.binding.state, rule.binding.paused_at) == (
@@ -389,8 +390,8 @@ class TestTheDefault:
     def test_is_the_one_chosen(self):
         first, second = w.binding(is_default=True), w.binding()
         bobs = w.binding(w.person("bob"), is_default=True)
-        bindings.make_default(binding=second, at=NOON)
-        bindings.make_default(binding=second, at=NOON)
+        lifecycle.make_default(binding=second, at=NOON)
+        lifecycle.make_default(binding=second, at=NOON)
         assert set(Binding.objects.filter(is_default=True)) == {second, bobs}
         first.refresh_from_db()
         assert not first.is_default
@@ -400,8 +401,8 @@ class TestTheDefault:
     )
     def test_is_never_one_that_cannot_be_charged(self, more):
         first, second = w.binding(is_default=True), w.binding(**more)
-        with pytest.raises(bindings.BindingNotUsable):
-            bindings.make_default(binding=second, at=NOON)
+        with pytest.raises(lifecycle.BindingNotUsable):
+            lifecycle.make_default(binding=second, at=NOON)
         assert Binding.objects.get(is_default=True) == first
 
 
@@ -409,7 +410,7 @@ class TestTheDefault:
 class TestPolling:
     def poll(self, gateway, *, at=NOON, limit=10):
         with gateways.override("alipay", gateway):
-            return bindings.poll_due(at=at, limit=limit)
+            return lifecycle.poll_due(at=at, limit=limit)
 
     def test_asks_what_is_due_and_nothing_else(self):
         due = w.binding(check_at=NOON)
@@ -430,7 +431,7 @@ class TestPolling:
     def test_leaves_a_rail_that_is_not_set_up_for_later(self, settings):
         settings.RAILS = {}
         binding = w.binding(check_at=NOON)
-        assert bindings.poll_due(at=NOON, limit=10) == 1
+        assert lifecycle.poll_due(at=NOON, limit=10) == 1
         binding.refresh_from_db()
         assert (binding.state, binding.check_at) == ("active", NOON + 10 * MINUTE)
 
@@ -473,7 +474,7 @@ class TestARace:
         rule = w.rule()
         gateway = FakeGateway(ACTIVE)
         gateway.meanwhile = lambda: refresh(rule.binding, REVOKED, at=NOON)
-        binding = bindings.refresh(binding=rule.binding, gateway=gateway, at=NOON + MINUTE)
+        binding = lifecycle.refresh(binding=rule.binding, gateway=gateway, at=NOON + MINUTE)
         assert binding.state == BindingState.REVOKED
         assert Rule.objects.get().pause_reason == "binding_ended"
 
@@ -495,7 +496,7 @@ class TestARace:
 
         def decline(binding):
             with transaction.atomic():
-                bindings.record_decline(binding_id=binding.pk, decline_class="soft", at=NOON)
+                lifecycle.record_decline(binding_id=binding.pk, decline_class="soft", at=NOON)
 
         results = race(*(lambda b=b: decline(b) for b in [mine, bobs] * 4))
 
@@ -510,7 +511,7 @@ class TestARace:
         gateway = FakeGateway()
         results = race(
             *[
-                lambda: bindings.end(
+                lambda: lifecycle.end(
                     binding=rule.binding, gateway=gateway, what_of_rules="pause", at=NOON
                 )
             ]
@@ -524,6 +525,6 @@ class TestARace:
             w.binding(check_at=NOON)
         gateway = FakeGateway(ACTIVE)
         with gateways.override("alipay", gateway):
-            results = race(*[lambda: bindings.poll_due(at=NOON, limit=10)] * 4)
+            results = race(*[lambda: lifecycle.poll_due(at=NOON, limit=10)] * 4)
         assert sum(results) == 20
         assert len(gateway.asked) == len(set(gateway.asked)) == 20

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from billing import bindings, gateways, inbox
+from billing import gateways, inbox
+from billing.bindings import lifecycle
 from billing.models import Binding, InboundNotification, Notice, RailCall, Rule
 from tests import world as w
 from tests.rails.simulators import start_alipay
@@ -31,7 +32,7 @@ def alipay(tmp_path, live_server, settings):
 @pytest.fixture
 def signed(alipay, live_server):
     """Alice's binding, agreed to on Alipay's own page and found out by its notification."""
-    started = bindings.start(
+    started = lifecycle.start(
         owner=w.person(),
         rail=w.rail(),
         return_url=f"{live_server.url}/back/{{ref}}",
@@ -64,7 +65,7 @@ def heard(claims):
 def look(*, at=None):
     """What the sweeps do, once."""
     inbox.process(at=at or now(), limit=10)
-    bindings.poll_due(at=at or now(), limit=10)
+    lifecycle.poll_due(at=at or now(), limit=10)
 
 
 class TestAnAgreementAtAlipay:
@@ -105,7 +106,7 @@ class TestAnAgreementAtAlipay:
     def test_is_ended_at_alipay_though_its_answer_was_lost(self, alipay, signed):
         alipay.fault(UNSIGN, "lose_after")
 
-        binding = bindings.end(
+        binding = lifecycle.end(
             binding=signed, gateway=gateways.get("alipay"), what_of_rules="pause", at=now()
         )
 

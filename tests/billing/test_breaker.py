@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing import bindings
+from billing.bindings import lifecycle
 from billing.models import Binding, NoticeKind, Rule
 from billing.recharges import aftermath
 from tests import world as w
@@ -13,7 +13,7 @@ from tests.world import DAY, HOUR, MINUTE, NOON
 @pytest.mark.django_db
 class TestTheBreaker:
     def decline(self, binding, meaning="soft", at=NOON):
-        bindings.record_decline(binding_id=binding.pk, decline_class=meaning, at=at)
+        lifecycle.record_decline(binding_id=binding.pk, decline_class=meaning, at=at)
         binding.refresh_from_db()
         return binding
 
@@ -117,7 +117,7 @@ class TestTheBreaker:
         for _ in range(3):
             self.decline(rule.binding)
 
-        binding = bindings.resume(binding=rule.binding, actor=rule.line.owner, at=NOON + HOUR)
+        binding = lifecycle.resume(binding=rule.binding, actor=rule.line.owner, at=NOON + HOUR)
 
         assert (binding.paused_at, binding.pause_reason) == (None, "")
         assert (binding.failures_in_a_row, binding.is_usable) == (0, True)
@@ -134,7 +134,7 @@ class TestTheBreaker:
         )
         for _ in range(3):
             self.decline(mine.binding)
-        bindings.resume(binding=mine.binding, actor=mine.line.owner, at=NOON)
+        lifecycle.resume(binding=mine.binding, actor=mine.line.owner, at=NOON)
         mine.refresh_from_db()
         bobs.refresh_from_db()
         assert (mine.pause_reason, bobs.pause_reason) == ("crashed", "breaker")
@@ -144,6 +144,6 @@ class TestTheBreaker:
         rule = w.rule(is_on=False)
         for _ in range(3):
             self.decline(rule.binding)
-        bindings.resume(binding=rule.binding, actor=rule.line.owner, at=NOON)
+        lifecycle.resume(binding=rule.binding, actor=rule.line.owner, at=NOON)
         rule.refresh_from_db()
         assert (rule.is_on, rule.wake_at) == (False, None)

@@ -4,10 +4,11 @@ from datetime import date
 
 import pytest
 
-from billing import by_hand, intake, openings, refunds
-from billing.intake import Reading
+from billing import refunds
 from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
 from billing.recharges import machine
+from billing.rules import by_hand, openings, readings
+from billing.rules.readings import Reading
 from lines.models import Line
 from tests import world as w
 
@@ -31,7 +32,7 @@ def recharge_by_hand(rule, *, at, key="once") -> Recharge:
 
 
 def push(rule, balance_minor, *, at):
-    intake.push(reading=Reading(rule.line_id, balance_minor, at), at=at)
+    readings.push(reading=Reading(rule.line_id, balance_minor, at), at=at)
     rule.refresh_from_db()
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from billing import bindings, executor, gateways, inbox
+from billing import executor, gateways, inbox
+from billing.bindings import lifecycle
 from billing.gateways.base import Closed
 from billing.models import (
     Binding,
@@ -46,7 +47,7 @@ def stripe_sim(stripe_process, live_server, settings):
 @pytest.fixture
 def started(stripe_sim, live_server):
     """Alice on her way to Stripe's page."""
-    return bindings.start(
+    return lifecycle.start(
         owner=w.person(),
         rail=w.rail("stripe"),
         return_url=f"{live_server.url}/back/{{ref}}",
@@ -78,7 +79,7 @@ def heard(claims, count=1):
 def look():
     """What the sweeps do, once."""
     inbox.process(at=now(), limit=50)
-    bindings.poll_due(at=now(), limit=10)
+    lifecycle.poll_due(at=now(), limit=10)
 
 
 def bound(stripe_sim, started, card="good"):
@@ -205,7 +206,7 @@ class TestACard:
 
     def test_is_removed_at_stripe_when_its_owner_ends_it(self, stripe_sim, started):
         binding = bound(stripe_sim, started)
-        ended = bindings.end(
+        ended = lifecycle.end(
             binding=binding,
             gateway=gateways.get("stripe"),
             what_of_rules="pause",

@@ -2,7 +2,8 @@
 
 import pytest
 
-from billing import bindings, disputes, four_eyes, inbox, operations, refunds, settlements
+from billing import disputes, four_eyes, inbox, operations, refunds, settlements
+from billing.bindings import lifecycle
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import (
     Binding,
@@ -89,8 +90,8 @@ class TestADispute:
     def test_is_not_lifted_by_who_disputed_but_by_an_operator(self, paid):
         hears(paid, "charge.dispute.created:needs_response")
         binding = Binding.objects.get()
-        with pytest.raises(bindings.BindingNotUsable):
-            bindings.resume(binding=binding, actor=binding.owner, at=paid.at)
+        with pytest.raises(lifecycle.BindingNotUsable):
+            lifecycle.resume(binding=binding, actor=binding.owner, at=paid.at)
         assert not Binding.objects.get().is_usable
         operations.unpause_binding(binding=binding, actor=w.person("ops"), at=paid.at)
         assert Binding.objects.get().is_usable

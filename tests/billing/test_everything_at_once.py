@@ -21,14 +21,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import by_hand, intake, operations, plans, refunds
+from billing import operations, plans, refunds
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
-from billing.intake import Reading
 from billing.ledger import verification
 from billing.ledger.verification import Effect
 from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
 from billing.recharges import machine
 from billing.reference_data import load
+from billing.rules import by_hand, readings
+from billing.rules.readings import Reading
 from billing.states import OPEN_STATES
 from lines.carriers.base import Accepted, NotAllowed, Rejected
 from lines.carriers.base import NotFound as NoOrder
@@ -105,7 +106,7 @@ class Anything(RuleBasedStateMachine):
     def a_reading_arrives(self, which: int, balance_minor: int) -> None:
         line_id = self.rules[which].line_id
         at = self.world.at
-        intake.push(reading=Reading(line_id, balance_minor, at), at=at)
+        readings.push(reading=Reading(line_id, balance_minor, at), at=at)
 
     @rule(seconds=st.sampled_from([1, 15, 90, 200, 3600, 6 * 3600, 26 * 3600]))
     def time_passes(self, seconds: int) -> None:

@@ -221,7 +221,7 @@ class TestAWorkerDies:
         from billing.recharges import claims
 
         world.run(batches=0)
-        from billing import openings
+        from billing.rules import openings
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
         zombie = payments.begin(
@@ -483,7 +483,7 @@ class TestJustBeforeTheCharge:
         ],
     )
     def test_everything_is_looked_at_again(self, world, low, change, reason):
-        from billing import openings
+        from billing.rules import openings
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
         change()
@@ -542,8 +542,9 @@ class TestWakes:
         assert not Transfer.objects.exists()
 
     def test_is_refused_while_a_worker_holds_the_recharge(self, world, low):
-        from billing import openings, payments
+        from billing import payments
         from billing.recharges import claims
+        from billing.rules import openings
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
         payments.begin(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.forecast import Confidence, Forecast, Points, Reading, forecast, points
+from billing.rules.forecast import Confidence, Forecast, Points, Reading, forecast, points
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django_q.models import OrmQ
 
-from billing import bindings, gateways, inbox, rowsets
+from billing import gateways, inbox, rowsets
+from billing.bindings import lifecycle
 from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
@@ -282,7 +283,7 @@ class TestABindingsMessage:
                 return BindingAnswer(BindingFacts(BindingStatus.REVOKED))
 
         with gateways.override("alipay", Rail()):
-            assert bindings.poll_due(at=NOON, limit=10) == 1
+            assert lifecycle.poll_due(at=NOON, limit=10) == 1
         assert Binding.objects.get().state == "revoked"
         assert Rule.objects.get().pause_reason == "binding_ended"
 

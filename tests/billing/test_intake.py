@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django_q.models import OrmQ
 
-from billing import intake, rules
-from billing.intake import FromTheFuture, Reading
 from billing.models import Notice, Recharge, Rule
+from billing.rules import deciding, readings
+from billing.rules.readings import FromTheFuture, Reading
 from lines.models import BalanceReading, Line
 from tests import world as w
 
@@ -21,7 +21,7 @@ def rule(world):
 
 def push(rule, balance_minor, *, observed_at=w.NOON, at=w.NOON, **more):
     reading = Reading(rule.line_id, balance_minor, observed_at, **more)
-    applied = intake.push(reading=reading, at=at)
+    applied = readings.push(reading=reading, at=at)
     rule.refresh_from_db()
     return applied
 
@@ -114,7 +114,7 @@ class TestOrder:
         assert push(rule, 1500).is_applied is False
 
     def test_one_from_a_clock_that_is_a_little_fast_counts(self, rule):
-        ahead = w.NOON + rules.CLOCK_SKEW
+        ahead = w.NOON + deciding.CLOCK_SKEW
         assert push(rule, 980, observed_at=ahead).is_applied is True
         with pytest.raises(FromTheFuture):
             push(rule, 970, observed_at=ahead + timedelta(seconds=1))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from billing import due_rules
 from billing.models import Recharge
+from billing.rules import due_rules
 from tests import world as w
 
 pytestmark = pytest.mark.django_db

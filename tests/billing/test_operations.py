@@ -3,10 +3,11 @@
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from billing import by_hand, operations, refunds
+from billing import operations, refunds
 from billing.gateways.base import Refused, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule
 from billing.recharges import claims, machine
+from billing.rules import by_hand
 from billing.states import RechargeState as S
 from lines.carriers.base import Rejected
 from lines.models import Delivery, Line

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, executor, openings, payments
+from billing import executor, payments
 from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
 from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
 from billing.recharges import claims, machine
+from billing.rules import by_hand, openings
 from lines.models import Carrier, Delivery
 from tests import world as w
 from tests.fakes import LOST_AFTER

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, intake, refunds
-from billing.intake import Reading
+from billing import refunds
 from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule, SpendingCap, Transfer
 from billing.recharges import claims, machine
 from billing.reference_data import load
+from billing.rules import by_hand, readings
+from billing.rules.readings import Reading
 from tests import world as w
 from tests.billing.racers import race
 from tests.world import World
@@ -25,7 +26,7 @@ def run(_number):
 def push(line_id):
     def one(number):
         observed_at = w.NOON + timedelta(milliseconds=number)
-        intake.push(reading=Reading(line_id, 980 - number, observed_at), at=w.NOON)
+        readings.push(reading=Reading(line_id, 980 - number, observed_at), at=w.NOON)
         World().run()
 
     return one

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import by_hand, executor, reconciliation, refunds, statements
+from billing import executor, reconciliation, refunds, statements
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -23,6 +23,7 @@ from billing.models import (
 )
 from billing.outside import Outside
 from billing.reference_data import load
+from billing.rules import by_hand
 from tests import world as w
 from tests.fakes import FakeCarrier
 from tests.rails import stripe_world, wechat_world

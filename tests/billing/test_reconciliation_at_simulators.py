@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import by_hand, reconciliation, refunds, statements
+from billing import reconciliation, refunds, statements
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -18,6 +18,7 @@ from billing.models import (
     Statement,
     Transfer,
 )
+from billing.rules import by_hand
 from lines.models import Delivery
 from tests import world as w
 from tests.billing.statement_day import found

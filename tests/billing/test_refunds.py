@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, four_eyes, refunds, sweeps
+from billing import four_eyes, refunds, sweeps
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
 from billing.ledger import verification
 from billing.models import Promotion, PromotionUse, Recharge, RechargeMove, Refund, Transfer
 from billing.recharges import machine
+from billing.rules import by_hand
 from lines.carriers.base import Credited, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery

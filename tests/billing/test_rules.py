@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 
 from billing.calendar import Cycle, Schedule
-from billing.rules import decide
-from billing.verdicts import Caps, Facts, Spent, Standing
+from billing.rules.deciding import decide
+from billing.rules.verdicts import Caps, Facts, Spent, Standing
 
 NOON = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)  # midday in Shanghai
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

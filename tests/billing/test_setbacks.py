@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from billing import by_hand, executor
+from billing import executor
 from billing.gateways.base import ActionRequired, Capabilities, Closed, NotFound, Pending, Refused
 from billing.models import Binding, PaymentAttempt, Recharge, Rule
 from billing.recharges import machine
+from billing.rules import by_hand
 from tests import world as w
 from tests.fakes import LOST_BEFORE, FakeGateway
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from billing import by_hand, openings, spending
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Decision, Promotion, Recharge, Rule, SpendingCap
+from billing.rules import by_hand, openings
+from billing.rules import caps as spending_caps
 from tests import world as w
 from tests.race import behind, is_free, read_as_it_lies
 
@@ -104,7 +105,7 @@ def leaves_room(tool: Binding, **more: Any) -> bool:
     """For a recharge of 50.00 that is to move to `tool`, of which 50.00 of 99.99 are spent."""
     given = {"face_minor": 5000, "price_minor": 5000, "currency": "CNY", "cap_month": NOVEMBER}
     with transaction.atomic():
-        return spending.leaves_room(binding=tool, recharge=Recharge(**(given | more)))
+        return spending_caps.leaves_room(binding=tool, recharge=Recharge(**(given | more)))
 
 
 @pytest.mark.django_db
@@ -204,7 +205,7 @@ class TestTheOrderOfLocks:
         def locking() -> None:
             with transaction.atomic():
                 read_as_it_lies()
-                spending.lock_shared_caps(
+                spending_caps.lock_shared_caps(
                     binding_ids=[one.pk for one in tools], owner_ids=[one.owner_id for one in caps]
                 )
 

@@ -12,7 +12,6 @@ from billing import (
     crediting,
     declines,
     executor,
-    openings,
     operations,
     payments,
     refunding,
@@ -22,6 +21,7 @@ from billing import (
 from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
 from billing.recharges import claims, machine
+from billing.rules import openings
 from lines.carriers.base import CreditAnswer, Credited, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, Line

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from billing import wakes
 from billing.notices import reminders
+from billing.rules import wakes
 from tests.billing.notices_world import RUN_AT
 from tests.world import DAY, HOUR, NOON
 

@@ -16,10 +16,10 @@ from django.db import connection
 from django.utils import timezone
 
 from billing import credit_setbacks, inbox, nudges, payments, refunding, rowsets, setbacks
-from billing import rules as rules_
 from billing.gateways.base import NotificationKind, Unknown
 from billing.models import Refund, Rule
 from billing.recharges import claims, machine
+from billing.rules import deciding as rules_
 from billing.states import DeclineClass, RechargeState
 from lines.carriers.base import NotFound as NoOrder
 from lines.carriers.base import Unknown as NoAnswer

@@ -18,10 +18,11 @@ import requests
 from django.db import Error, close_old_connections, connection
 from django_q.models import OrmQ
 
-from billing import by_hand, drafts, gateways, intake, operations, plans, refunds
-from billing.intake import Reading
+from billing import drafts, gateways, operations, plans, refunds
 from billing.models import Binding, Promotion, Recharge, Refund, Rule
 from billing.recharges import claims, machine
+from billing.rules import by_hand, readings
+from billing.rules.readings import Reading
 from billing.states import OPEN_STATES, RechargeState
 from lines.models import Delivery
 from tests import world as w
@@ -135,14 +136,14 @@ class People:
             at = self.clock.now()
             balance_minor = self.chance.randrange(-200, 990)
             for _ in range(self.chance.choice((1, 1, 1, 4))):
-                intake.push(reading=Reading(line_id, balance_minor, at), at=at)
+                readings.push(reading=Reading(line_id, balance_minor, at), at=at)
 
     def report_stale(self) -> None:
         rule = self._rule()
         if rule:
             at = self.clock.now()
             old = Reading(rule.line_id, 1, at - timedelta(hours=30), sequence=None)
-            intake.push(reading=old, at=at)
+            readings.push(reading=old, at=at)
 
     def edit_amount(self) -> None:
         """Another amount, agreed to; what is under way keeps its own."""

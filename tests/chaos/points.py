@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from billing import credit_setbacks, crediting, inbox, openings, payments, refunding, setbacks
+from billing import credit_setbacks, crediting, inbox, payments, refunding, setbacks
 from billing.outside import Outside
 from billing.recharges import aftermath, intents, machine
+from billing.rules import openings
 
 Strike = Callable[[str], None]
 

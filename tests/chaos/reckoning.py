@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import F, Q
 
-from billing import intake, refunds
+from billing import refunds
 from billing.models import (
     Decision,
     InboundNotification,
@@ -21,6 +21,7 @@ from billing.models import (
     Rule,
 )
 from billing.recharges import machine
+from billing.rules import readings as intake
 from billing.states import OPEN_STATES
 from lines.models import BalanceReading, CarrierCall, Delivery
 from tests import world as w

@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import gateways, intake, refunds, sweeps, tasks
+from billing import gateways, refunds, sweeps, tasks
 from billing.gateways.wechat.adapter import WechatGateway
-from billing.intake import Reading
 from billing.models import Binding, Rail, Recharge, Refund
 from billing.reference_data import load
+from billing.rules import readings
+from billing.rules.readings import Reading
 from tests import world as w
 from tests.chaos.scene import PLENTY_MINOR, Scene, open_scene
 from tests.rails import simulators as alipay_
@@ -125,7 +126,7 @@ class Hour:
 
     def run_low(self, number: int, balance_minor: int) -> None:
         line = self.lines[number % LINES]
-        intake.push(reading=Reading(line.pk, balance_minor, self.at), at=self.at)
+        readings.push(reading=Reading(line.pk, balance_minor, self.at), at=self.at)
 
     def busy_hour(self) -> None:
         """Each line runs low twice, half an hour apart, and is full in between."""

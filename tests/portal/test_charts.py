@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from django.utils import translation
 
-from billing.forecast import Points, Reading
+from billing.rules.forecast import Points, Reading
 from portal import charts, wording
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import executor, intake, plans
-from billing.intake import Reading
+from billing import executor, plans
 from billing.ledger import verification
 from billing.models import Binding, Notice, Rail, Recharge, Rule
 from billing.outside import Outside
 from billing.reference_data import load
+from billing.rules import readings
+from billing.rules.readings import Reading
 from lines.models import Delivery, Line
 from tests import world as w
 from tests.fakes import FakeCarrier
@@ -294,7 +295,7 @@ class TestNoticeAhead:
         start = days.at - 5 * DAY
         for day in range(6):
             at = start + day * DAY
-            intake.push(reading=Reading(line.pk, 5900 - 800 * day, at), at=at)
+            readings.push(reading=Reading(line.pk, 5900 - 800 * day, at), at=at)
         days.work()
         assert (only().state, only().reason) == ("waiting", "announced")
         days.live(3 * DAY)

@@ -11,7 +11,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import bindings, gateways, queries
+from billing import gateways, queries
+from billing.bindings import lifecycle
 from billing.models import Binding, Rail
 from portal.api.idempotency import idempotent
 from portal.api.openapi import may_answer
@@ -46,7 +47,7 @@ class BindingView(View):
     @idempotent(required=True, atomic=False)
     def create(self, request: Request) -> Response:
         rail = _rail(self.asked(BindingIn)["rail"])
-        started = bindings.start(
+        started = lifecycle.start(
             owner=request.user,
             rail=rail,
             return_url=_return_url(),
@@ -64,7 +65,7 @@ class BindingView(View):
     @idempotent(atomic=False)
     def refresh(self, request: Request, binding: str) -> Response:
         mine = owned.binding(self.actor, binding)
-        fresh = bindings.refresh(
+        fresh = lifecycle.refresh(
             binding=mine, gateway=gateways.get(mine.rail_id), at=timezone.now()
         )
         return Response(BindingOut(fresh).data)
@@ -73,7 +74,7 @@ class BindingView(View):
     @may_answer(409)
     @idempotent()
     def make_default(self, request: Request, binding: str) -> Response:
-        bindings.make_default(binding=owned.binding(self.actor, binding), at=timezone.now())
+        lifecycle.make_default(binding=owned.binding(self.actor, binding), at=timezone.now())
         return Response(BindingOut(owned.binding(self.actor, binding)).data)
 
     @extend_schema(
@@ -86,7 +87,7 @@ class BindingView(View):
     @idempotent()
     def resume(self, request: Request, binding: str) -> Response:
         mine = owned.binding(self.actor, binding)
-        bindings.resume(binding=mine, actor=request.user, at=timezone.now())
+        lifecycle.resume(binding=mine, actor=request.user, at=timezone.now())
         return Response(BindingOut(owned.binding(self.actor, binding)).data)
 
     @extend_schema(
@@ -102,7 +103,7 @@ class BindingView(View):
         move_to = self.asked(EndIn).get("move_rules_to")
         if move_to:
             named.binding(self.actor, move_to, field="move_rules_to")
-        bindings.end(
+        lifecycle.end(
             binding=mine,
             gateway=gateways.get(mine.rail_id),
             what_of_rules=f"move_to:{move_to}" if move_to else "pause",

@@ -10,8 +10,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import intake
-from billing.intake import Reading
+from billing.rules import readings as intake
+from billing.rules.readings import Reading
 from lines.models import LIVE_STATUSES, BalanceReading, Carrier, Line
 from portal.api.errors import problem_of
 from portal.api.idempotency import idempotent

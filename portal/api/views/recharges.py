@@ -11,9 +11,10 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import by_hand, gateways, queries
+from billing import gateways, queries
 from billing.models import Recharge
 from billing.recharges import machine
+from billing.rules import by_hand
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from portal.api.fields import ChoiceField, InstantField
 from portal.api.idempotency import domain_key, idempotent

@@ -11,7 +11,7 @@ from billing.calendar import Hours, day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge, Rule
 from billing.recharges.machine import Move, OpenRecharge, write_history
-from billing.spending import CapReached, check_caps
+from billing.rules.caps import CapReached, check_caps
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from lines.models import Line
 from lines.references import new_reference

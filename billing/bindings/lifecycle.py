@@ -13,8 +13,9 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from billing import agreements, breaker, calls, gateways, rowsets
-from billing.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
+from billing import calls, gateways, rowsets
+from billing.bindings import agreements, breaker
+from billing.bindings.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
 from billing.calls import NotStarted
 from billing.gateways.base import (
     BindingAnswer,

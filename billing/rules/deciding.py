@@ -1,20 +1,20 @@
 """Is this rule due, and why or why not: pure, from facts gathered elsewhere.
 
 `decide` looks at all three triggers at once, because together they make one recharge, and answers
-with what to open, every reason worth keeping, and how the rule stands afterwards. Facts behind
-each step: ../shared/design/rules.md, by number in the comments.
+with what to open, every reason worth keeping, and how the rule stands afterwards. The rule behind
+each step is named by its number: docs/rules.md.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from billing import calendar
 from billing.calendar import Occurrence
+from billing.rules.verdicts import Facts, Opening, Reason, Standing, Verdict
+from billing.rules.wakes import expiry_date, expiry_wake
 from billing.states import Trigger
-from billing.verdicts import Facts, Opening, Reason, Standing, Verdict
 
 # An open recharge wakes its rule when it closes; this is for the wake that was lost.
 RECHECK = timedelta(hours=1)
@@ -131,25 +131,6 @@ def _expiry_due(facts: Facts) -> _Due | None:
     if facts.standing.expiry_fired_for == ends_on or facts.at < fires_at:
         return None
     return _Due(Trigger.EXPIRY, ends_on.isoformat(), fires_at)
-
-
-def expiry_date(valid_until: datetime, timezone: str) -> date:
-    """The line's local date on which its validity ends: the identity of an expiry."""
-    return valid_until.astimezone(ZoneInfo(timezone)).date()
-
-
-def expiry_wake(
-    *,
-    valid_until: datetime,
-    days_before: int,
-    fired_for: date | None,
-    timezone: str,
-    lead: timedelta,
-) -> datetime | None:
-    """When a validity's end calls for a recharge; None: it was dealt with already."""
-    if fired_for == expiry_date(valid_until, timezone):
-        return None
-    return valid_until - timedelta(days=days_before) - lead
 
 
 # --- what stands in the way ---------------------------------------------------------------------

@@ -53,5 +53,24 @@ def expiry_due_at(
     return valid_until - timedelta(days=expiry_days_before)
 
 
+def expiry_date(valid_until: datetime, timezone: str) -> date:
+    """The line's local date on which its validity ends: the identity of an expiry."""
+    return valid_until.astimezone(ZoneInfo(timezone)).date()
+
+
+def expiry_wake(
+    *,
+    valid_until: datetime,
+    days_before: int,
+    fired_for: date | None,
+    timezone: str,
+    lead: timedelta,
+) -> datetime | None:
+    """When a validity's end calls for a recharge; None: it was dealt with already."""
+    if fired_for == expiry_date(valid_until, timezone):
+        return None
+    return valid_until - timedelta(days=days_before) - lead
+
+
 def _first(instants: Iterable[datetime | None]) -> datetime | None:
     return min((instant for instant in instants if instant is not None), default=None)

@@ -12,7 +12,7 @@ from billing.calendar import month_key
 from billing.models import NoticeKind
 from billing.notices import telling
 from billing.promotions import Quote
-from billing.verdicts import Verdict
+from billing.rules.verdicts import Verdict
 
 NEAR_CAP_PERCENT = 80
 _SILENT = frozenset(

@@ -13,16 +13,17 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import due_rules, promotions, rowsets, rules, spending, verdict_notices
+from billing import promotions, rowsets
 from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule
 from billing.promotions import Quote
 from billing.recharges import machine
 from billing.rowsets import Column
+from billing.rules import caps, deciding, due_rules, notices
+from billing.rules.notices import Decided
+from billing.rules.verdicts import Opening
 from billing.states import RechargeState
-from billing.verdict_notices import Decided
-from billing.verdicts import Opening
 from lines.references import new_reference
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ def _open(
         _keep_what_lost(decided, at=at)
         _write_decisions(decided, at=at)
         _write_standings(decided, at=at)
-        verdict_notices.tell(decided, at=at)
+        notices.tell(decided, at=at)
         _ask_for_readings(decided, at=at)
     return len(rows)
 
@@ -161,7 +162,7 @@ def _decide(
     rows: Sequence[Any], *, at: datetime, capabilities: dict[str, Capabilities]
 ) -> list[Decided]:
     """Decide each, counting what the batch itself has opened against caps it shares."""
-    spending.lock_shared_caps(
+    caps.lock_shared_caps(
         binding_ids=[row.binding_id for row in rows if row.binding_cap_minor is not None],
         owner_ids=[row.owner_id for row in rows if row.owner_cap_minor is not None],
     )
@@ -169,7 +170,7 @@ def _decide(
     moves_at = [at + due_rules.lead_of(row, capabilities) for row in rows]
     zones = {(row.timezone, moment) for row, moment in zip(rows, moves_at, strict=True)}
     months = sorted({month_key(moment, zone) for zone, moment in zones})
-    tally = spending.tally(
+    tally = caps.tally(
         line_ids=[row.line_id for row in rows],
         capped_binding_ids=[r.binding_id for r in rows if r.binding_cap_minor is not None],
         capped_owner_ids=[r.owner_id for r in rows if r.owner_cap_minor is not None],
@@ -199,7 +200,7 @@ def _decide(
             outlook=outlooks.get(row.line_id),
             capabilities=capabilities,
         )
-        verdict = rules.decide(facts)
+        verdict = deciding.decide(facts)
         quote = Quote.none()
         if verdict.opening:
             quote = _quote(row, verdict.opening, book=book, capabilities=capabilities, at=at)

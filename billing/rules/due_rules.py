@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing import forecast, rowsets
+from billing import rowsets
 from billing.calendar import Cycle, Hours, Schedule
-from billing.forecast import Confidence, Forecast, Reading
 from billing.gateways.base import Capabilities
 from billing.models import Rule
 from billing.notices import reminders
+from billing.rules import forecast
+from billing.rules.forecast import Confidence, Forecast, Reading
+from billing.rules.verdicts import Caps, Facts, Spent, Standing
 from billing.states import OPEN_STATES
-from billing.verdicts import Caps, Facts, Spent, Standing
 from lines.models import BalanceReading, LineStatus
 
 DUE = """

@@ -12,8 +12,8 @@ from django.db.models import Sum
 from billing import rowsets
 from billing.calendar import day_key, month_key
 from billing.models import Binding, Recharge, Rule, SpendingCap
+from billing.rules.verdicts import Spent
 from billing.states import UNPAID_END_STATES
-from billing.verdicts import Spent
 from lines.models import Line
 
 

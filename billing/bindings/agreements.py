@@ -6,7 +6,7 @@ agreement runs out by the date the rail itself gave.
 
 from datetime import datetime, timedelta
 
-from billing.breaker import ENDING
+from billing.bindings.breaker import ENDING
 from billing.gateways.base import BindingFacts, BindingStatus, NotFound
 from billing.models import Binding, BindingState
 

@@ -8,9 +8,10 @@ from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils.translation import gettext as _
 
-from billing import nudges, rules
+from billing import nudges
 from billing.models import NoticeKind, Recharge, Rule
 from billing.notices import telling
+from billing.rules import deciding, wakes
 from billing.states import OPEN_STATES, RechargeState
 from lines import balances
 from lines.balances import Applied
@@ -39,7 +40,7 @@ def push(*, reading: Reading, at: datetime) -> Applied:
 
     Safe to repeat: a reading no newer than the last applied changes nothing. Raises FromTheFuture.
     """
-    if reading.observed_at > at + rules.CLOCK_SKEW:
+    if reading.observed_at > at + deciding.CLOCK_SKEW:
         raise FromTheFuture(_("The balance is dated in the future. Check the sender's clock."))
     with transaction.atomic():
         applied = balances.apply(
@@ -121,7 +122,7 @@ def _wake_for_expiry(rule: Rule, line: Line, *, at: datetime) -> None:
     """A validity that the carrier moved moves the rule's wake with it."""
     if not rule.is_on or rule.expiry_days_before is None or line.valid_until is None:
         return
-    wake_at = rules.expiry_wake(
+    wake_at = wakes.expiry_wake(
         valid_until=line.valid_until,
         days_before=rule.expiry_days_before,
         fired_for=rule.expiry_fired_for,
