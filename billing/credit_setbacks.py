@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import refunds, rowsets
+from billing import rowsets
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge
 from billing.notices import telling
@@ -18,6 +18,7 @@ from billing.notices.telling import Telling
 from billing.recharges import aftermath, claims, evidence, ladders, machine
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
+from billing.refunds import approvals
 from billing.states import DELIVERING_STATES, RechargeState
 from lines.carriers.base import (
     Accepted,
@@ -132,7 +133,7 @@ def _undeliverable(row: Any, because: str, carrier_ref: str, *, at: datetime) ->
 def _refund(row: Any, because: str, *, at: datetime) -> None:
     """The refund's intent is in the same commit as the rejection that causes it."""
     machine.move_one(move(row, S.UNDELIVERABLE, because, None), at=at)
-    refunds.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
+    approvals.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
 
 
 def _not_known(row: Any, *, at: datetime) -> None:
@@ -170,7 +171,7 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
         ]
     )
     aftermath.taken_back(recharge_ids=[row.id], at=at)
-    refunds.automatic(
+    approvals.automatic(
         recharge=Recharge.objects.get(pk=row.id), because="reversed_by_carrier", at=at
     )
     telling.tell_many([message(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])

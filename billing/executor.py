@@ -14,22 +14,14 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import (
-    announcements,
-    calls,
-    crediting,
-    declines,
-    disputes,
-    overdue,
-    payments,
-    refunding,
-    setbacks,
-)
+from billing import calls, crediting
 from billing.calls import NotStarted
 from billing.gateways.base import Preparation, Unknown
 from billing.outside import Outside
+from billing.payments import announcements, answers, charging, declines, overdue
 from billing.recharges import claims, ladders, machine
 from billing.recharges.machine import Move
+from billing.refunds import disputes, refunding
 from billing.rules import openings
 from billing.states import DELIVERING_STATES, UNPAID_END_STATES, RechargeState
 from lines.carriers.base import CarrierAdapter
@@ -97,13 +89,13 @@ def work(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -
     if not rows:
         return 0
     charge_until, until = began + CHARGES_WITHIN_S, began + BATCH_DEADLINE_S
-    context = setbacks.Context(declines.load(), outside.capabilities)
+    context = answers.Context(declines.load(), outside.capabilities)
     sorted_rows = _sort(_reachable(rows, at=at, outside=outside), at=at, outside=outside)
     _announce(sorted_rows.announce, at=at, outside=outside, until=charge_until, context=context)
-    begun = payments.begin(sorted_rows.charge, at=at, rails=outside.capabilities)
+    begun = charging.begin(sorted_rows.charge, at=at, rails=outside.capabilities)
     asked = _charge(begun, at=at, outside=outside, until=charge_until)
     asked += _query(sorted_rows.query, at=at, outside=outside, until=charge_until)
-    delivering = payments.record(asked, at=at, context=context)
+    delivering = charging.record(asked, at=at, context=context)
     delivering += crediting.begin(sorted_rows.deliver, at=at) if sorted_rows.deliver else []
     credited = _credit(delivering, at=at, outside=outside, until=until)
     credited += _query_credit(sorted_rows.query_delivery, at=at, outside=outside, until=until)
@@ -153,11 +145,11 @@ def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
 
 def _may_charge(row: Any, *, at: datetime, outside: Outside) -> bool:
     """Whether to charge now. Waiting and declined rows become due first, and are looked at next."""
-    obstacle = payments.obstacle(row, gateway=outside.gateways.get(row.rail), at=at)
+    obstacle = charging.obstacle(row, gateway=outside.gateways.get(row.rail), at=at)
     if obstacle is None and row.state == S.DUE.value:
         return True
     if obstacle is not None and obstacle.target in UNPAID_END_STATES:
-        setbacks.ended(row, obstacle, at=at)
+        answers.ended(row, obstacle, at=at)
     elif obstacle is None or row.state == S.DECLINED.value:
         _step_aside(row, S.DUE, row.reason, at, at=at)
     elif obstacle.target == row.state:
@@ -195,11 +187,11 @@ def _announce(
     at: datetime,
     outside: Outside,
     until: float,
-    context: setbacks.Context,
+    context: answers.Context,
 ) -> None:
     """Announce each where its rail demands it; one that was not begun is due again in a minute."""
     going = announcements.begin(rows, at=at, rails=outside.capabilities)
-    secrets = payments.agreements(going) if going else {}
+    secrets = charging.agreements(going) if going else {}
 
     def call(row: Any) -> Any:
         return announcements.prepare(
@@ -223,12 +215,12 @@ def _announce(
 
 def _charge(
     rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
-) -> list[payments.Asked]:
+) -> list[charging.Asked]:
     """Charge each; one that was never begun goes back to due, its reference unsent."""
-    secrets = payments.agreements(rows)
+    secrets = charging.agreements(rows)
 
     def call(row: Any) -> Any:
-        return payments.charge(
+        return charging.charge(
             row,
             gateway=outside.gateways[row.rail],
             notify_url=outside.notify_url(row.rail),
@@ -242,23 +234,23 @@ def _charge(
             _step_aside(row, S.DUE, "not_sent", at, at=at)
         elif isinstance(result, Exception):
             _log_break(result)
-            asked.append(payments.Asked(row, payments.unusable(result)))
+            asked.append(charging.Asked(row, charging.unusable(result)))
         else:
-            asked.append(payments.Asked(row, result))
+            asked.append(charging.Asked(row, result))
     return asked
 
 
 def _query(
     rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
-) -> list[payments.Asked]:
+) -> list[charging.Asked]:
     """Ask the rail, and call off what is overdue. One that is switched off, or was not come to, is
     asked a minute later."""
     reachable = [row for row in rows if row.rail in outside.gateways]
-    secrets = payments.agreements(reachable) if reachable else {}
+    secrets = charging.agreements(reachable) if reachable else {}
 
     def call(row: Any) -> Any:
         gateway = outside.gateways[row.rail]
-        answer = payments.query(row, gateway=gateway, provider_binding_ref=secrets[row.binding_id])
+        answer = charging.query(row, gateway=gateway, provider_binding_ref=secrets[row.binding_id])
         return overdue.ended(row, answer, gateway=gateway, at=at)
 
     asked = []
@@ -267,9 +259,9 @@ def _query(
             _give_back(row, at=at)
         elif isinstance(result, Exception):
             _log_break(result)
-            asked.append(payments.Asked(row, payments.unusable(result)))
+            asked.append(charging.Asked(row, charging.unusable(result)))
         else:
-            asked.append(payments.Asked(row, result))
+            asked.append(charging.Asked(row, result))
     for row in rows:
         if row.rail not in outside.gateways:
             _give_back(row, at=at, attention="config")
@@ -340,7 +332,7 @@ def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float
             refunding.give_back(row, act_at=at + ladders.DEFERRED_RECHECK, attention="")
         elif isinstance(result, Exception):
             _log_break(result)
-            asked.append(refunding.Asked(row, payments.unusable(result)))
+            asked.append(refunding.Asked(row, charging.unusable(result)))
         else:
             asked.append(refunding.Asked(row, result))
     refunding.record(asked, at=at)

@@ -13,11 +13,12 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import disputes, nudges, refunds, rowsets
+from billing import nudges, rowsets
 from billing.bindings import breaker
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import Binding, InboundNotification, PaymentAttempt
 from billing.recharges import machine
+from billing.refunds import approvals, disputes
 from lines.carriers.base import CarrierEvent
 from lines.models import LIVE_STATUSES, Line
 
@@ -141,7 +142,7 @@ def _refund(row: InboundNotification, at: datetime) -> str:
     """Of a refund made at the rail itself there is no row to wake: reconciliation finds it."""
     if not row.refund_ref:
         return _not_ours(row)
-    return _WOKEN if refunds.wake(reference=row.refund_ref, at=at) else _WAITING
+    return _WOKEN if approvals.wake(reference=row.refund_ref, at=at) else _WAITING
 
 
 def _binding(row: InboundNotification, at: datetime) -> str:

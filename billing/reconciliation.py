@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from billing import matching, refunds, statement_sources, statements
+from billing import matching, statement_sources, statements
 from billing.ledger import transfers
 from billing.matching import Found
 from billing.models import (
@@ -29,6 +29,7 @@ from billing.models import (
 )
 from billing.outside import Outside
 from billing.recharges import machine
+from billing.refunds import approvals
 from billing.statement_sources import Source
 from billing.statements import Claim, LostClaim, NotYet, Watcher
 
@@ -245,7 +246,7 @@ def _wake(statement_id: int, *, at: datetime) -> int:
         if line_kind == "payment":
             machine.wake(reference=reference, at=at)
         elif line_kind == "refund":
-            refunds.wake(reference=reference, at=at)
+            approvals.wake(reference=reference, at=at)
         else:
             machine.wake_delivery(reference=reference, carrier_ref="", at=at)
     return len(named)

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import disputes, four_eyes, nudges, rowsets
+from billing import four_eyes, nudges, rowsets
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.ledger import transfers
 from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
@@ -21,6 +21,7 @@ from billing.notices import telling
 from billing.recharges import aftermath, machine
 from billing.recharges.claims import CRASHED, BeingAsked
 from billing.recharges.machine import Move
+from billing.refunds import disputes
 from billing.states import AttemptState, Finding, SettlementState
 from billing.states import RechargeState as S
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import calls, executor, inbox, nudges, refunds, rowsets, settlements
+from billing import calls, executor, inbox, nudges, rowsets, settlements
 from billing.bindings import lifecycle as binding_lifecycle
 from billing.models import Rule
 from billing.notices import reminders, sending
 from billing.outside import Outside
 from billing.recharges import evidence
+from billing.refunds import approvals
 from billing.rules import readings
 from billing.rules.readings import Reading
 from lines import lifecycle
@@ -62,7 +63,7 @@ def slow(*, at: datetime, outside: Outside) -> Found:
         bindings=binding_lifecycle.poll_due(at=at, limit=LIMIT),
         notices=reminders.upcoming_sweep(at=at, limit=LIMIT)
         + sending.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
-        requests=settlements.expire(at=at, limit=LIMIT) + refunds.expire(at=at, limit=LIMIT),
+        requests=settlements.expire(at=at, limit=LIMIT) + approvals.expire(at=at, limit=LIMIT),
     )
 
 

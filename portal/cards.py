@@ -12,11 +12,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from billing import drafts, gateways, plans, queries
+from billing import gateways, queries
 from billing.calendar import month_key
-from billing.drafts import Draft
 from billing.models import Recharge, Rule, TopUpMode
-from billing.previews import UpcomingCharge
+from billing.plans import contract, drafts
+from billing.plans.drafts import Draft
+from billing.plans.previews import UpcomingCharge
 from billing.rules import caps, forecast
 from billing.rules.forecast import Confidence, Forecast, Reading
 from billing.words import reasons as reasons
@@ -177,7 +178,7 @@ def upcoming(rule: Rule, *, at: datetime, count: int) -> list[UpcomingCharge]:
         capabilities = gateways.capabilities(rule.binding.rail_id)
     except gateways.RailNotConfigured:
         return []
-    return plans.upcoming(rule=rule, capabilities=capabilities, at=at, count=count)
+    return contract.upcoming(rule=rule, capabilities=capabilities, at=at, count=count)
 
 
 def next_charge(rules: Iterable[Rule], *, at: datetime) -> tuple[Rule, UpcomingCharge] | None:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from billing import money
 from billing.models import Recharge, Rule
-from billing.previews import UpcomingCharge
+from billing.plans.previews import UpcomingCharge
 from billing.spreadsheets import BYTE_ORDER_MARK, harmless
 from portal import stories, wording
 

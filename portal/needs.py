@@ -9,8 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing import consents
 from billing.models import Binding, BindingState, Recharge, Rule
+from billing.plans import consents
 from billing.states import RechargeState
 from lines.models import Line, LineStatus
 from portal import cards as card_words

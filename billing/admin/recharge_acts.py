@@ -7,10 +7,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import money, operations, refunds
+from billing import money, operations
 from billing.admin import settling, words
 from billing.models import Recharge
 from billing.recharges import claims, machine
+from billing.refunds import approvals
 from billing.states import CANCELABLE_STATES
 from billing.states import RechargeState as S
 from lines.admin.acts import Act, ReasonForm
@@ -67,13 +68,13 @@ def is_rejectable(recharge: Recharge) -> bool:
 
 def is_refundable(recharge: Recharge) -> bool:
     left_minor = recharge.price_minor - recharge.refund_committed_minor
-    return recharge.state in refunds.REFUNDABLE_STATES and left_minor > 0
+    return recharge.state in approvals.REFUNDABLE_STATES and left_minor > 0
 
 
 def _too_much(recharge: Recharge, refusal: Exception) -> str:
-    assert isinstance(refusal, refunds.TooMuch | refunds.WholeOnly)  # noqa: S101 - by its key
+    assert isinstance(refusal, approvals.TooMuch | approvals.WholeOnly)  # noqa: S101 - by its key
     left = words.amount(refusal.left_minor, recharge.currency)
-    if isinstance(refusal, refunds.WholeOnly):
+    if isinstance(refusal, approvals.WholeOnly):
         return gettext("The line has nothing of it, so all that is left goes back: %(left)s.") % {
             "left": left
         }
@@ -143,13 +144,13 @@ REFUND = Act(
     ),
     permission="billing.request_refund",
     is_legal=is_refundable,
-    run=lambda recharge, *, actor, reason, at, amount_minor: refunds.request(
+    run=lambda recharge, *, actor, reason, at, amount_minor: approvals.request(
         recharge=recharge, amount_minor=amount_minor, reason=reason, requested_by=actor, at=at
     ),
     refusals={
-        refunds.NotRefundable: _("There is nothing to refund: it has moved on meanwhile."),
-        refunds.TooMuch: _too_much,
-        refunds.WholeOnly: _too_much,
+        approvals.NotRefundable: _("There is nothing to refund: it has moved on meanwhile."),
+        approvals.TooMuch: _too_much,
+        approvals.WholeOnly: _too_much,
         machine.LostRace: _MOVED,
     },
     form=RefundForm,

@@ -3,11 +3,12 @@ from typing import Any
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from billing import four_eyes, operations, refunds
+from billing import four_eyes, operations
 from billing.admin import tones, words
 from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Refund
 from billing.recharges import claims, machine
+from billing.refunds import approvals
 from billing.states import RefundState
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import RecordAdmin, money, period, state
@@ -22,7 +23,7 @@ APPROVE = Act(
     permission="billing.approve_refund",
     moves_money=True,
     is_legal=lambda refund: refund.state == RefundState.REQUESTED,
-    run=lambda refund, *, actor, reason, at, seen: refunds.approve(
+    run=lambda refund, *, actor, reason, at, seen: approvals.approve(
         refund=refund, approved_by=actor, at=at, seen=seen
     ),
     refusals={
@@ -41,7 +42,7 @@ REJECT = Act(
     explanation=_("No money moves, and the recharge is as it was before."),
     permission="billing.approve_refund",
     is_legal=lambda refund: refund.state == RefundState.REQUESTED,
-    run=lambda refund, *, actor, reason, at: refunds.reject(
+    run=lambda refund, *, actor, reason, at: approvals.reject(
         refund=refund, rejected_by=actor, at=at
     ),
     refusals={four_eyes.NotWaiting: _NOT_WAITING},
@@ -69,12 +70,12 @@ GIVE_UP = Act(
     is_legal=lambda refund: (
         refund.state == RefundState.INTENDED and refund.attention == "refund_refused"
     ),
-    run=lambda refund, *, actor, reason, at: refunds.give_up(
+    run=lambda refund, *, actor, reason, at: approvals.give_up(
         refund=refund, given_up_by=actor, at=at
     ),
     refusals={
-        refunds.NotRefusedByRail: _("The rail may yet give the money back: ask again first."),
-        refunds.CreditTakenBack: _(
+        approvals.NotRefusedByRail: _("The rail may yet give the money back: ask again first."),
+        approvals.CreditTakenBack: _(
             "A part of the credit was taken back for it, so the money must follow: ask again."
         ),
         machine.LostRace: _("It has moved on meanwhile."),

@@ -4,14 +4,14 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-from billing import refunds
+from billing.refunds import approvals
 
 
 def take_fingerprints(apps, schema_editor):
     """What waits for a second person can still be approved after the upgrade."""
     waiting = apps.get_model("billing", "Refund").objects.filter(state="requested")
     for refund in waiting.select_related("recharge", "attempt"):
-        refund.fingerprint = refunds.fingerprint_of(refund)
+        refund.fingerprint = approvals.fingerprint_of(refund)
         refund.save(update_fields=["fingerprint"])
 
 

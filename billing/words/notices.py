@@ -8,7 +8,7 @@ from billing.words.figures import Phrasing
 _STOP_ANY_TIME = (_("You can change, skip, pause or stop it in Keepline at any time."),)
 _SAVED = (_("An offer saved you {discount}."),)
 _BONUS = (_("An offer brought {bonus} on top."),)
-# Both are set by `billing.notices.words`, from the facts' code and from whether the rule is on.
+# Both are set by `billing.notices.telling`, from the facts' code and from whether the rule is on.
 _OUTLOOK = ("{outlook}",)
 _REASON = ("{reason}",)
 

@@ -16,9 +16,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions as rest
 
-from billing import plans
 from billing.bindings import lifecycle as binding_lifecycle
 from billing.gateways import RailNotConfigured
+from billing.plans import contract
 from billing.recharges import machine
 from billing.rules import by_hand, readings
 from billing.rules.caps import CapReached
@@ -84,19 +84,19 @@ REFUSALS: Mapping[type[Exception], Told] = {
         "observed_at",
     ),
     # rules
-    plans.StalePlan: Told(
+    contract.StalePlan: Told(
         412,
         "version_stale",
         gettext_lazy("The plan has changed since. Read it again, then decide."),
     ),
-    plans.RuleIsOn: Told(
+    contract.RuleIsOn: Told(
         409, "rule_is_on", gettext_lazy("This rule runs. Send new terms with its confirmation.")
     ),
-    plans.RuleIsOff: Told(409, "rule_is_off", gettext_lazy("This rule is off.")),
-    plans.NothingToSkip: Told(
+    contract.RuleIsOff: Told(409, "rule_is_off", gettext_lazy("This rule is off.")),
+    contract.NothingToSkip: Told(
         409, "nothing_to_skip", gettext_lazy("The rule has no scheduled charge to skip.")
     ),
-    plans.InvalidPause: Told(400, "invalid", _own, "until"),
+    contract.InvalidPause: Told(400, "invalid", _own, "until"),
     # recharges
     machine.OpenRecharge: Told(
         409,
@@ -180,7 +180,7 @@ def problem_of(error: Exception) -> Problem | None:
         error = rest.PermissionDenied()
     if isinstance(error, rest.APIException):
         return _of_rest(error)
-    if isinstance(error, plans.InvalidDraft):
+    if isinstance(error, contract.InvalidDraft):
         errors = {field: [str(sentence)] for field, sentence in error.errors.items()}
         return _of_validation(errors, {})
     for kind in type(error).__mro__:

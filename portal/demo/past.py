@@ -18,11 +18,12 @@ from django.contrib.auth import get_user_model
 from django.db.models import Sum
 from django_q.models import OrmQ
 
-from billing import executor, gateways, plans
+from billing import executor, gateways
 from billing.bindings import lifecycle as binding_lifecycle
-from billing.drafts import Draft
 from billing.models import Binding, Notice, Promotion, Rail, Rule
 from billing.outside import Outside
+from billing.plans import contract
+from billing.plans.drafts import Draft
 from billing.rules import readings
 from billing.rules.readings import Reading
 from lines import lifecycle
@@ -198,7 +199,7 @@ class Past:
         if card.fate == "capped":  # on the first of a month its cap would be fresh
             self._day(line, card, balance, self.now - 2 * MINUTE, until=self.now)
         if card.fate == "paused":
-            plans.pause(rule=rule, until=self.now + 14 * DAY, at=self.now - DAY)
+            contract.pause(rule=rule, until=self.now + 14 * DAY, at=self.now - DAY)
 
     def _day(
         self, line: Line, card: Card, balance: int, today: datetime, *, until: datetime
@@ -231,10 +232,10 @@ class Past:
 
     def _confirm(self, line: Line, card: Card, tool: Binding, *, at: datetime) -> Rule:
         capabilities = gateways.capabilities(tool.rail_id)
-        rule = plans.save_draft(
+        rule = contract.save_draft(
             draft=self._draft(line, card, tool, at=at), capabilities=capabilities, at=at
         )
-        return plans.confirm(
+        return contract.confirm(
             rule=rule,
             owner=line.owner,
             seen_version=rule.version,

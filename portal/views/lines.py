@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from billing import gateways, plans, queries
+from billing import gateways, queries
 from billing.models import Binding
+from billing.plans import contract
 from billing.recharges import machine
 from billing.rules import by_hand
 from billing.rules.caps import CapReached
@@ -227,7 +228,7 @@ def remove(request: HttpRequest, public_id: str) -> HttpResponse:
     line = owned.line(request, public_id)
     if request.method == "POST":
         if rule := cards.rule_of(line):
-            plans.stop(rule=rule, because="line_gone", at=timezone.now())
+            contract.stop(rule=rule, because="line_gone", at=timezone.now())
         lifecycle.remove(line=line, at=timezone.now())
         messages.success(request, _("%(line)s is removed.") % {"line": line})
         return redirect("portal:home")

@@ -11,7 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from billing import drafts, plans, queries
+from billing import queries
+from billing.plans import contract, drafts
 from lines.models import Line, LineStatus
 from portal import cards, wording
 from portal.forms.rules import PauseForm
@@ -76,10 +77,10 @@ def pause(request: HttpRequest, public_id: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         until = datetime.combine(form.cleaned_data["until"], time(0), tzinfo=zone)
         try:
-            plans.pause(rule=rule, until=until, at=timezone.now())
-        except plans.InvalidPause as refusal:
+            contract.pause(rule=rule, until=until, at=timezone.now())
+        except contract.InvalidPause as refusal:
             form.add_error("until", refusal.sentence)
-        except plans.RuleIsOff:
+        except contract.RuleIsOff:
             return _is_off(request, public_id)
         else:
             day = wording.day(form.cleaned_data["until"])
@@ -98,8 +99,8 @@ def _is_off(request: HttpRequest, public_id: str) -> HttpResponse:
 @require_POST
 def resume(request: HttpRequest, public_id: str) -> HttpResponse:
     try:
-        plans.resume(rule=owned.rule(request, public_id), at=timezone.now())
-    except plans.RuleIsOff:
+        contract.resume(rule=owned.rule(request, public_id), at=timezone.now())
+    except contract.RuleIsOff:
         return _is_off(request, public_id)
     messages.success(request, _("Auto-recharge goes on."))
     return redirect("portal:line", public_id)
@@ -113,12 +114,12 @@ def skip(request: HttpRequest, public_id: str) -> HttpResponse:
     seen = request.POST.get("seen", "")
     index = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 9 else None
     try:
-        plans.skip_next(rule=rule, seen_index=index, at=timezone.now())
-    except plans.RuleIsOff:
+        contract.skip_next(rule=rule, seen_index=index, at=timezone.now())
+    except contract.RuleIsOff:
         return _is_off(request, public_id)
-    except plans.NothingToSkip:
+    except contract.NothingToSkip:
         messages.info(request, _("No charge is scheduled, so there is nothing to skip."))
-    except plans.StalePlan:
+    except contract.StalePlan:
         messages.warning(request, _("The next charge is another one by now. Look again."))
     else:
         messages.success(request, _("The next scheduled charge is skipped."))
@@ -129,8 +130,8 @@ def skip(request: HttpRequest, public_id: str) -> HttpResponse:
 @require_POST
 def unskip(request: HttpRequest, public_id: str) -> HttpResponse:
     try:
-        plans.unskip(rule=owned.rule(request, public_id), at=timezone.now())
-    except plans.RuleIsOff:
+        contract.unskip(rule=owned.rule(request, public_id), at=timezone.now())
+    except contract.RuleIsOff:
         return _is_off(request, public_id)
     messages.success(request, _("The next scheduled charge will be made."))
     return redirect("portal:line", public_id)
@@ -140,7 +141,7 @@ def unskip(request: HttpRequest, public_id: str) -> HttpResponse:
 def stop(request: HttpRequest, public_id: str) -> HttpResponse:
     rule = owned.rule(request, public_id)
     if request.method == "POST":
-        plans.stop(rule=rule, at=timezone.now(), because="owner")
+        contract.stop(rule=rule, at=timezone.now(), because="owner")
         messages.success(request, _("Auto-recharge is off. Nothing more is charged by it."))
         return redirect("portal:line", public_id)
     context = {

@@ -18,11 +18,12 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing import consents, drafts, gateways, plans
-from billing.drafts import Draft
+from billing import gateways
 from billing.gateways.base import Capabilities
 from billing.models import Binding, TopUpMode
-from billing.problems import InvalidDraft
+from billing.plans import consents, contract, drafts
+from billing.plans.drafts import Draft
+from billing.plans.problems import InvalidDraft
 from lines.models import Line, LineStatus
 from portal import cards
 from portal.forms import setup as forms
@@ -150,7 +151,7 @@ def _capabilities(draft: Draft) -> Capabilities:
 def _errors(draft: Draft, at: datetime) -> dict[str, str]:
     capabilities = _capabilities(draft) if draft.binding else None
     try:
-        plans.check(draft=draft, capabilities=capabilities, at=at)
+        contract.check(draft=draft, capabilities=capabilities, at=at)
     except InvalidDraft as refusal:
         return refusal.errors
     return {}
@@ -201,8 +202,8 @@ def _problem(field: str, sentence: str) -> Problem:
 def _shown(request: HttpRequest, draft: Draft, at: datetime) -> dict[str, object]:
     language = request.LANGUAGE_CODE
     capabilities = _capabilities(draft)
-    preview = plans.preview(draft=draft, capabilities=capabilities, at=at)
-    consent = plans.consent_text(draft=draft, preview=preview, language=language)
+    preview = contract.preview(draft=draft, capabilities=capabilities, at=at)
+    consent = contract.consent_text(draft=draft, preview=preview, language=language)
     dates = [f"{charge.due_at.isoformat()} {charge.price_minor}" for charge in preview.charges]
     version = rule.version if (rule := cards.rule_of(draft.line)) else 0
     seen = "\n".join([repr(draft), str(version), consent.text, *dates])
@@ -225,8 +226,8 @@ def _is_confirmed(request: HttpRequest, draft: Draft, at: datetime) -> bool:
     rule = cards.rule_of(draft.line)
     try:
         if rule is None or not rule.is_on:
-            rule = plans.save_draft(draft=draft, capabilities=capabilities, at=at)
-        plans.confirm(
+            rule = contract.save_draft(draft=draft, capabilities=capabilities, at=at)
+        contract.confirm(
             rule=rule,
             owner=request.user,
             seen_version=rule.version,
@@ -237,7 +238,7 @@ def _is_confirmed(request: HttpRequest, draft: Draft, at: datetime) -> bool:
             draft=draft,
             at=at,
         )
-    except (plans.StalePlan, plans.RuleIsOn, plans.InvalidDraft):
+    except (contract.StalePlan, contract.RuleIsOn, contract.InvalidDraft):
         return False
     _forget(request, draft.line)
     return True

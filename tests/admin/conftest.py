@@ -12,7 +12,6 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from billing import refunds
 from billing.models import (
     Decision,
     DeclineCode,
@@ -26,6 +25,7 @@ from billing.models import (
     Statement,
 )
 from billing.recharges import machine
+from billing.refunds import approvals
 from billing.rules import by_hand
 from lines import operations
 from lines.models import BalanceReading, CarrierCall, EsimProfile, LineKind
@@ -181,7 +181,7 @@ def resident(number: int, world: World) -> Any:
         fingerprint="0" * 64, requested_by=owner, created_at=world.at,
     )  # fmt: skip
     SpendingCap.objects.create(owner=owner, max_per_month_minor=50_000)
-    refunds.request(
+    approvals.request(
         recharge=Recharge.objects.get(pk=recharge.pk),
         amount_minor=1000,
         reason="too much",

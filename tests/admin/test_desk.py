@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone, translation
 
-from billing import refunds
 from billing.gateways.base import Unknown
 from billing.models import Binding, InboundNotification, Rail, RailCall, Recharge, Rule
+from billing.refunds import approvals
 from lines.models import Carrier
 from portal import desk
 from portal.models import Heartbeat
@@ -85,7 +85,7 @@ class TestWhatNeedsAPerson:
     ):
         recharge = open_one(world, rule, "done")
         world.run()
-        refunds.request(
+        approvals.request(
             recharge=Recharge.objects.get(pk=recharge.pk),
             amount_minor=1250,
             reason="charged twice by hand",

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from django.urls import reverse
 
-from billing import operations, refunds
+from billing import operations
 from billing.admin import advice
 from billing.gateways.base import Refused, Unknown
 from billing.models import DeclineCode, InboundNotification, Notice, RailCall, Recharge, Transfer
 from billing.recharges import machine
+from billing.refunds import approvals
 from lines import operations as record
 from lines.models import Delivery
 from tests import world as w
@@ -279,7 +280,7 @@ class TestWhatMayBeDoneNow:
         assert labels(root.get(page_of(done))) == ["Ask again", "Ask for a refund"]
 
     def test_while_a_refund_waits_it_can_be_approved_or_rejected(self, root, world, done, operator):
-        refunds.request(
+        approvals.request(
             recharge=done, amount_minor=1000, reason="a", requested_by=operator, at=world.at
         )
 

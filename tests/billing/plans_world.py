@@ -6,10 +6,10 @@ from typing import Any
 
 from django.utils import translation
 
-from billing import plans
 from billing.gateways.base import Capabilities, ChargeHours
 from billing.models import Consent, Promotion, Rule
-from billing.plans import Draft, InvalidDraft
+from billing.plans import contract
+from billing.plans.contract import Draft, InvalidDraft
 from tests import world as w
 from tests.world import DAY, NOON
 
@@ -45,22 +45,22 @@ def low(**more) -> Draft:
 def errors(of: Draft, capabilities=ALIPAY, at=NOON) -> dict[str, str]:
     with translation.override("en"):
         try:
-            plans.check(draft=of, capabilities=capabilities, at=at)
+            contract.check(draft=of, capabilities=capabilities, at=at)
         except InvalidDraft as refusal:
             return refusal.errors
     return {}
 
 
-def preview(of: Draft, capabilities=ALIPAY, at=NOON) -> plans.Preview:
-    plans.check(draft=of, capabilities=capabilities, at=at)
-    return plans.preview(draft=of, capabilities=capabilities, at=at)
+def preview(of: Draft, capabilities=ALIPAY, at=NOON) -> contract.Preview:
+    contract.check(draft=of, capabilities=capabilities, at=at)
+    return contract.preview(draft=of, capabilities=capabilities, at=at)
 
 
 def confirm(of: Draft | None = None, *, rule=None, at=NOON, capabilities=ALIPAY, **more) -> Rule:
     """Save where there is no rule yet, and confirm."""
     if rule is None:
         assert of is not None
-        rule = plans.save_draft(draft=of, capabilities=capabilities, at=at)
+        rule = contract.save_draft(draft=of, capabilities=capabilities, at=at)
         of = None
     given: dict[str, Any] = {
         "rule": rule,
@@ -73,7 +73,7 @@ def confirm(of: Draft | None = None, *, rule=None, at=NOON, capabilities=ALIPAY,
         "draft": of,
         "at": at,
     }
-    return plans.confirm(**(given | more))
+    return contract.confirm(**(given | more))
 
 
 def saved(rule: Rule) -> Rule:

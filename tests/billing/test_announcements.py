@@ -6,7 +6,6 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing import plans
 from billing.gateways.base import (
     Capabilities,
     ChargeHours,
@@ -30,6 +29,7 @@ from billing.models import (
     Rule,
     Transfer,
 )
+from billing.plans import contract
 from billing.rules import by_hand, readings
 from billing.rules.readings import Reading
 from lines.models import BalanceReading, Line
@@ -131,7 +131,7 @@ class TestALowBalance:
     def test_is_canceled_by_its_owner_while_it_waits(self, slow):
         rule = low_line(slow.at)
         slow.run()
-        plans.stop(rule=rule, because="owner", at=slow.at)
+        contract.stop(rule=rule, because="owner", at=slow.at)
         slow.later(NOTICE)
         slow.run()
         assert (only().state, only().reason) == ("canceled", "rule_stopped")
@@ -236,7 +236,7 @@ class TestASchedule:
 
     def test_a_pause_that_ends_before_its_day_leaves_it_alone(self, slow):
         rule = scheduled(self.DUE)
-        plans.pause(rule=rule, until=self.DUE - timedelta(hours=3), at=slow.at)
+        contract.pause(rule=rule, until=self.DUE - timedelta(hours=3), at=slow.at)
         slow.later(self.DUE - NOTICE - slow.at)
         slow.run()
         assert only().state == "waiting"
@@ -248,7 +248,7 @@ class TestASchedule:
         rule = scheduled(self.DUE)
         slow.later(self.DUE - NOTICE - slow.at)
         slow.run()
-        plans.pause(rule=rule, until=self.DUE + timedelta(days=1), at=slow.at)
+        contract.pause(rule=rule, until=self.DUE + timedelta(days=1), at=slow.at)
         slow.later(NOTICE)
         slow.run()
         assert (only().state, slow.gateway.charged) == ("canceled", {})

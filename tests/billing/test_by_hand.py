@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from billing import refunds
 from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
 from billing.recharges import machine
+from billing.refunds import approvals
 from billing.rules import by_hand, openings, readings
 from billing.rules.readings import Reading
 from lines.models import Line
@@ -76,7 +76,7 @@ class TestOneThatIsGivenBack:
         world.run()
         world.later(w.HOUR)
         push(rule, 1200, at=world.at)  # with the 30.00 in it, which its holder has used
-        refund = refunds.request(
+        refund = approvals.request(
             recharge=Recharge.objects.get(),
             amount_minor=3000,
             reason="by mistake",
@@ -84,7 +84,7 @@ class TestOneThatIsGivenBack:
             at=world.at,
         )
         Line.objects.update(poll_at=None)
-        refunds.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
+        approvals.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
         world.run()
         asked_at = world.at + w.MINUTE / 2
         assert Line.objects.get().poll_at == asked_at
@@ -218,14 +218,14 @@ class TestACapByHand:
         self.press_again(rule, world.at, None)
 
     def test_counts_what_was_refunded(self, world, rule):
-        refund = refunds.request(
+        refund = approvals.request(
             recharge=Recharge.objects.get(pk=self.spend(world, rule).pk),
             amount_minor=3000,
             reason="asked",
             requested_by=w.person("support"),
             at=world.at,
         )
-        refunds.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
+        approvals.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
         world.run()
         assert Recharge.objects.get().state == "refunded"
         Rule.objects.update(face_minor=3000, max_per_month_minor=5999)

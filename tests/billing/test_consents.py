@@ -5,8 +5,8 @@ from datetime import date, time
 
 import pytest
 
-from billing import consents, plans
-from billing.plans import Draft
+from billing.plans import consents, contract
+from billing.plans.contract import Draft
 from tests import world as w
 from tests.billing.plans_world import ALIPAY, ANNOUNCING, draft, low, offer, preview
 from tests.billing.readers import LANGUAGES, pairs, teach_chinese
@@ -22,7 +22,7 @@ def _chinese():
 class TestTheConsent:
     def text(self, of: Draft, language: str = "en", capabilities=ALIPAY) -> str:
         shown = preview(of, capabilities)
-        words = plans.consent_text(draft=of, preview=shown, language=language)
+        words = contract.consent_text(draft=of, preview=shown, language=language)
         assert words.version == consents.VERSION
         return words.text
 
@@ -101,7 +101,7 @@ class TestTheConsent:
 class TestTheSentencesBesideIt:
     def said(self, of: Draft, capabilities=ALIPAY, language: str = "en") -> list[str]:
         shown = preview(of, capabilities)
-        return plans.sentences(
+        return contract.sentences(
             draft=of, preview=shown, capabilities=capabilities, language=language, at=NOON
         )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing import disputes, four_eyes, inbox, operations, refunds, settlements
+from billing import four_eyes, inbox, operations, settlements
 from billing.bindings import lifecycle
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import (
@@ -16,6 +16,7 @@ from billing.models import (
     Transfer,
 )
 from billing.recharges import machine
+from billing.refunds import approvals, disputes
 from billing.settlements import Found
 from billing.states import Finding
 from lines.models import Delivery
@@ -40,7 +41,7 @@ def only() -> Recharge:
 
 
 def ask(world) -> Refund:
-    return refunds.request(
+    return approvals.request(
         recharge=only(),
         amount_minor=5000,
         reason="asked",
@@ -98,7 +99,7 @@ class TestADispute:
 
     def test_is_not_refunded_as_well(self, paid):
         hears(paid, "charge.dispute.created:needs_response")
-        with pytest.raises(refunds.NotRefundable):
+        with pytest.raises(approvals.NotRefundable):
             ask(paid)
         assert not Refund.objects.exists()
         assert paid.gateway.refunded == {}
@@ -107,13 +108,13 @@ class TestADispute:
     def test_is_not_refunded_though_another_attention_hides_it(self, paid):
         Recharge.objects.update(attention="credit_differs", attention_since=paid.at)
         hears(paid, "charge.dispute.created:needs_response")
-        with pytest.raises(refunds.NotRefundable):
+        with pytest.raises(approvals.NotRefundable):
             ask(paid)
         assert only().attention == "credit_differs"
 
     def test_stops_a_refund_that_was_approved_before_any_money_moved(self, paid):
         refund = ask(paid)
-        refunds.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
+        approvals.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
         hears(paid, "charge.dispute.created:needs_response")
         paid.run()
         refund.refresh_from_db()
@@ -129,7 +130,7 @@ class TestADispute:
 
     def test_lets_a_refund_that_may_have_been_made_be_asked_about(self, paid):
         refund = ask(paid)
-        refunds.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
+        approvals.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
         paid.gateway.script = [LOST_AFTER]
         paid.run()
         hears(paid, "charge.dispute.created:needs_response")
@@ -159,7 +160,7 @@ class TestADispute:
         )
         inbox.accept(source="rail:alipay", note=note, at=paid.at)
         inbox.process(at=paid.at, limit=10)
-        with pytest.raises(refunds.NotRefundable):
+        with pytest.raises(approvals.NotRefundable):
             ask(paid)
 
 
@@ -254,7 +255,7 @@ class TestOneThatIsLost:
         confirm(lost, lose(lost))
         with pytest.raises(settlements.NotSettleable):
             lose(lost)
-        with pytest.raises(refunds.NotRefundable):
+        with pytest.raises(approvals.NotRefundable):
             ask(lost)
         w.assert_balanced()
 

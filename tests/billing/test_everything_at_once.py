@@ -21,13 +21,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import operations, plans, refunds
+from billing import operations
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
 from billing.ledger import verification
 from billing.ledger.verification import Effect
 from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
+from billing.plans import contract
 from billing.recharges import machine
 from billing.reference_data import load
+from billing.refunds import approvals
 from billing.rules import by_hand, readings
 from billing.rules.readings import Reading
 from billing.states import OPEN_STATES
@@ -172,7 +174,7 @@ class Anything(RuleBasedStateMachine):
     def the_owner_stops(self, which: int) -> None:
         chosen = Rule.objects.get(pk=self.rules[which].pk)
         if chosen.is_on:
-            plans.stop(rule=chosen, because="canceled_by_owner", at=self.world.at)
+            contract.stop(rule=chosen, because="canceled_by_owner", at=self.world.at)
 
     @rule(which=st.integers(0, 1))
     def the_owner_begins_again(self, which: int) -> None:
@@ -211,8 +213,8 @@ class Anything(RuleBasedStateMachine):
         rows = list(Recharge.objects.filter(charged_at__isnull=False))
         if rows:
             row = rows[pick % len(rows)]
-            with suppress(refunds.NotRefundable, refunds.TooMuch, refunds.WholeOnly):
-                refunds.request(
+            with suppress(approvals.NotRefundable, approvals.TooMuch, approvals.WholeOnly):
+                approvals.request(
                     recharge=row,
                     amount_minor=row.price_minor // share,
                     reason="asked",
@@ -224,16 +226,16 @@ class Anything(RuleBasedStateMachine):
     def another_decides(self, approves: bool) -> None:
         for refund in Refund.objects.filter(state="requested"):
             if approves:
-                refunds.approve(refund=refund, approved_by=self.people[1], at=self.world.at)
+                approvals.approve(refund=refund, approved_by=self.people[1], at=self.world.at)
             else:
-                refunds.reject(refund=refund, rejected_by=self.people[1], at=self.world.at)
+                approvals.reject(refund=refund, rejected_by=self.people[1], at=self.world.at)
 
     @rule(gives_up=st.booleans())
     def an_operator_looks_at_what_was_refused(self, gives_up: bool) -> None:
         for refund in Refund.objects.exclude(attention="").filter(settled_at=None):
-            with suppress(refunds.NotRefusedByRail, refunds.CreditTakenBack):
+            with suppress(approvals.NotRefusedByRail, approvals.CreditTakenBack):
                 if gives_up:
-                    refunds.give_up(refund=refund, given_up_by=self.people[1], at=self.world.at)
+                    approvals.give_up(refund=refund, given_up_by=self.people[1], at=self.world.at)
                 else:
                     operations.query_refund(refund=refund, at=self.world.at)
 

@@ -216,15 +216,15 @@ class TestAWorkerDies:
         w.assert_balanced()
 
     def test_a_zombie_that_wakes_after_its_lease_changes_nothing(self, world, low):
-        from billing import payments, setbacks
         from billing.gateways.base import Answer
+        from billing.payments import answers, charging
         from billing.recharges import claims
 
         world.run(batches=0)
         from billing.rules import openings
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        zombie = payments.begin(
+        zombie = charging.begin(
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )[0]
         world.lapse_leases()
@@ -234,9 +234,9 @@ class TestAWorkerDies:
         assert only().state == "completed"
         before = Transfer.objects.count()
 
-        context = setbacks.Context({}, world.outside.capabilities)
+        context = answers.Context({}, world.outside.capabilities)
         answer = Answer(Succeeded("T1", 5000, "CNY"))
-        going = payments.record([payments.Asked(zombie, answer)], at=world.at, context=context)
+        going = charging.record([charging.Asked(zombie, answer)], at=world.at, context=context)
         assert going == []
         assert (only().state, Transfer.objects.count()) == ("completed", before)
         assert [len(times) for times in world.carrier.credits.values()] == [1]
@@ -542,12 +542,12 @@ class TestWakes:
         assert not Transfer.objects.exists()
 
     def test_is_refused_while_a_worker_holds_the_recharge(self, world, low):
-        from billing import payments
+        from billing.payments import charging
         from billing.recharges import claims
         from billing.rules import openings
 
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        payments.begin(
+        charging.begin(
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )
         reference = PaymentAttempt.objects.get().reference

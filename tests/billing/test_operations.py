@@ -3,10 +3,11 @@
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from billing import operations, refunds
+from billing import operations
 from billing.gateways.base import Refused, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule
 from billing.recharges import claims, machine
+from billing.refunds import approvals
 from billing.rules import by_hand
 from billing.states import RechargeState as S
 from lines.carriers.base import Rejected
@@ -304,7 +305,7 @@ class TestAskingAgain:
 
     def test_of_a_refund_lets_the_rail_be_asked_once_more(self, world, operator, colleague):
         recharge = completed(world)
-        refund = refunds.request(
+        refund = approvals.request(
             recharge=recharge,
             amount_minor=5000,
             reason="not wanted",
@@ -313,7 +314,7 @@ class TestAskingAgain:
         )
         with pytest.raises(operations.NothingToAsk):
             operations.query_refund(refund=refund, at=world.at)
-        refund = refunds.approve(refund=refund, approved_by=colleague, at=world.at)
+        refund = approvals.approve(refund=refund, approved_by=colleague, at=world.at)
         Refund.objects.update(act_at=None, attention="refund_unknown")
 
         operations.query_refund(refund=refund, at=world.at)
@@ -345,7 +346,7 @@ class TestAskingAgain:
 class TestARefundWithFourEyes:
     @pytest.fixture
     def refund(self, world, operator):
-        return refunds.request(
+        return approvals.request(
             recharge=completed(world),
             amount_minor=5000,
             reason="not wanted",
@@ -387,7 +388,7 @@ class TestDeliveringAgain:
 
     @pytest.fixture
     def undeliverable(self, world, refused, operator):
-        refunds.give_up(refund=refused, given_up_by=operator, at=world.at)
+        approvals.give_up(refund=refused, given_up_by=operator, at=world.at)
         recharge = refused.recharge
         recharge.refresh_from_db()
         assert (recharge.state, recharge.refund_committed_minor) == (S.UNDELIVERABLE, 0)
@@ -398,8 +399,8 @@ class TestDeliveringAgain:
     ):
         Refund.objects.update(attention="refund_unknown")
 
-        with pytest.raises(refunds.NotRefusedByRail):
-            refunds.give_up(refund=refused, given_up_by=operator, at=world.at)
+        with pytest.raises(approvals.NotRefusedByRail):
+            approvals.give_up(refund=refused, given_up_by=operator, at=world.at)
 
         refused.refresh_from_db()
         assert refused.state == "intended"

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from billing import executor, payments
+from billing import executor
 from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
 from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
+from billing.payments import charging
 from billing.recharges import claims, machine
 from billing.rules import by_hand, openings
 from lines.models import Carrier, Delivery
@@ -121,7 +122,7 @@ class TestWhatAnotherWasFasterWith:
         recharge = open_it(world)
         rows = claims.claim(at=world.at, limit=10)
         machine.cancel(recharge=recharge, actor=None, because="canceled_by_owner", at=world.at)
-        assert payments.begin(rows, at=world.at, rails=world.outside.capabilities) == []
+        assert charging.begin(rows, at=world.at, rails=world.outside.capabilities) == []
         assert not PaymentAttempt.objects.exists()
         assert world.gateway.calls == {}
 
@@ -258,7 +259,7 @@ class TestAnAnswer:
     ):
         """The reference is old by then, but whoever was to send it may only have stalled."""
         open_it(world)
-        payments.begin(
+        charging.begin(
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )
         world.lapse_leases()

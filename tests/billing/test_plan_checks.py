@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, time
 import pytest
 from django.utils import translation
 
-from billing import plans
-from billing.plans import InvalidDraft
+from billing.plans import contract
+from billing.plans.contract import InvalidDraft
 from lines.models import LineStatus
 from tests import world as w
 from tests.billing.plans_world import ALIPAY, FUSSY, TODAY, confirm, draft, errors, low, saved
@@ -138,7 +138,7 @@ class TestCheck:
 
     def test_speaks_chinese(self):
         with translation.override("zh-hans"), pytest.raises(InvalidDraft) as refusal:
-            plans.check(draft=draft(max_per_month_minor=1), capabilities=ALIPAY, at=NOON)
+            contract.check(draft=draft(max_per_month_minor=1), capabilities=ALIPAY, at=NOON)
 
         assert refusal.value.errors == {
             "max_per_month_minor": "低于一次充值金额 ¥50，上限至少应为该金额。"
@@ -222,7 +222,7 @@ class TestThePaymentMethod:
         without = replace(draft(), binding=None)
 
         assert errors(without, capabilities=None) == {"binding": "Choose a payment method."}
-        kept = plans.save_draft(draft=without, capabilities=None, at=NOON)
+        kept = contract.save_draft(draft=without, capabilities=None, at=NOON)
         assert (kept.binding, kept.is_on) == (None, False)
 
     def test_must_be_ones_own(self):
@@ -289,7 +289,7 @@ class TestThePaymentMethod:
 class TestADayTheRailCannotDo:
     def test_is_refused_with_the_28th_and_the_1st_on_offer(self):
         with translation.override("en"), pytest.raises(InvalidDraft) as refusal:
-            plans.check(draft=draft(), capabilities=FUSSY, at=NOON)
+            contract.check(draft=draft(), capabilities=FUSSY, at=NOON)
 
         assert refusal.value.errors == {
             "anchor_date": "Days after the 28th are not possible with Alipay."
@@ -301,7 +301,7 @@ class TestADayTheRailCannotDo:
         at = datetime(2026, 11, 29, 4, tzinfo=UTC)
 
         with pytest.raises(InvalidDraft) as refusal:
-            plans.check(draft=draft(anchor_date=date(2026, 11, 30)), capabilities=FUSSY, at=at)
+            contract.check(draft=draft(anchor_date=date(2026, 11, 30)), capabilities=FUSSY, at=at)
 
         assert refusal.value.alternatives == (date(2026, 12, 1),)
 
@@ -325,7 +325,9 @@ class TestARailThatDemandsANotice:
     def test_cannot_take_more_next_time_than_it_has_announced(self):
         rule = confirm(draft(anchor_date=date(2026, 12, 1)))
         late = datetime(2026, 11, 30, 4, tzinfo=UTC)
-        more = replace(plans.draft_of(saved(rule)), face_minor=10_000, max_per_charge_minor=10_000)
+        more = replace(
+            contract.draft_of(saved(rule)), face_minor=10_000, max_per_charge_minor=10_000
+        )
         less = replace(more, face_minor=3000)
 
         assert errors(more, at=late) == {

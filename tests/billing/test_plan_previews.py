@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from billing import plans
 from billing.models import Consent, Notice, Recharge, Rule, SpendingCap
+from billing.plans import contract
 from lines.models import Line
 from tests import world as w
 from tests.billing.plans_world import ALIPAY, ANNOUNCING, DAYTIME, TODAY, draft, low, offer, preview
@@ -79,8 +79,8 @@ class TestThePreview:
     def test_of_a_first_day_too_near_to_be_announced_is_refused_with_a_day_that_works(self):
         near = draft(anchor_date=date(2026, 11, 23), charge_time=time(9))
 
-        with translation.override("zh-hans"), pytest.raises(plans.InvalidDraft) as refused:
-            plans.check(draft=near, capabilities=ANNOUNCING, at=NOON)
+        with translation.override("zh-hans"), pytest.raises(contract.InvalidDraft) as refused:
+            contract.check(draft=near, capabilities=ANNOUNCING, at=NOON)
 
         assert list(refused.value.errors) == ["anchor_date"]
         assert "11月24日" in str(refused.value.errors["anchor_date"])
@@ -140,7 +140,7 @@ class TestThePriceShown:
 
         shown = preview(of)
 
-        assert shown.at_once == plans.AtOnce("low_balance", 5000, 4925, NOON)
+        assert shown.at_once == contract.AtOnce("low_balance", 5000, 4925, NOON)
         assert shown.charges[0].price_minor == 5000
 
 
@@ -175,7 +175,7 @@ class TestWhatHappensAtOnce:
         return preview(low(line=w.line(**line), **more), capabilities).at_once
 
     def test_is_a_charge_where_the_balance_is_below(self):
-        assert self.at_once(balance_minor=999) == plans.AtOnce("low_balance", 5000, 5000, NOON)
+        assert self.at_once(balance_minor=999) == contract.AtOnce("low_balance", 5000, 5000, NOON)
         assert preview(low(line=w.line(balance_minor=999))).fires_at_once is True
 
     @pytest.mark.parametrize("balance_minor", [1000, 5000, None])
@@ -190,7 +190,7 @@ class TestWhatHappensAtOnce:
         found = self.at_once(late, balance_minor=999)
 
         # Midday and 30 hours are 18:00 the day after: inside the rail's hours.
-        assert found == plans.AtOnce("low_balance", 5000, 5000, NOON + 30 * HOUR, True)
+        assert found == contract.AtOnce("low_balance", 5000, 5000, NOON + 30 * HOUR, True)
         night = replace(ANNOUNCING, notice=timedelta(hours=36))
         # Midday and 36 hours are midnight: it opens at 07:00.
         assert self.at_once(night, balance_minor=999).expected_at == NOON + 43 * HOUR
@@ -208,7 +208,7 @@ class TestWhatHappensAtOnce:
         of = low(line=w.line(balance_minor=999))
         shown = preview(of, ANNOUNCING)
 
-        said = plans.sentences(
+        said = contract.sentences(
             draft=of, preview=shown, capabilities=ANNOUNCING, language="en", at=NOON
         )
 
@@ -229,12 +229,12 @@ class TestWhatHappensAtOnce:
             balance_minor=500, topup_mode="to", target_minor=9000, max_per_charge_minor=10_000
         )
 
-        assert found == plans.AtOnce("low_balance", 10_000, 10_000, NOON)
+        assert found == contract.AtOnce("low_balance", 10_000, 10_000, NOON)
 
     def test_is_a_charge_where_the_validity_is_about_to_end(self):
         near = {"valid_until": NOON + 3 * DAY, "threshold_minor": None, "expiry_days_before": 3}
 
-        assert self.at_once(**near) == plans.AtOnce("expiry", 5000, 5000, NOON)
+        assert self.at_once(**near) == contract.AtOnce("expiry", 5000, 5000, NOON)
         assert self.at_once(**(near | {"valid_until": NOON + 3 * DAY + MINUTE})) is None
 
     def test_is_nothing_while_a_recharge_is_under_way(self):

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection, transaction
 from django.utils import translation
 
-from billing import consents, plans
 from billing.models import Binding, Consent, Notice, Rule
-from billing.plans import InvalidDraft, StalePlan
+from billing.plans import consents, contract
+from billing.plans.contract import InvalidDraft, StalePlan
 from lines.models import Line
 from tests import world as w
 from tests.billing.plans_world import (
@@ -39,18 +39,18 @@ class TestSaveDraft:
     def test_keeps_what_was_entered_and_turns_nothing_on(self):
         of = draft(threshold_minor=1000, remind_days_before=(2, 5, 2))
 
-        rule = plans.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
 
         assert (rule.is_on, rule.consent, rule.wake_at, rule.notify_at) == (False, None, None, None)
         assert (rule.version, rule.created_at) == (1, NOON)
-        assert plans.draft_of(saved(rule)) == replace(of, remind_days_before=(5, 2))
+        assert contract.draft_of(saved(rule)) == replace(of, remind_days_before=(5, 2))
         assert Notice.objects.count() == Consent.objects.count() == 0
 
     def test_is_kept_over_the_last_one_and_counted(self):
         of = draft()
-        plans.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
+        contract.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
 
-        rule = plans.save_draft(
+        rule = contract.save_draft(
             draft=replace(of, face_minor=3000), capabilities=ALIPAY, at=NOON + DAY
         )
 
@@ -59,7 +59,7 @@ class TestSaveDraft:
 
     def test_writes_nothing_of_a_draft_that_cannot_run(self):
         with pytest.raises(InvalidDraft):
-            plans.save_draft(draft=draft(face_minor=1), capabilities=ALIPAY, at=NOON)
+            contract.save_draft(draft=draft(face_minor=1), capabilities=ALIPAY, at=NOON)
 
         assert Rule.objects.count() == 0
 
@@ -67,9 +67,9 @@ class TestSaveDraft:
         rule = confirm(draft())
         before = state(rule)
 
-        with pytest.raises(plans.RuleIsOn):
-            plans.save_draft(
-                draft=replace(plans.draft_of(saved(rule)), face_minor=3000),
+        with pytest.raises(contract.RuleIsOn):
+            contract.save_draft(
+                draft=replace(contract.draft_of(saved(rule)), face_minor=3000),
                 capabilities=ALIPAY,
                 at=NOON,
             )
@@ -129,7 +129,7 @@ class TestConfirm:
         )
 
     def test_happens_once_however_often_it_is_pressed(self):
-        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
         confirm(rule=rule)
         before = state(rule)
 
@@ -141,8 +141,8 @@ class TestConfirm:
 
     def test_refuses_a_page_that_showed_another_plan(self):
         of = draft()
-        read = plans.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
-        plans.save_draft(draft=replace(of, face_minor=3000), capabilities=ALIPAY, at=NOON)
+        read = contract.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
+        contract.save_draft(draft=replace(of, face_minor=3000), capabilities=ALIPAY, at=NOON)
 
         with pytest.raises(StalePlan):
             confirm(rule=read)
@@ -152,7 +152,7 @@ class TestConfirm:
 
     @pytest.mark.parametrize("off_by", [-1, 1])
     def test_refuses_a_page_of_any_other_version_than_the_rows(self, off_by):
-        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
         rule.version += off_by
 
         with pytest.raises(StalePlan):
@@ -162,7 +162,7 @@ class TestConfirm:
         assert Consent.objects.count() == 0
 
     def test_is_the_owners_alone(self):
-        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
 
         with pytest.raises(Rule.DoesNotExist):
             confirm(rule=rule, owner=w.person("bob"))
@@ -170,7 +170,7 @@ class TestConfirm:
         assert not saved(rule).is_on
 
     def test_looks_again_at_whether_it_can_run(self):
-        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
         Binding.objects.update(state="revoked")
 
         with pytest.raises(InvalidDraft):
@@ -180,7 +180,7 @@ class TestConfirm:
         assert Consent.objects.count() == Notice.objects.count() == 0
 
     def test_refuses_a_first_day_that_has_passed_since_the_draft_was_kept(self):
-        rule = plans.save_draft(
+        rule = contract.save_draft(
             draft=draft(anchor_date=date(2026, 11, 23)), capabilities=ALIPAY, at=NOON
         )
 
@@ -190,7 +190,7 @@ class TestConfirm:
         assert list(refusal.value.errors) == ["anchor_date"]
 
     def test_cannot_be_handed_the_draft_of_another_line(self):
-        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
 
         with pytest.raises(ValueError, match="another line"):
             confirm(draft(), rule=rule)
@@ -232,7 +232,7 @@ class TestConfirm:
 class TestAnEdit:
     def edited(self, rule: Rule, *, at=NOON, **more) -> Rule:
         standing = saved(rule)
-        return confirm(replace(plans.draft_of(standing), **more), rule=standing, at=at)
+        return confirm(replace(contract.draft_of(standing), **more), rule=standing, at=at)
 
     def test_of_the_amount_never_moves_the_calendar(self):
         rule = confirm(draft())
@@ -256,8 +256,8 @@ class TestAnEdit:
 
     def test_of_the_amount_keeps_the_skip_and_the_owners_pause(self):
         rule = confirm(draft())
-        plans.skip_next(rule=rule, at=NOON)
-        plans.pause(rule=rule, until=NOON + DAY, at=NOON)
+        contract.skip_next(rule=rule, at=NOON)
+        contract.pause(rule=rule, until=NOON + DAY, at=NOON)
 
         again = self.edited(rule, face_minor=3000)
 
@@ -265,7 +265,7 @@ class TestAnEdit:
 
     def test_of_the_anchor_begins_the_calendar_anew(self):
         rule = confirm(draft())
-        plans.skip_next(rule=rule, at=NOON)
+        contract.skip_next(rule=rule, at=NOON)
 
         again = self.edited(rule, anchor_date=date(2026, 12, 5))
 
@@ -274,7 +274,7 @@ class TestAnEdit:
 
     def test_of_the_anchor_shows_the_new_calendar_first(self):
         rule = confirm(draft())
-        moved = replace(plans.draft_of(saved(rule)), anchor_date=date(2026, 12, 5))
+        moved = replace(contract.draft_of(saved(rule)), anchor_date=date(2026, 12, 5))
 
         dates = [one.local_date.isoformat() for one in preview(moved).charges[:2]]
 
@@ -327,7 +327,7 @@ class TestPausing:
     def test_keeps_the_plan_on_and_wakes_it_for_its_next_charge(self):
         rule = confirm(draft(anchor_date=date(2026, 12, 1)))
 
-        paused = plans.pause(rule=rule, until=NOON + 60 * DAY, at=NOON)
+        paused = contract.pause(rule=rule, until=NOON + 60 * DAY, at=NOON)
 
         assert (paused.is_on, paused.paused_until) == (True, NOON + 60 * DAY)
         assert paused.wake_at == datetime(2026, 12, 1, 1, tzinfo=UTC)
@@ -335,7 +335,7 @@ class TestPausing:
         assert paused.notify_at == datetime(2027, 1, 27, 1, tzinfo=UTC)
 
     def test_wakes_a_plan_without_a_schedule_when_it_ends(self):
-        paused = plans.pause(rule=confirm(low()), until=NOON + DAY, at=NOON)
+        paused = contract.pause(rule=confirm(low()), until=NOON + DAY, at=NOON)
 
         assert paused.wake_at == NOON + DAY
 
@@ -343,27 +343,27 @@ class TestPausing:
     def test_needs_a_day_ahead_and_within_a_year(self, until):
         rule = confirm(draft())
 
-        with translation.override("en"), pytest.raises(plans.InvalidPause) as refusal:
-            plans.pause(rule=rule, until=until, at=NOON)
+        with translation.override("en"), pytest.raises(contract.InvalidPause) as refusal:
+            contract.pause(rule=rule, until=until, at=NOON)
 
         assert refusal.value.sentence == "Choose a day after today, and within a year."
         assert saved(rule).paused_until is None
 
     def test_ends_when_its_owner_resumes(self):
         rule = confirm(low(line=w.line(balance_minor=1)))
-        plans.pause(rule=rule, until=NOON + 9 * DAY, at=NOON)
+        contract.pause(rule=rule, until=NOON + 9 * DAY, at=NOON)
         Rule.objects.update(is_armed=False)
 
-        resumed = plans.resume(rule=rule, at=NOON + DAY)
+        resumed = contract.resume(rule=rule, at=NOON + DAY)
 
         assert (resumed.paused_until, resumed.wake_at) == (None, NOON + DAY)
         assert (resumed.is_armed, resumed.episode) == (True, 2)
 
     def test_makes_up_for_nothing_that_fell_into_it(self):
         rule = confirm(draft(anchor_date=date(2026, 12, 1)))
-        plans.pause(rule=rule, until=NOON + 60 * DAY, at=NOON)
+        contract.pause(rule=rule, until=NOON + 60 * DAY, at=NOON)
 
-        resumed = plans.resume(rule=rule, at=datetime(2026, 12, 1, 2, tzinfo=UTC))
+        resumed = contract.resume(rule=rule, at=datetime(2026, 12, 1, 2, tzinfo=UTC))
 
         assert (resumed.next_index, resumed.next_run_at) == (
             1,
@@ -372,10 +372,10 @@ class TestPausing:
 
     def test_of_the_system_is_not_the_owners_to_end(self):
         rule = confirm(draft())
-        plans.pause(rule=rule, until=NOON + DAY, at=NOON)
+        contract.pause(rule=rule, until=NOON + DAY, at=NOON)
         Rule.objects.update(paused_at=NOON, pause_reason="breaker")
 
-        resumed = plans.resume(rule=rule, at=NOON)
+        resumed = contract.resume(rule=rule, at=NOON)
 
         assert (resumed.paused_at, resumed.pause_reason) == (NOON, "breaker")
 
@@ -383,18 +383,18 @@ class TestPausing:
         rule = confirm(draft())
         before = state(rule)
 
-        plans.resume(rule=rule, at=NOON + DAY)
+        contract.resume(rule=rule, at=NOON + DAY)
 
         assert state(rule) == before
 
     def test_needs_a_plan_that_is_on(self):
-        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
 
-        for act in (plans.resume, plans.skip_next, plans.unskip):
-            with pytest.raises(plans.RuleIsOff):
+        for act in (contract.resume, contract.skip_next, contract.unskip):
+            with pytest.raises(contract.RuleIsOff):
                 act(rule=rule, at=NOON)
-        with pytest.raises(plans.RuleIsOff):
-            plans.pause(rule=rule, until=NOON + DAY, at=NOON)
+        with pytest.raises(contract.RuleIsOff):
+            contract.pause(rule=rule, until=NOON + DAY, at=NOON)
         assert not saved(rule).is_on
 
 
@@ -403,9 +403,9 @@ class TestSkipping:
     def test_leaves_out_the_next_charge_only(self):
         rule = confirm(draft())
 
-        skipped = plans.skip_next(rule=rule, at=NOON, seen_index=0)
+        skipped = contract.skip_next(rule=rule, at=NOON, seen_index=0)
 
-        found = plans.upcoming(rule=skipped, capabilities=ALIPAY, at=NOON, count=3)
+        found = contract.upcoming(rule=skipped, capabilities=ALIPAY, at=NOON, count=3)
         assert [one.withheld for one in found] == ["skipped", "", ""]
         assert skipped.notify_at == datetime(2027, 1, 26, 1, tzinfo=UTC)
 
@@ -414,32 +414,32 @@ class TestSkipping:
         Rule.objects.update(next_index=1)
 
         with pytest.raises(StalePlan):
-            plans.skip_next(rule=rule, at=NOON, seen_index=0)
+            contract.skip_next(rule=rule, at=NOON, seen_index=0)
 
         assert saved(rule).skip_index is None
 
     def test_can_be_taken_back(self):
         rule = confirm(draft())
         notify_at = rule.notify_at
-        plans.skip_next(rule=rule, at=NOON)
+        contract.skip_next(rule=rule, at=NOON)
 
-        back = plans.unskip(rule=rule, at=NOON)
+        back = contract.unskip(rule=rule, at=NOON)
 
         assert (back.skip_index, back.notify_at) == (None, notify_at)
 
     def test_needs_a_schedule(self):
-        with pytest.raises(plans.NothingToSkip):
-            plans.skip_next(rule=confirm(low()), at=NOON)
+        with pytest.raises(contract.NothingToSkip):
+            contract.skip_next(rule=confirm(low()), at=NOON)
 
 
 @pytest.mark.django_db
 class TestStopping:
     def test_is_at_once_and_told(self):
         rule = confirm(draft())
-        plans.pause(rule=rule, until=NOON + DAY, at=NOON)
-        plans.skip_next(rule=rule, at=NOON)
+        contract.pause(rule=rule, until=NOON + DAY, at=NOON)
+        contract.skip_next(rule=rule, at=NOON)
 
-        stopped = plans.stop(rule=rule, because="owner", at=NOON)
+        stopped = contract.stop(rule=rule, because="owner", at=NOON)
 
         assert (stopped.is_on, stopped.wake_at, stopped.notify_at) == (False, None, None)
         assert (stopped.paused_until, stopped.skip_index) == (None, None)
@@ -450,15 +450,15 @@ class TestStopping:
 
     def test_twice_is_told_once(self):
         rule = confirm(draft())
-        plans.stop(rule=rule, because="owner", at=NOON)
+        contract.stop(rule=rule, because="owner", at=NOON)
 
-        plans.stop(rule=rule, because="owner", at=NOON + DAY)
+        contract.stop(rule=rule, because="owner", at=NOON + DAY)
 
         assert Notice.objects.filter(kind="rule_off").count() == 1
 
     def test_is_not_undone_by_a_page_that_was_read_before(self):
         read = saved(confirm(draft()))
-        plans.stop(rule=read, because="owner", at=NOON)
+        contract.stop(rule=read, because="owner", at=NOON)
 
         with pytest.raises(StalePlan):
             confirm(rule=read)
@@ -467,12 +467,12 @@ class TestStopping:
 
     def test_is_undone_by_nothing_but_a_new_consent(self):
         rule = confirm(draft())
-        stopped = plans.stop(rule=rule, because="owner", at=NOON)
+        stopped = contract.stop(rule=rule, because="owner", at=NOON)
 
-        for act in (plans.resume, plans.unskip):
-            with pytest.raises(plans.RuleIsOff):
+        for act in (contract.resume, contract.unskip):
+            with pytest.raises(contract.RuleIsOff):
                 act(rule=rule, at=NOON)
-        plans.save_draft(draft=plans.draft_of(saved(rule)), capabilities=ALIPAY, at=NOON)
+        contract.save_draft(draft=contract.draft_of(saved(rule)), capabilities=ALIPAY, at=NOON)
         assert not saved(rule).is_on
 
         again = confirm(rule=saved(stopped))
@@ -483,10 +483,10 @@ class TestStopping:
         rule = confirm(draft(anchor_date=date(2026, 12, 1)))
         Rule.objects.update(next_index=1, next_run_at=datetime(2027, 1, 1, 1, tzinfo=UTC))
         at = datetime(2026, 12, 1, 2, tzinfo=UTC)
-        plans.stop(rule=rule, because="owner", at=at)
+        contract.stop(rule=rule, because="owner", at=at)
 
         standing = saved(rule)
-        later = replace(plans.draft_of(standing), charge_time=time(18))
+        later = replace(contract.draft_of(standing), charge_time=time(18))
         again = confirm(later, rule=standing, at=at)
 
         assert again.next_index == 1
@@ -498,15 +498,15 @@ class TestUpcoming:
         rule = confirm(draft())
         Rule.objects.update(next_index=2)
 
-        found = plans.upcoming(rule=saved(rule), capabilities=ALIPAY, at=NOON, count=2)
+        found = contract.upcoming(rule=saved(rule), capabilities=ALIPAY, at=NOON, count=2)
 
         assert [one.local_date.isoformat() for one in found] == ["2027-02-28", "2027-03-31"]
 
     def test_marks_what_a_pause_holds_back(self):
         rule = confirm(draft())
-        paused = plans.pause(rule=rule, until=datetime(2027, 1, 5, tzinfo=UTC), at=NOON)
+        paused = contract.pause(rule=rule, until=datetime(2027, 1, 5, tzinfo=UTC), at=NOON)
 
-        found = plans.upcoming(rule=paused, capabilities=ALIPAY, at=NOON, count=3)
+        found = contract.upcoming(rule=paused, capabilities=ALIPAY, at=NOON, count=3)
 
         assert [one.withheld for one in found] == ["paused", "", ""]
 
@@ -514,22 +514,22 @@ class TestUpcoming:
         rule = confirm(draft())
         Rule.objects.update(paused_at=NOON, pause_reason="breaker")
 
-        found = plans.upcoming(rule=saved(rule), capabilities=ALIPAY, at=NOON, count=2)
+        found = contract.upcoming(rule=saved(rule), capabilities=ALIPAY, at=NOON, count=2)
 
         assert [one.withheld for one in found] == ["paused", "paused"]
 
     def test_is_empty_for_a_rule_that_is_off_or_has_no_schedule(self):
-        off = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        off = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
 
-        assert plans.upcoming(rule=off, capabilities=ALIPAY, at=NOON, count=9) == []
-        assert plans.upcoming(rule=confirm(low()), capabilities=ALIPAY, at=NOON, count=9) == []
+        assert contract.upcoming(rule=off, capabilities=ALIPAY, at=NOON, count=9) == []
+        assert contract.upcoming(rule=confirm(low()), capabilities=ALIPAY, at=NOON, count=9) == []
 
 
 @pytest.mark.django_db(transaction=True)
 class TestTwoAtOnce:
     def test_confirm_once(self):
         """Both have read the same page; the row decides, and the other is told it is stale."""
-        rule = plans.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=draft(), capabilities=ALIPAY, at=NOON)
         outcomes: list[str] = []
 
         def press() -> None:
@@ -552,13 +552,13 @@ class TestTwoAtOnce:
 
     def test_a_draft_does_not_overwrite_a_plan_that_is_just_being_turned_on(self):
         of = draft()
-        rule = plans.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
+        rule = contract.save_draft(draft=of, capabilities=ALIPAY, at=NOON)
         changed = replace(of, face_minor=3000)
         with transaction.atomic():
             confirm(rule=rule)
-            late = behind(lambda: plans.save_draft(draft=changed, capabilities=ALIPAY, at=NOON))
+            late = behind(lambda: contract.save_draft(draft=changed, capabilities=ALIPAY, at=NOON))
 
-        with pytest.raises(plans.RuleIsOn):
+        with pytest.raises(contract.RuleIsOn):
             late.result(timeout=30)
         assert (saved(rule).is_on, saved(rule).face_minor) == (True, 5000)
 
@@ -567,7 +567,7 @@ class TestTwoAtOnce:
         order: list[str] = []
 
         def stop() -> None:
-            plans.stop(rule=rule, because="owner", at=NOON)
+            contract.stop(rule=rule, because="owner", at=NOON)
             order.append("stopped")
             connection.close()
 

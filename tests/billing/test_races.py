@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from billing import refunds
 from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule, SpendingCap, Transfer
 from billing.recharges import claims, machine
 from billing.reference_data import load
+from billing.refunds import approvals
 from billing.rules import by_hand, readings
 from billing.rules.readings import Reading
 from tests import world as w
@@ -54,14 +54,14 @@ def pressed(tool, lines):
 def refunding_of(recharge, people):
     def one(number):
         try:
-            refunds.request(
+            approvals.request(
                 recharge=recharge,
                 amount_minor=5000,
                 reason="asked",
                 requested_by=people[number],
                 at=w.NOON,
             )
-        except refunds.NotRefundable as refusal:
+        except approvals.NotRefundable as refusal:
             return type(refusal).__name__
         return "asked"
 
@@ -150,7 +150,7 @@ class TestSixteenProcesses:
         assert sorted(results) == ["NotRefundable"] * 15 + ["asked"]
 
         refund = Refund.objects.get()
-        refunds.approve(refund=refund, approved_by=w.person("finance"), at=w.NOON)
+        approvals.approve(refund=refund, approved_by=w.person("finance"), at=w.NOON)
         given = race(give_back, processes=16)
         assert [minor for one in given for minor in one["money"]] == [5000]
         assert [minor for one in given for minor in one["credit"]] == [5000]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import executor, reconciliation, refunds, statements
+from billing import executor, reconciliation, statements
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -23,6 +23,7 @@ from billing.models import (
 )
 from billing.outside import Outside
 from billing.reference_data import load
+from billing.refunds import approvals
 from billing.rules import by_hand
 from tests import world as w
 from tests.fakes import FakeCarrier
@@ -79,14 +80,14 @@ class Shop:
                 pass
 
     def give_back(self, recharge: Recharge, amount_minor: int) -> Refund:
-        asked = refunds.request(
+        asked = approvals.request(
             recharge=recharge,
             amount_minor=amount_minor,
             reason="asked",
             requested_by=w.person("oliver"),
             at=self.at,
         )
-        refunds.approve(refund=asked, approved_by=w.person("cora"), at=self.at)
+        approvals.approve(refund=asked, approved_by=w.person("cora"), at=self.at)
         self.work()
         return Refund.objects.get(pk=asked.pk)
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import reconciliation, refunds, statements
+from billing import reconciliation, statements
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -18,6 +18,7 @@ from billing.models import (
     Statement,
     Transfer,
 )
+from billing.refunds import approvals
 from billing.rules import by_hand
 from lines.models import Delivery
 from tests import world as w
@@ -70,11 +71,11 @@ class Town:
         return Recharge.objects.get(pk=made.pk)
 
     def give_back(self, recharge, amount_minor):
-        asked = refunds.request(
+        asked = approvals.request(
             recharge=recharge, amount_minor=amount_minor, reason="test",
             requested_by=w.person("oliver"), at=self.world.at,
         )  # fmt: skip
-        refunds.approve(refund=asked, approved_by=w.person("cora"), at=self.world.at)
+        approvals.approve(refund=asked, approved_by=w.person("cora"), at=self.world.at)
         self.world.run()
         return Refund.objects.get(pk=asked.pk)
 

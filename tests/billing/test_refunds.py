@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from billing import four_eyes, refunds, sweeps
+from billing import four_eyes, sweeps
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
 from billing.ledger import verification
 from billing.models import Promotion, PromotionUse, Recharge, RechargeMove, Refund, Transfer
 from billing.recharges import machine
+from billing.refunds import approvals
 from billing.rules import by_hand
 from lines.carriers.base import Credited, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
@@ -41,7 +42,7 @@ def only() -> Recharge:
 
 
 def ask(recharge, support, amount_minor=5000):
-    return refunds.request(
+    return approvals.request(
         recharge=recharge,
         amount_minor=amount_minor,
         reason="wrong line",
@@ -54,10 +55,10 @@ class TestNobodyApproves:
     def test_and_after_a_week_it_ends_as_if_never_asked_for(self, world, completed, support):
         refund = ask(completed, support, 1500)
         world.later(timedelta(days=7) - timedelta(seconds=1))
-        assert refunds.expire(at=world.at, limit=10) == 0
+        assert approvals.expire(at=world.at, limit=10) == 0
         world.later(timedelta(seconds=1))
         assert sweeps.slow(at=world.at, outside=world.outside).requests == 1
-        assert refunds.expire(at=world.at, limit=10) == 0
+        assert approvals.expire(at=world.at, limit=10) == 0
 
         refund.refresh_from_db()
         assert (refund.state, refund.settled_at) == ("refused", world.at)
@@ -72,7 +73,7 @@ class TestNobodyApproves:
         refund = ask(completed, support)
         world.later(timedelta(days=7))
         with pytest.raises(four_eyes.RequestExpired):
-            refunds.approve(refund=refund, approved_by=finance, at=world.at)
+            approvals.approve(refund=refund, approved_by=finance, at=world.at)
         world.run()
         refund.refresh_from_db()
         assert (refund.state, world.gateway.refunded) == ("requested", {})
@@ -80,8 +81,8 @@ class TestNobodyApproves:
 
     def test_is_not_said_of_one_that_was_approved(self, world, completed, support, finance):
         refund = ask(completed, support)
-        refunds.approve(refund=refund, approved_by=finance, at=world.at)
-        assert refunds.expire(at=world.at + timedelta(days=8), limit=10) == 0
+        approvals.approve(refund=refund, approved_by=finance, at=world.at)
+        assert approvals.expire(at=world.at + timedelta(days=8), limit=10) == 0
         refund.refresh_from_db()
         assert refund.state == "reversing"
 
@@ -97,16 +98,16 @@ class TestAsking:
 
     def test_the_same_person_cannot_approve(self, world, completed, support):
         refund = ask(completed, support)
-        with pytest.raises(refunds.SamePerson):
-            refunds.approve(refund=refund, approved_by=support, at=world.at)
+        with pytest.raises(approvals.SamePerson):
+            approvals.approve(refund=refund, approved_by=support, at=world.at)
         refund.refresh_from_db()
         assert (refund.state, refund.approved_by) == ("requested", None)
 
     def test_only_the_first_of_two_approvals_counts(self, world, completed, support, finance):
         refund = ask(completed, support)
-        refunds.approve(refund=refund, approved_by=finance, at=world.at)
-        with pytest.raises(refunds.NotWaiting):
-            refunds.approve(refund=refund, approved_by=w.person("third"), at=world.at)
+        approvals.approve(refund=refund, approved_by=finance, at=world.at)
+        with pytest.raises(approvals.NotWaiting):
+            approvals.approve(refund=refund, approved_by=w.person("third"), at=world.at)
         world.run()
         assert list(world.gateway.refunded.values()) == [5000]
 
@@ -122,7 +123,7 @@ class TestAsking:
         Refund.objects.update(**changed)
         refund.refresh_from_db()
         with pytest.raises(four_eyes.OperationChanged):
-            refunds.approve(refund=refund, approved_by=finance, at=world.at)
+            approvals.approve(refund=refund, approved_by=finance, at=world.at)
         world.run()
         refund.refresh_from_db()
         assert (refund.state, refund.approved_by) == ("requested", None)
@@ -130,7 +131,7 @@ class TestAsking:
 
     @pytest.mark.parametrize("amount_minor", [0, -1, 5001])
     def test_never_more_than_was_charged_and_never_nothing(self, completed, support, amount_minor):
-        with pytest.raises(refunds.TooMuch) as refusal:
+        with pytest.raises(approvals.TooMuch) as refusal:
             ask(completed, support, amount_minor)
         assert refusal.value.left_minor == 5000
         assert not Refund.objects.exists()
@@ -148,12 +149,12 @@ class TestAsking:
             idempotency_key="k",
             at=w.NOON,
         )
-        with pytest.raises(refunds.NotRefundable):
+        with pytest.raises(approvals.NotRefundable):
             ask(unpaid, support)
 
     def test_a_rejected_one_leaves_everything_as_it_was(self, world, completed, support, finance):
         refund = ask(completed, support)
-        refunds.reject(refund=refund, rejected_by=finance, at=world.at)
+        approvals.reject(refund=refund, rejected_by=finance, at=world.at)
         completed.refresh_from_db()
         assert (completed.state, completed.refund_committed_minor) == ("completed", 0)
         w.assert_balanced()
@@ -162,9 +163,9 @@ class TestAsking:
         self, world, completed, support, finance
     ):
         refund = ask(completed, support)
-        refunds.approve(refund=refund, approved_by=finance, at=world.at)
-        with pytest.raises(refunds.NotWaiting):
-            refunds.reject(refund=refund, rejected_by=finance, at=world.at)
+        approvals.approve(refund=refund, approved_by=finance, at=world.at)
+        with pytest.raises(approvals.NotWaiting):
+            approvals.reject(refund=refund, rejected_by=finance, at=world.at)
         refund.refresh_from_db()
         assert refund.state == "reversing"
         world.run()
@@ -174,7 +175,7 @@ class TestAsking:
 class TestAfterDelivery:
     def go(self, world, recharge, support, finance, amount_minor=5000):
         refund = ask(recharge, support, amount_minor)
-        refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        approvals.approve(refund=refund, approved_by=finance, at=world.at)
         world.run()
         refund.refresh_from_db()
         return refund
@@ -205,7 +206,7 @@ class TestAfterDelivery:
         completed.refresh_from_db()
         assert completed.state == "completed"
         w.assert_balanced()
-        with pytest.raises(refunds.TooMuch) as refusal:
+        with pytest.raises(approvals.TooMuch) as refusal:
             ask(completed, support, 3001)
         assert refusal.value.left_minor == 3000
         self.go(world, completed, support, finance, 3000)
@@ -335,7 +336,7 @@ class TestTheRailsAnswer:
     @pytest.fixture
     def approved(self, world, completed, support, finance):
         refund = ask(completed, support)
-        return refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        return approvals.approve(refund=refund, approved_by=finance, at=world.at)
 
     def test_lost_is_asked_about_and_returned_once(self, world, approved):
         world.gateway.script = [LOST_AFTER]
@@ -388,7 +389,7 @@ class TestTheCarriersAnswer:
     @pytest.fixture
     def approved(self, world, completed, support, finance):
         refund = ask(completed, support)
-        return refunds.approve(refund=refund, approved_by=finance, at=world.at)
+        return approvals.approve(refund=refund, approved_by=finance, at=world.at)
 
     def test_lost_is_not_repeated_before_a_late_effect_would_have_shown(self, world, approved):
         world.carrier.script = [Credited("C", 5000), NoAnswer("lost")]
@@ -443,7 +444,7 @@ class TestTheCarriersAnswer:
         world.carrier.reversals[delivery.reference] = 5000
         machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
-        refunds.reject(refund=refund, rejected_by=finance, at=world.at)
+        approvals.reject(refund=refund, rejected_by=finance, at=world.at)
         world.run()
         completed.refresh_from_db()
         assert completed.state == "refunded"

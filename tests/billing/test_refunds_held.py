@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from billing import executor, operations, refunding, refunds
+from billing import executor, operations
 from billing.gateways.base import Answer, Refused, Succeeded
 from billing.models import Recharge, Refund
 from billing.recharges import claims
+from billing.refunds import approvals, refunding
 from lines.carriers.base import Rejected
 from lines.models import Delivery
 from tests import world as w
@@ -36,7 +37,7 @@ def finance():
 @pytest.fixture
 def approved(world, completed, support, finance):
     refund = ask(completed, support)
-    return refunds.approve(refund=refund, approved_by=finance, at=world.at)
+    return approvals.approve(refund=refund, approved_by=finance, at=world.at)
 
 
 class Away(dict):
@@ -59,7 +60,7 @@ def kill(**_):
 
 
 def ask(recharge, support, amount_minor=5000):
-    return refunds.request(
+    return approvals.request(
         recharge=recharge,
         amount_minor=amount_minor,
         reason="wrong line",
@@ -169,7 +170,7 @@ class TestGivingUp:
 
         def refused(amount_minor):
             refund = ask(completed, support, amount_minor)
-            refunds.approve(refund=refund, approved_by=finance, at=world.at)
+            approvals.approve(refund=refund, approved_by=finance, at=world.at)
             world.gateway.script = [Refused("SELLER_BALANCE_NOT_ENOUGH")] * 6
             for _ in range(6):
                 world.run()
@@ -184,7 +185,7 @@ class TestGivingUp:
         self, world, refused, completed, finance
     ):
         refund = refused(5000)
-        refunds.give_up(refund=refund, given_up_by=finance, at=world.at)
+        approvals.give_up(refund=refund, given_up_by=finance, at=world.at)
         completed.refresh_from_db()
         assert (completed.state, completed.attention) == ("reversed", "undeliverable")
         assert completed.refund_committed_minor == 0
@@ -203,8 +204,8 @@ class TestGivingUp:
         self, world, refused, completed, finance
     ):
         refund = refused(2000)
-        with pytest.raises(refunds.CreditTakenBack):
-            refunds.give_up(refund=refund, given_up_by=finance, at=world.at)
+        with pytest.raises(approvals.CreditTakenBack):
+            approvals.give_up(refund=refund, given_up_by=finance, at=world.at)
         completed.refresh_from_db()
         assert completed.state == "refunding"
         operations.query_refund(refund=refund, at=world.at)
@@ -216,16 +217,16 @@ class TestGivingUp:
     def test_is_refused_where_the_rail_may_have_given_it_back(self, world, refused, finance):
         refund = refused(5000)
         Refund.objects.update(state="unknown")
-        with pytest.raises(refunds.NotRefusedByRail):
-            refunds.give_up(refund=refund, given_up_by=finance, at=world.at)
+        with pytest.raises(approvals.NotRefusedByRail):
+            approvals.give_up(refund=refund, given_up_by=finance, at=world.at)
         assert only().state == "refunding"
 
     def test_is_refused_while_the_rail_is_being_asked_again(self, world, refused, finance):
         refund = refused(5000)
         operations.query_refund(refund=refund, at=world.at)
         [row] = refunding.claim(at=world.at, limit=10)
-        with pytest.raises(refunds.NotRefusedByRail):
-            refunds.give_up(refund=refund, given_up_by=finance, at=world.at)
+        with pytest.raises(approvals.NotRefusedByRail):
+            approvals.give_up(refund=refund, given_up_by=finance, at=world.at)
         paid = Answer(Succeeded("R1", 5000, "CNY"))
         refunding.record([refunding.Asked(row, paid)], at=world.at)
         refund.refresh_from_db()
@@ -236,10 +237,10 @@ class TestGivingUp:
         self, world, completed, refused, support, finance
     ):
         part = ask(completed, support, 2000)
-        refunds.approve(refund=part, approved_by=finance, at=world.at)
+        approvals.approve(refund=part, approved_by=finance, at=world.at)
         world.run()
         completed.refresh_from_db()
-        refunds.give_up(refund=refused(3000), given_up_by=finance, at=world.at)
+        approvals.give_up(refund=refused(3000), given_up_by=finance, at=world.at)
         completed.refresh_from_db()
         assert (completed.state, completed.refund_committed_minor) == ("reversed", 2000)
         with pytest.raises(operations.PartlyRefunded):

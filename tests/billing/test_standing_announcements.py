@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from billing import executor, plans
+from billing import executor
 from billing.gateways.base import Capabilities, Noticed, Refused
 from billing.models import Binding, DeclineCode, Notice, Recharge, Rule
+from billing.plans import contract
 from tests import world as w
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +49,7 @@ def announced_in_vain(world: Any) -> Binding:
     tool = w.binding()
     rule = low(world.at, tool)
     world.run()
-    plans.stop(rule=rule, because="owner", at=world.at)
+    contract.stop(rule=rule, because="owner", at=world.at)
     world.later(NOTICE)
     world.run()
     assert Recharge.objects.get().state == "canceled"
@@ -254,7 +255,7 @@ def test_the_window_of_who_takes_over_is_told_when_it_is_still_to_come(slow: Any
     tool = w.binding()
     rule = low(slow.at, tool)
     slow.run()
-    plans.stop(rule=rule, because="owner", at=slow.at)
+    contract.stop(rule=rule, because="owner", at=slow.at)
     slow.later(timedelta(hours=6))
     Recharge.objects.update(act_at=slow.at)  # it ends when it is next looked at
     slow.run()

@@ -7,20 +7,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing import (
-    credit_setbacks,
-    crediting,
-    declines,
-    executor,
-    operations,
-    payments,
-    refunding,
-    refunds,
-    setbacks,
-)
+from billing import credit_setbacks, crediting, executor, operations
 from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
+from billing.payments import answers, charging, declines
 from billing.recharges import claims, machine
+from billing.refunds import approvals, refunding
 from billing.rules import openings
 from lines.carriers.base import CreditAnswer, Credited, Rejected
 from lines.carriers.base import Unknown as NoAnswer
@@ -93,7 +85,7 @@ class TestAWorkerThatStalls:
     """Stopped as a whole machine is, and waking when its lease may long be another's."""
 
     def test_between_its_commit_and_the_charge_sends_nothing(self, world, low, monkeypatch, passes):
-        before(monkeypatch, payments, "begin", lambda: passes(60))
+        before(monkeypatch, charging, "begin", lambda: passes(60))
         world.run(batches=1)
         assert world.gateway.calls == {}
         assert (only().state, only().reason) == ("due", "not_sent")
@@ -106,7 +98,7 @@ class TestAWorkerThatStalls:
     def test_between_the_payment_and_the_credit_sends_nothing(
         self, world, low, monkeypatch, passes
     ):
-        before(monkeypatch, payments, "record", lambda: passes(60))
+        before(monkeypatch, charging, "record", lambda: passes(60))
         world.run(batches=1)
         assert world.carrier.calls == {}
         assert only().state == "charged"
@@ -141,7 +133,7 @@ class TestAWorkerThatStalls:
     def test_and_charges_when_all_is_over_has_a_person_called(self, world, low):
         """Found with seed 3: taken for never charged, canceled, and then charged all the same."""
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        stalled = payments.begin(
+        stalled = charging.begin(
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )[0]
         world.lapse_leases()
@@ -152,9 +144,9 @@ class TestAWorkerThatStalls:
         assert (only().state, only().reason) == ("canceled", "rule_stopped")
 
         world.gateway.charged[stalled.payment_ref] = 5000
-        paid = payments.Asked(stalled, Answer(Succeeded("T1", 5000, "CNY")))
-        context = setbacks.Context({}, world.outside.capabilities)
-        assert payments.record([paid], at=world.at, context=context) == []
+        paid = charging.Asked(stalled, Answer(Succeeded("T1", 5000, "CNY")))
+        context = answers.Context({}, world.outside.capabilities)
+        assert charging.record([paid], at=world.at, context=context) == []
         world.run()
 
         assert (only().state, only().attention) == ("canceled", "late_payment")
@@ -172,13 +164,13 @@ class TestAWorkerWhoseLeaseIsAnothers:
         return stalled, claims.claim(at=world.at, limit=10)[0]
 
     def record(self, world, row, outcome):
-        context = setbacks.Context(declines.load(), world.outside.capabilities)
-        asked = payments.Asked(row, Answer(outcome))
-        return payments.record([asked], at=world.at, context=context)
+        context = answers.Context(declines.load(), world.outside.capabilities)
+        asked = charging.Asked(row, Answer(outcome))
+        return charging.record([asked], at=world.at, context=context)
 
     def test_cannot_decline_what_the_other_is_asking_about(self, world, low):
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        stalled = payments.begin(
+        stalled = charging.begin(
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )[0]
         world.lapse_leases()
@@ -242,7 +234,7 @@ class TestAWorkerWhoseLeaseIsAnothers:
 
     def test_is_another_only_when_the_databases_clock_says_so(self, world, low, monkeypatch):
         openings.open_due(at=world.at, limit=10, capabilities=world.outside.capabilities)
-        payments.begin(
+        charging.begin(
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )
         plain = timezone.now
@@ -381,14 +373,14 @@ class TestAReversalWhoseWorkerDied:
     @pytest.fixture
     def refund(self, world, low):
         world.run()
-        refund = refunds.request(
+        refund = approvals.request(
             recharge=only(),
             amount_minor=5000,
             reason="asked",
             requested_by=w.person("support"),
             at=world.at,
         )
-        return refunds.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
+        return approvals.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
 
     def test_is_never_sent_again_to_a_carrier_that_cannot_be_asked(self, world, refund):
         world.carrier.can_query_by_reference = False

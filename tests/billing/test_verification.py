@@ -8,9 +8,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from billing import refunds
 from billing.ledger import verification
 from billing.models import Promotion, Recharge
+from billing.refunds import approvals
 from tests import world as w
 
 pytestmark = pytest.mark.django_db
@@ -89,14 +89,14 @@ def books(world):
     )
     w.rule(w.line(balance_minor=980), wake_at=world.at)
     world.run()
-    refund = refunds.request(
+    refund = approvals.request(
         recharge=Recharge.objects.get(),
         amount_minor=1500,
         reason="asked",
         requested_by=w.person("support"),
         at=world.at,
     )
-    refunds.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
+    approvals.approve(refund=refund, approved_by=w.person("finance"), at=world.at)
     world.run()
     w.assert_balanced()
     return Recharge.objects.get(state="completed")

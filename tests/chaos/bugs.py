@@ -15,10 +15,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing import credit_setbacks, inbox, nudges, payments, refunding, rowsets, setbacks
+from billing import credit_setbacks, inbox, nudges, rowsets
 from billing.gateways.base import NotificationKind, Unknown
 from billing.models import Refund, Rule
+from billing.payments import answers, charging
 from billing.recharges import claims, machine
+from billing.refunds import refunding
 from billing.rules import deciding as rules_
 from billing.states import DeclineClass, RechargeState
 from lines.carriers.base import NotFound as NoOrder
@@ -40,9 +42,9 @@ class Bug:
 
 def unstable_reference(patch: Patch) -> None:
     """A new reference each time the charge is sent."""
-    plain = payments.charge
+    plain = charging.charge
     patch.setattr(
-        payments,
+        charging,
         "charge",
         lambda row, **more: plain(row._replace(payment_ref=new_reference()), **more),
     )
@@ -77,9 +79,9 @@ def timeout_is_a_decline(patch: Patch) -> None:
     """No answer is taken for a no."""
 
     def declined(row: Any, outcome: Unknown, at: Any, context: Any) -> None:
-        setbacks._declined(row, "TIMEOUT", DeclineClass.SOFT, at=at, context=context)
+        answers._declined(row, "TIMEOUT", DeclineClass.SOFT, at=at, context=context)
 
-    patch.setitem(setbacks._HANDLERS, Unknown, declined)  # type: ignore[arg-type]
+    patch.setitem(answers._HANDLERS, Unknown, declined)  # type: ignore[arg-type]
 
 
 def timeout_is_a_rejection(patch: Patch) -> None:
@@ -103,13 +105,13 @@ def no_unique_key(_: Patch) -> None:
 
 def unfrozen_amount(patch: Patch) -> None:
     """What is charged is what the rule says now, not what was opened."""
-    plain = payments.charge
+    plain = charging.charge
 
     def charge(row: Any, **more: Any) -> Any:
         price_minor = Rule.objects.get(pk=row.rule_id).face_minor if row.rule_id else None
         return plain(row._replace(price_minor=price_minor or row.price_minor), **more)
 
-    patch.setattr(payments, "charge", charge)
+    patch.setattr(charging, "charge", charge)
 
 
 def acknowledged_before_kept(patch: Patch) -> None:
@@ -173,10 +175,10 @@ def not_found_believed_at_once(patch: Patch) -> None:
     """What the rail does not know this second has never happened."""
 
     def due(row: Any, *, until: Any, at: Any) -> None:
-        move = setbacks._move(row, RechargeState.DUE, "confirmed_not_taken", at)
+        move = answers._move(row, RechargeState.DUE, "confirmed_not_taken", at)
         machine.move_one(move, at=at)
 
-    patch.setattr(setbacks, "_wait_out_grace", due)
+    patch.setattr(answers, "_wait_out_grace", due)
 
 
 def order_not_found_believed_at_once(patch: Patch) -> None:

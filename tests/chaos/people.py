@@ -18,9 +18,11 @@ import requests
 from django.db import Error, close_old_connections, connection
 from django_q.models import OrmQ
 
-from billing import drafts, gateways, operations, plans, refunds
+from billing import gateways, operations
 from billing.models import Binding, Promotion, Recharge, Refund, Rule
+from billing.plans import contract, drafts
 from billing.recharges import claims, machine
+from billing.refunds import approvals
 from billing.rules import by_hand, readings
 from billing.rules.readings import Reading
 from billing.states import OPEN_STATES, RechargeState
@@ -33,22 +35,22 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 _WAIT_S = 10
 # What people run into when somebody, or something, was first.
 REFUSALS = (
-    plans.StalePlan,
-    plans.RuleIsOff,
-    plans.RuleIsOn,
-    plans.InvalidDraft,
-    plans.NothingToSkip,
+    contract.StalePlan,
+    contract.RuleIsOff,
+    contract.RuleIsOn,
+    contract.InvalidDraft,
+    contract.NothingToSkip,
     machine.OpenRecharge,
     by_hand.CapReached,
     by_hand.BindingNotUsable,
     by_hand.LineNotLive,
     machine.TooLate,
     machine.LostRace,
-    refunds.NotRefundable,
-    refunds.TooMuch,
-    refunds.WholeOnly,
-    refunds.NotWaiting,
-    refunds.NotRefusedByRail,
+    approvals.NotRefundable,
+    approvals.TooMuch,
+    approvals.WholeOnly,
+    approvals.NotWaiting,
+    approvals.NotRefusedByRail,
     operations.NotHeld,
     operations.AmountDiffers,
     operations.WindowOver,
@@ -154,7 +156,7 @@ class People:
     def stop(self) -> None:
         rule = self._rule(is_on=True)
         if rule:
-            plans.stop(rule=rule, because="owner", at=self.clock.now())
+            contract.stop(rule=rule, because="owner", at=self.clock.now())
 
     def begin_again(self) -> None:
         rule = self._rule(is_on=False)
@@ -162,7 +164,7 @@ class People:
             self._confirm(rule)
 
     def _confirm(self, rule: Rule, **changes: Any) -> None:
-        plans.confirm(
+        contract.confirm(
             rule=rule,
             owner=rule.line.owner,
             seen_version=rule.version,
@@ -178,8 +180,8 @@ class People:
         rule = self._rule(is_on=True)
         if rule:
             at = self.clock.now()
-            plans.pause(rule=rule, until=at + timedelta(days=1), at=at)
-            plans.resume(rule=rule, at=at)
+            contract.pause(rule=rule, until=at + timedelta(days=1), at=at)
+            contract.resume(rule=rule, at=at)
 
     def recharge_by_hand(self) -> None:
         rule = self._rule()
@@ -214,7 +216,7 @@ class People:
     def ask_for_refund(self) -> None:
         one = self._recharge(state=RechargeState.COMPLETED)
         if one and not _is_reversible(one.line_id):
-            refunds.request(
+            approvals.request(
                 recharge=one,
                 amount_minor=one.price_minor // self.chance.choice((1, 1, 2, 3)),
                 reason="asked",
@@ -226,9 +228,9 @@ class People:
         finance = w.person("finance")
         for refund in Refund.objects.filter(state="requested")[:5]:
             if self.chance.random() < 0.8:
-                refunds.approve(refund=refund, approved_by=finance, at=self.clock.now())
+                approvals.approve(refund=refund, approved_by=finance, at=self.clock.now())
             else:
-                refunds.reject(refund=refund, rejected_by=finance, at=self.clock.now())
+                approvals.reject(refund=refund, rejected_by=finance, at=self.clock.now())
 
     def ask_again(self) -> None:
         one = self._recharge()

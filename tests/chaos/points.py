@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from billing import credit_setbacks, crediting, inbox, payments, refunding, setbacks
+from billing import credit_setbacks, crediting, inbox
 from billing.outside import Outside
+from billing.payments import answers, charging
 from billing.recharges import aftermath, intents, machine
+from billing.refunds import refunding
 from billing.rules import openings
 
 Strike = Callable[[str], None]
@@ -29,7 +31,7 @@ _INSIDE = (
     (openings, "_write_standings", "opening"),
     (intents, "charges", "charge intent"),
     (aftermath, "paid", "payment"),
-    (setbacks, "_mark", "setback"),
+    (answers, "_mark", "setback"),
     (aftermath, "credited", "credit"),
     (credit_setbacks, "_mark", "delivery setback"),
     (refunding, "_leave", "refund"),
@@ -38,8 +40,8 @@ _INSIDE = (
 # Return when the transaction is committed.
 _COMMITTED = (
     (openings, "open_due", "opening"),
-    (payments, "begin", "charge intent"),
-    (payments, "record", "payment"),
+    (charging, "begin", "charge intent"),
+    (charging, "record", "payment"),
     (crediting, "record", "credit"),
     (refunding, "record", "refund"),
     (inbox, "process", "message"),

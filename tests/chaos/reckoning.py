@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db.models import F, Q
 
-from billing import refunds
 from billing.models import (
     Decision,
     InboundNotification,
@@ -21,6 +20,7 @@ from billing.models import (
     Rule,
 )
 from billing.recharges import machine
+from billing.refunds import approvals
 from billing.rules import readings as intake
 from billing.states import OPEN_STATES
 from lines.models import BalanceReading, CarrierCall, Delivery
@@ -120,7 +120,7 @@ def _decide(*, at: datetime) -> None:
     finance = w.person("finance")
     for refund in Refund.objects.filter(state="requested"):
         with suppress(*people.REFUSALS):
-            refunds.approve(refund=refund, approved_by=finance, at=at)
+            approvals.approve(refund=refund, approved_by=finance, at=at)
 
 
 def _stop_all() -> None:

@@ -16,10 +16,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import gateways, refunds, sweeps, tasks
+from billing import gateways, sweeps, tasks
 from billing.gateways.wechat.adapter import WechatGateway
 from billing.models import Binding, Rail, Recharge, Refund
 from billing.reference_data import load
+from billing.refunds import approvals
 from billing.rules import readings
 from billing.rules.readings import Reading
 from tests import world as w
@@ -142,14 +143,14 @@ class Hour:
         for rail in ("alipay", "wechat", "stripe"):
             done = Recharge.objects.filter(rail=rail, state="completed").order_by("pk")[:2]
             for recharge, amount_minor in zip(done, (recharge_price(done[0]), 1000), strict=False):
-                refund = refunds.request(
+                refund = approvals.request(
                     recharge=recharge,
                     amount_minor=amount_minor,
                     reason="asked",
                     requested_by=asks,
                     at=self.at,
                 )
-                refunds.approve(refund=refund, approved_by=approves, at=self.at)
+                approvals.approve(refund=refund, approved_by=approves, at=self.at)
 
     def settle(self) -> None:
         """What a bad answer left open is asked about, ever less often, for a day."""

@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from billing import inbox, refunds
+from billing import inbox
 from billing.ledger import verification
 from billing.models import InboundNotification, RechargeMove, Refund, Transfer
+from billing.refunds import approvals
 from lines.models import Carrier
 from tests import world as w
 from tests.chaos import points
@@ -69,14 +70,14 @@ def rejected_and_lost_refund(life):
 def refund_of_a_completed(life):
     life.work()
     assert life.recharge.state == "completed"
-    refund = refunds.request(
+    refund = approvals.request(
         recharge=life.recharge,
         amount_minor=5000,
         reason="asked",
         requested_by=w.person("support"),
         at=life.at,
     )
-    refunds.approve(refund=refund, approved_by=w.person("finance"), at=life.at)
+    approvals.approve(refund=refund, approved_by=w.person("finance"), at=life.at)
 
 
 STORIES = {

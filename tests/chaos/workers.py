@@ -20,8 +20,9 @@ import waitress
 from django.core.wsgi import get_wsgi_application
 from django.db import Error, close_old_connections, connection
 
-from billing import executor, inbox, refunding, sweeps
+from billing import executor, inbox, sweeps
 from billing.recharges import claims
+from billing.refunds import refunding
 from portal import tether
 from tests.chaos import points
 from tests.chaos.clock import SharedClock

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from billing import spreadsheets
 from billing.models import Notice, Recharge, Rule
-from billing.previews import UpcomingCharge
+from billing.plans.previews import UpcomingCharge
 from portal import exports
 from tests.portal import people
 

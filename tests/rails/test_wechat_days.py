@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import executor, plans
+from billing import executor
 from billing.ledger import verification
 from billing.models import Binding, Notice, Rail, Recharge, Rule
 from billing.outside import Outside
+from billing.plans import contract
 from billing.reference_data import load
 from billing.rules import readings
 from billing.rules.readings import Reading
@@ -330,7 +331,7 @@ class TestANoticeThatNobodyUsed:
         binding = days.binding()
         rule = days.low(binding=binding)
         days.work()
-        plans.stop(rule=rule, because="owner", at=days.at)
+        contract.stop(rule=rule, because="owner", at=days.at)
         days.live(3 * DAY, step=3 * HOUR)
         assert only().state == "canceled"
         return binding

@@ -6,9 +6,9 @@ from django.utils.translation import get_language
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing import problems
 from billing.models import Channel, Decision, Rule, TopUpMode
 from billing.models.rules import CYCLE_CHOICES
+from billing.plans import problems
 from billing.states import Trigger
 from billing.words import reasons
 from portal.api.fields import (

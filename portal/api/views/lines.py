@@ -11,8 +11,9 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import plans, queries
+from billing import queries
 from billing.models import Rule
+from billing.plans import contract
 from lines import carriers, lifecycle
 from lines.models import BalanceReading, Carrier, Line, LineKind, LineStatus
 from portal.api.fields import ChoiceField
@@ -94,7 +95,7 @@ class LineView(View):
     def destroy(self, request: Request, line: str) -> Response:
         mine = owned.line(self.actor, line)
         if rule := Rule.objects.filter(line=mine).first():
-            plans.stop(rule=rule, because="line_gone", at=timezone.now())
+            contract.stop(rule=rule, because="line_gone", at=timezone.now())
         lifecycle.remove(line=mine, at=timezone.now())
         return Response(status=204)
 

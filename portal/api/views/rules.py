@@ -13,9 +13,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import gateways, plans, queries
+from billing import gateways, queries
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule
+from billing.plans import contract
 from lines.models import Line, LineStatus
 from portal.api import throttles
 from portal.api.idempotency import idempotent
@@ -74,7 +75,9 @@ class RuleView(View):
         Line.objects.select_for_update(no_key=True).get(pk=mine.pk)
         if standing := Rule.objects.filter(line=mine).first():
             _check_seen(request, standing, required=True)
-        plans.save_draft(draft=draft, capabilities=_capabilities(draft.binding), at=timezone.now())
+        contract.save_draft(
+            draft=draft, capabilities=_capabilities(draft.binding), at=timezone.now()
+        )
         return _shown(_one(request, line))
 
     @extend_schema(
@@ -90,12 +93,12 @@ class RuleView(View):
         rule, values = _one(request, line), self.asked(ConfirmIn)
         terms = values.get("terms")
         _check_seen(request, rule, required=True)
-        draft = self._draft(rule.line, terms) if terms else plans.draft_of(rule)
+        draft = self._draft(rule.line, terms) if terms else contract.draft_of(rule)
         at = timezone.now()
         capabilities = _checked(draft, at=at)
         if values["consent_text"] != _previewed(draft, capabilities, at=at)["consent_text"]:
             raise WordsStale
-        plans.confirm(
+        contract.confirm(
             rule=rule,
             owner=request.user,
             seen_version=rule.version,
@@ -117,7 +120,7 @@ class RuleView(View):
     @idempotent()
     def pause(self, request: Request, line: str) -> Response:
         rule, until = _locked(request, line), self.asked(PauseIn)["until"]
-        plans.pause(rule=rule, until=until, at=timezone.now())
+        contract.pause(rule=rule, until=until, at=timezone.now())
         return _shown(_one(request, line))
 
     @extend_schema(
@@ -128,7 +131,7 @@ class RuleView(View):
     )
     @idempotent()
     def resume(self, request: Request, line: str) -> Response:
-        plans.resume(rule=_locked(request, line), at=timezone.now())
+        contract.resume(rule=_locked(request, line), at=timezone.now())
         return _shown(_one(request, line))
 
     @extend_schema(
@@ -140,7 +143,7 @@ class RuleView(View):
     @idempotent()
     def skip(self, request: Request, line: str) -> Response:
         rule, index = _locked(request, line), self.asked(SkipIn).get("index")
-        plans.skip_next(rule=rule, at=timezone.now(), seen_index=index)
+        contract.skip_next(rule=rule, at=timezone.now(), seen_index=index)
         return _shown(_one(request, line))
 
     @extend_schema(
@@ -151,7 +154,7 @@ class RuleView(View):
     )
     @idempotent()
     def unskip(self, request: Request, line: str) -> Response:
-        plans.unskip(rule=_locked(request, line), at=timezone.now())
+        contract.unskip(rule=_locked(request, line), at=timezone.now())
         return _shown(_one(request, line))
 
     @extend_schema(
@@ -163,10 +166,10 @@ class RuleView(View):
     )
     @idempotent()
     def stop(self, request: Request, line: str) -> Response:
-        plans.stop(rule=_locked(request, line), because="owner", at=timezone.now())
+        contract.stop(rule=_locked(request, line), because="owner", at=timezone.now())
         return _shown(_one(request, line))
 
-    def _draft(self, line: Line, terms: dict[str, Any]) -> plans.Draft:
+    def _draft(self, line: Line, terms: dict[str, Any]) -> contract.Draft:
         """The terms as the domain takes them; what was left out is the domain's default."""
         values = dict(terms)
         for name in ("binding", "fallback_binding"):
@@ -175,7 +178,7 @@ class RuleView(View):
         for name in ("remind_days_before", "channels"):
             if name in values:
                 values[name] = tuple(values[name])
-        return plans.Draft(line=line, **values)
+        return contract.Draft(line=line, **values)
 
 
 def _mine(request: Request) -> QuerySet[Rule]:
@@ -220,23 +223,25 @@ def _capabilities(binding: Binding | None) -> Capabilities | None:
     return gateways.capabilities(binding.rail_id) if binding else None
 
 
-def _checked(draft: plans.Draft, *, at: datetime) -> Capabilities:
+def _checked(draft: contract.Draft, *, at: datetime) -> Capabilities:
     """What the draft's rail allows, where the draft can run. Raises InvalidDraft."""
     capabilities = _capabilities(draft.binding)
-    plans.check(draft=draft, capabilities=capabilities, at=at)
+    contract.check(draft=draft, capabilities=capabilities, at=at)
     if capabilities is None:
         raise AssertionError("a draft without a payment method passed the check")
     return capabilities
 
 
-def _previewed(draft: plans.Draft, capabilities: Capabilities, *, at: datetime) -> dict[str, Any]:
-    shown = plans.preview(draft=draft, capabilities=capabilities, at=at)
+def _previewed(
+    draft: contract.Draft, capabilities: Capabilities, *, at: datetime
+) -> dict[str, Any]:
+    shown = contract.preview(draft=draft, capabilities=capabilities, at=at)
     language = get_language() or "en"
-    words = plans.consent_text(draft=draft, preview=shown, language=language)
+    words = contract.consent_text(draft=draft, preview=shown, language=language)
     more = {
         "lead_s": int(shown.lead.total_seconds()),
         "latest_delay_s": int(shown.latest_delay.total_seconds()),
-        "sentences": plans.sentences(
+        "sentences": contract.sentences(
             draft=draft, preview=shown, capabilities=capabilities, language=language, at=at
         ),
         "consent_text": words.text,

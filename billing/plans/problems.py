@@ -8,10 +8,10 @@ from django.utils.translation import gettext as _
 
 from billing import calendar, money
 from billing.calendar import Cycle
-from billing.drafts import Draft, first_index, keeps_calendar, schedule_of, standing_rule
 from billing.gateways.base import Capabilities
 from billing.models import Binding, BindingState, Rule, TopUpMode
 from billing.notices import channels, reminders
+from billing.plans.drafts import Draft, first_index, keeps_calendar, schedule_of, standing_rule
 from billing.words.figures import day_text, days_text, rail_name
 from lines.models import LineStatus
 

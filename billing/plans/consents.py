@@ -15,11 +15,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing.calendar import Cycle
-from billing.drafts import Draft
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Consent, TopUpMode
-from billing.previews import Preview
-from billing.problems import money_text
+from billing.plans.drafts import Draft
+from billing.plans.previews import Preview
+from billing.plans.problems import money_text
 from billing.states import Trigger
 from billing.words.figures import closed_up, day_text, days_text, instant_text, rail_name
 

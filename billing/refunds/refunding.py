@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import refunds, rowsets
+from billing import rowsets
 from billing.gateways.base import (
     Answer,
     Gateway,
@@ -29,6 +29,7 @@ from billing.notices import telling
 from billing.recharges import aftermath, evidence, ladders, machine
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
+from billing.refunds import approvals
 from billing.states import RechargeState, RefundState
 from lines.carriers.base import (
     CarrierAdapter,
@@ -228,7 +229,7 @@ def _settle_reversal(refund: Refund, row: Any, answer: CreditAnswer, *, at: date
     elif isinstance(answer.outcome, NotAllowed):
         give_back(row, act_at=at + CONFIG_RETRY, attention="config")
     elif isinstance(answer.outcome, CarrierRejected):
-        refunds.undo(
+        approvals.undo(
             refund, because="refund_refused", actor_id=None, at=at, code=answer.outcome.code
         )
     else:

@@ -11,13 +11,14 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from billing import disputes, four_eyes, nudges, rowsets
+from billing import four_eyes, nudges, rowsets
 from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.ledger import transfers
 from billing.models import PaymentAttempt, Recharge, Refund
 from billing.money import share
 from billing.recharges import machine
 from billing.recharges.machine import Move
+from billing.refunds import disputes
 from billing.states import AttemptState, RechargeState, RefundState
 from lines.models import Delivery, DeliveryState
 from lines.references import new_reference

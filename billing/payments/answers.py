@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import declines, fallbacks, overdue, rowsets
+from billing import rowsets
 from billing.bindings import breaker
 from billing.gateways.base import (
     ActionRequired,
@@ -28,6 +28,7 @@ from billing.gateways.base import (
 )
 from billing.models import NoticeKind, PaymentAttempt, Recharge
 from billing.notices import telling
+from billing.payments import declines, fallbacks, overdue
 from billing.recharges import claims, evidence, ladders, machine
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move

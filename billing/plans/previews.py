@@ -9,11 +9,12 @@ from datetime import date, datetime, timedelta
 
 from django.db.models import Q, Sum
 
-from billing import calendar, drafts, promotions
+from billing import calendar, promotions
 from billing.calendar import Hours, Occurrence, Schedule
-from billing.drafts import Draft
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule, SpendingCap, TopUpMode
+from billing.plans import drafts
+from billing.plans.drafts import Draft
 from billing.promotions import Quote
 from billing.rules import caps, deciding, due_rules
 from billing.rules.verdicts import Caps, Facts, Opening, Spent, Standing

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import declines, rowsets, setbacks
+from billing import rowsets
 from billing.bindings import breaker
 from billing.gateways.base import (
     Capabilities,
@@ -28,6 +28,7 @@ from billing.gateways.base import (
 )
 from billing.models import Binding, NoticeKind, Recharge
 from billing.notices import telling
+from billing.payments import answers, declines
 from billing.recharges import evidence, ladders, machine
 from billing.recharges.machine import LostRace, Move
 from billing.states import OPEN_STATES, UNPAID_END_STATES, DeclineClass, RechargeState, Trigger
@@ -217,7 +218,7 @@ def prepare(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Prepara
 # --- after the call -----------------------------------------------------------------------------
 
 
-def record(asked: Sequence[Asked], *, at: datetime, context: setbacks.Context) -> None:
+def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) -> None:
     """Commit what came back, a row at a time: announcements are few. Fenced."""
     for one in asked:
         try:
@@ -232,12 +233,12 @@ def record(asked: Sequence[Asked], *, at: datetime, context: setbacks.Context) -
             log.exception("announcement of recharge %s cannot be recorded", one.row.id)
 
 
-def _not_needed(row: Any, outcome: NotNeeded, at: datetime, context: setbacks.Context) -> None:
+def _not_needed(row: Any, outcome: NotNeeded, at: datetime, context: answers.Context) -> None:
     del outcome, context
     _announced(row, Noticed(at, row.expires_at, row.price_minor), at=at)
 
 
-def _noticed(row: Any, outcome: Noticed, at: datetime, context: setbacks.Context) -> None:
+def _noticed(row: Any, outcome: Noticed, at: datetime, context: answers.Context) -> None:
     if outcome.max_amount_minor < row.price_minor:
         # What may be taken is less than what was agreed: taking less would leave the line short.
         _refused(row, Refused("ANNOUNCED_AMOUNT_TOO_SMALL"), at, context)
@@ -283,7 +284,7 @@ def _announced(row: Any, told: Noticed, *, at: datetime) -> None:
     )
 
 
-def _refused(row: Any, outcome: Refused, at: datetime, context: setbacks.Context) -> None:
+def _refused(row: Any, outcome: Refused, at: datetime, context: answers.Context) -> None:
     """A definite no before anything was taken: what its code means is data here too."""
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):
@@ -295,7 +296,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: setbacks.Context
         return
     breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     move = Move(row.id, row.state, S.FAILED.value, "hard_decline", None, fence=row.fence)
-    setbacks.ended(row, move, at=at)
+    answers.ended(row, move, at=at)
 
 
 def _barred(row: Any, *, rail: Capabilities, at: datetime) -> None:
@@ -306,7 +307,7 @@ def _barred(row: Any, *, rail: Capabilities, at: datetime) -> None:
     _keep_grace(row, until=over_at + rail.lead + TURN_GRACE)
 
 
-def _unknown(row: Any, outcome: Unknown, at: datetime, context: setbacks.Context) -> None:
+def _unknown(row: Any, outcome: Unknown, at: datetime, context: answers.Context) -> None:
     del outcome, context
     waited = (at - row.notice_sent_at) / 2
     _again(row, at + min(max(waited, AGAIN_SOON), AGAIN_LATER), attention="", at=at)

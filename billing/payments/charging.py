@@ -12,12 +12,13 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import announcements, calendar, rowsets, setbacks, states
+from billing import calendar, rowsets, states
 from billing.bindings import breaker
 from billing.calendar import Hours
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
+from billing.payments import announcements, answers
 from billing.recharges import aftermath, claims, evidence, intents, machine
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
@@ -202,7 +203,7 @@ def query(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Answer:
 # --- after the call -----------------------------------------------------------------------------
 
 
-def record(asked: Sequence[Asked], *, at: datetime, context: setbacks.Context) -> list[Any]:
+def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) -> list[Any]:
     """Commit what came back; the rows that are paid and now delivering, ready for the carrier.
 
     Successes go together. If that fails they go one by one, so a poisoned row stops only itself.
@@ -216,7 +217,7 @@ def record(asked: Sequence[Asked], *, at: datetime, context: setbacks.Context) -
     clean = {id(one) for one in paid}
     for one in asked:
         if id(one) not in clean:
-            setbacks.payment(row=one.row, answer=one.answer, at=at, context=context)
+            answers.payment(row=one.row, answer=one.answer, at=at, context=context)
     return delivering
 
 

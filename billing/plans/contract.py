@@ -10,15 +10,16 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from billing import calendar, consents, drafts, nudges
-from billing.consents import ConsentText, consent_text, sentences
-from billing.drafts import Draft
-from billing.drafts import of as draft_of
+from billing import calendar, nudges
 from billing.gateways.base import Capabilities
 from billing.models import NoticeKind, Rule
 from billing.notices import reminders, telling
-from billing.previews import AtOnce, Preview, UpcomingCharge, preview, upcoming
-from billing.problems import InvalidDraft, check
+from billing.plans import consents, drafts
+from billing.plans.consents import ConsentText, consent_text, sentences
+from billing.plans.drafts import Draft
+from billing.plans.drafts import of as draft_of
+from billing.plans.previews import AtOnce, Preview, UpcomingCharge, preview, upcoming
+from billing.plans.problems import InvalidDraft, check
 from billing.rules import wakes
 from lines.models import Line
 
