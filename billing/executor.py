@@ -14,8 +14,9 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import calls, crediting
+from billing import calls
 from billing.calls import NotStarted
+from billing.delivery import crediting
 from billing.gateways.base import Preparation, Unknown
 from billing.outside import Outside
 from billing.payments import announcements, answers, charging, declines, overdue

@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import calls, executor, inbox, nudges, rowsets, settlements
+from billing import calls, executor, inbox, nudges, rowsets
 from billing.bindings import lifecycle as binding_lifecycle
 from billing.models import Rule
 from billing.notices import reminders, sending
+from billing.operators import attestations
 from billing.outside import Outside
 from billing.recharges import evidence
 from billing.refunds import approvals
@@ -63,7 +64,7 @@ def slow(*, at: datetime, outside: Outside) -> Found:
         bindings=binding_lifecycle.poll_due(at=at, limit=LIMIT),
         notices=reminders.upcoming_sweep(at=at, limit=LIMIT)
         + sending.send_due(at=at, limit=LIMIT, page_of=outside.notice_url),
-        requests=settlements.expire(at=at, limit=LIMIT) + approvals.expire(at=at, limit=LIMIT),
+        requests=attestations.expire(at=at, limit=LIMIT) + approvals.expire(at=at, limit=LIMIT),
     )
 
 

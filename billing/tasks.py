@@ -7,9 +7,10 @@ from functools import partial
 from django.conf import settings
 from django.utils import timezone
 
-from billing import gateways, reconciliation, sweeps
+from billing import gateways, sweeps
 from billing.notices import pages
 from billing.outside import Outside
+from billing.reconciliation import days
 from lines import carriers
 from lines.carriers.base import CarrierAdapter
 from lines.models import Carrier
@@ -61,6 +62,4 @@ def slow_tick(**_later: object) -> None:
 def statements(**_later: object) -> None:
     """Fetch and compare the statements that are due."""
     until = time.monotonic() + STATEMENTS_BUDGET_S
-    reconciliation.run_due(
-        clock=timezone.now, outside=outside(), may_go_on=lambda: time.monotonic() < until
-    )
+    days.run_due(clock=timezone.now, outside=outside(), may_go_on=lambda: time.monotonic() < until)

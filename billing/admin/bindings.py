@@ -9,10 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from billing import operations
 from billing.admin import columns, tones, words
 from billing.bindings import breaker
 from billing.models import Binding, DeclineCode, Rail, SpendingCap
+from billing.operators import operations
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import (
     RecordAdmin,

@@ -7,9 +7,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import money, operations
+from billing import money
 from billing.admin import settling, words
 from billing.models import Recharge
+from billing.operators import operations
 from billing.recharges import claims, machine
 from billing.refunds import approvals
 from billing.states import CANCELABLE_STATES

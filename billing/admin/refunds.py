@@ -3,10 +3,11 @@ from typing import Any
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from billing import four_eyes, operations
+from billing import four_eyes
 from billing.admin import tones, words
 from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Refund
+from billing.operators import operations
 from billing.recharges import claims, machine
 from billing.refunds import approvals
 from billing.states import RefundState

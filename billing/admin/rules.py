@@ -11,9 +11,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from billing import operations
 from billing.admin import columns, words
 from billing.models import Consent, Decision, Rule
+from billing.operators import operations
 from billing.words.decisions import DECISIONS
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import (

@@ -3,10 +3,11 @@ from typing import Any
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from billing import four_eyes, settlements
+from billing import four_eyes
 from billing.admin import tones, words
 from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Settlement
+from billing.operators import attestations
 from billing.recharges import claims, machine
 from billing.states import SettlementState
 from lines.admin.acts import Act, ActsMixin
@@ -30,7 +31,7 @@ APPROVE = Act(
     permission="billing.approve_settlement",
     moves_money=True,
     is_legal=_is_waiting,
-    run=lambda settlement, *, actor, reason, at, seen: settlements.approve(
+    run=lambda settlement, *, actor, reason, at, seen: attestations.approve(
         settlement=settlement, seen=seen, approved_by=actor, at=at
     ),
     refusals={
@@ -38,8 +39,8 @@ APPROVE = Act(
         four_eyes.NotWaiting: _NOT_WAITING,
         four_eyes.RequestExpired: _("It was said over a week ago: look it up and say it anew."),
         four_eyes.OperationChanged: _("It is not what this page showed: read it again."),
-        settlements.NotSettleable: _("The recharge has moved on meanwhile: reject this one."),
-        settlements.AlreadyReturned: _("Another payment was given back under that reference."),
+        attestations.NotSettleable: _("The recharge has moved on meanwhile: reject this one."),
+        attestations.AlreadyReturned: _("Another payment was given back under that reference."),
         claims.BeingAsked: _("A worker is at it this moment: look again in a minute."),
         machine.LostRace: _("It has moved on meanwhile."),
     },
@@ -53,7 +54,7 @@ REJECT = Act(
     explanation=_("Nothing moves; the recharge waits for a person as before."),
     permission="billing.approve_settlement",
     is_legal=_is_waiting,
-    run=lambda settlement, *, actor, reason, at: settlements.reject(
+    run=lambda settlement, *, actor, reason, at: attestations.reject(
         settlement=settlement, rejected_by=actor, at=at
     ),
     refusals={four_eyes.NotWaiting: _NOT_WAITING},

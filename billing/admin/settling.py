@@ -7,10 +7,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from billing import money, settlements
+from billing import money
 from billing.admin import words
 from billing.models import Recharge
-from billing.settlements import Found
+from billing.operators import attestations
+from billing.operators.attestations import Found
 from billing.states import Finding
 from lines.admin.acts import Act, ReasonForm
 
@@ -66,7 +67,7 @@ class FindingForm(ReasonForm):
     def __init__(self, *args: Any, subject: Recharge, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         self.fields["taken_currency"].initial = subject.currency
-        lost = [Finding.LOST] if settlements.is_disputed(subject) else []
+        lost = [Finding.LOST] if attestations.is_disputed(subject) else []
         possible = lost or [one for one in Finding if one != Finding.LOST]
         finding: Any = self.fields["finding"]
         finding.choices = [("", "—"), *((one.value, one.label) for one in possible)]
@@ -113,8 +114,8 @@ class FindingForm(ReasonForm):
 
 def may_say(recharge: Recharge) -> bool:
     """Once: what waits for a second person is approved or rejected first."""
-    may_be = settlements.is_settleable(recharge) or settlements.is_disputed(recharge)
-    return may_be and not settlements.is_waiting(recharge)
+    may_be = attestations.is_settleable(recharge) or attestations.is_disputed(recharge)
+    return may_be and not attestations.is_waiting(recharge)
 
 
 def _not_within_charge(recharge: Recharge, _refusal: Exception) -> str:
@@ -134,13 +135,13 @@ SAY = Act(
     ),
     permission="billing.request_settlement",
     is_legal=may_say,
-    run=lambda recharge, *, actor, reason, at, found: settlements.request(
+    run=lambda recharge, *, actor, reason, at, found: attestations.request(
         recharge=recharge, found=found, reason=reason, requested_by=actor, at=at
     ),
     refusals={
-        settlements.NotSettleable: _("It has moved on meanwhile."),
-        settlements.NotWithinCharge: _not_within_charge,
-        settlements.AlreadyRequested: _("Somebody has said already: a second person is awaited."),
+        attestations.NotSettleable: _("It has moved on meanwhile."),
+        attestations.NotWithinCharge: _not_within_charge,
+        attestations.AlreadyRequested: _("Somebody has said already: a second person is awaited."),
     },
     form=FindingForm,
     is_grave=True,

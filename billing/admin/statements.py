@@ -25,9 +25,9 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from billing import money as money_texts
-from billing import reconciliation, statements
 from billing.admin import difference_words, tones, words
 from billing.models import Difference, DifferenceState, Statement, StatementState
+from billing.reconciliation import days, statements
 from billing.spreadsheets import BYTE_ORDER_MARK, harmless
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import RecordAdmin, label, link, period, state
@@ -55,8 +55,8 @@ EXPLAIN = Act(
     ),
     permission="billing.explain_difference",
     is_legal=lambda difference: difference.state == DifferenceState.OPEN,
-    run=lambda difference, **why: reconciliation.explain(difference=difference, **why),
-    refusals={reconciliation.NotOpen: _("It is closed already.")},
+    run=lambda difference, **why: days.explain(difference=difference, **why),
+    refusals={days.NotOpen: _("It is closed already.")},
 )
 
 

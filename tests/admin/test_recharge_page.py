@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from django.urls import reverse
 
-from billing import operations
 from billing.admin import advice
 from billing.gateways.base import Refused, Unknown
 from billing.models import DeclineCode, InboundNotification, Notice, RailCall, Recharge, Transfer
+from billing.operators import operations
 from billing.recharges import machine
 from billing.refunds import approvals
 from lines import operations as record

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import reconciliation
 from billing.models import Difference, Rail, Statement
+from billing.reconciliation import days
 from tests import world as w
 from tests.billing import statement_day as day_of
 
@@ -25,7 +25,7 @@ def measure(*, is_quick: bool) -> dict[str, Any]:
     scene.rail.days[day_of.DAY] = lambda: (day_of.payment(n) for n in range(1, rows + 1))
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    reconciliation.run_one(source=scene.source(), day=day_of.DAY, clock=lambda: scene.at)
+    days.run_one(source=scene.source(), day=day_of.DAY, clock=lambda: scene.at)
     took_s = time.perf_counter() - started
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
     assert Statement.objects.get(day=day_of.DAY).rows_read == rows

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from billing import reconciliation
 from billing.gateways.base import (
     Capabilities,
     StatementKind,
@@ -22,6 +21,7 @@ from billing.gateways.base import (
 from billing.ledger import transfers
 from billing.models import Difference, PaymentAttempt, Recharge, Refund, SourceKind, Transfer
 from billing.outside import Outside
+from billing.reconciliation import days as statement_days
 from lines.carriers.base import CarrierStatementRow
 from lines.models import Delivery
 from tests import world as w
@@ -235,13 +235,13 @@ class Scene:
 
     def source(self, kind: SourceKind = SourceKind.RAIL) -> Any:
         code = "alipay" if kind == SourceKind.RAIL else "cmcc"
-        return reconciliation.source_named(kind=kind, code=code, outside=self.outside)
+        return statement_days.source_named(kind=kind, code=code, outside=self.outside)
 
     def compare(self, *given: Any, day: Any = DAY, kind: SourceKind = SourceKind.RAIL) -> list[Any]:
         """Let the statement of `day` say `given`; the open differences there are then."""
         books = self.rail if kind == SourceKind.RAIL else self.carrier
         books.days[day] = rows(*given)
-        result = reconciliation.run_one(
+        result = statement_days.run_one(
             source=self.source(kind), day=day, clock=lambda: self.at, watch=None
         )
         assert result is not None
@@ -249,7 +249,7 @@ class Scene:
 
     def again(self, *, day: Any = DAY) -> list[Any]:
         """Compare once more what was read."""
-        reconciliation.run_one(source=self.source(), day=day, clock=lambda: self.at)
+        statement_days.run_one(source=self.source(), day=day, clock=lambda: self.at)
         return found()
 
 

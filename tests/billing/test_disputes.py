@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing import four_eyes, inbox, operations, settlements
+from billing import four_eyes, inbox
 from billing.bindings import lifecycle
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import (
@@ -15,9 +15,10 @@ from billing.models import (
     Settlement,
     Transfer,
 )
+from billing.operators import attestations, operations
+from billing.operators.attestations import Found
 from billing.recharges import machine
 from billing.refunds import approvals, disputes
-from billing.settlements import Found
 from billing.states import Finding
 from lines.models import Delivery
 from tests import world as w
@@ -191,7 +192,7 @@ class TestOneThatIsWon:
 
 def lose(world, *, taken_minor: int = 5000, currency: str = "CNY") -> Settlement:
     """Say that the bank keeps `taken_minor`, for a second person to confirm."""
-    return settlements.request(
+    return attestations.request(
         recharge=only(),
         found=Found(Finding.LOST, "DP-1", taken_minor, currency),
         reason="the bank's letter",
@@ -202,7 +203,7 @@ def lose(world, *, taken_minor: int = 5000, currency: str = "CNY") -> Settlement
 
 def confirm(world, said: Settlement) -> None:
     cora = w.person("cora")
-    settlements.approve(settlement=said, seen=said.fingerprint, approved_by=cora, at=world.at)
+    attestations.approve(settlement=said, seen=said.fingerprint, approved_by=cora, at=world.at)
 
 
 class TestOneThatIsLost:
@@ -236,7 +237,7 @@ class TestOneThatIsLost:
     def test_is_not_booked_by_one_person(self, lost):
         said = lose(lost)
         with pytest.raises(four_eyes.SamePerson):
-            settlements.approve(
+            attestations.approve(
                 settlement=said,
                 seen=said.fingerprint,
                 approved_by=said.requested_by,
@@ -247,13 +248,13 @@ class TestOneThatIsLost:
 
     @pytest.mark.parametrize(("taken_minor", "currency"), [(5001, "CNY"), (0, "CNY"), (50, "USD")])
     def test_is_of_what_was_charged_at_most(self, lost, taken_minor, currency):
-        with pytest.raises(settlements.NotWithinCharge):
+        with pytest.raises(attestations.NotWithinCharge):
             lose(lost, taken_minor=taken_minor, currency=currency)
         assert not Settlement.objects.exists()
 
     def test_is_lost_once_and_never_refunded(self, lost):
         confirm(lost, lose(lost))
-        with pytest.raises(settlements.NotSettleable):
+        with pytest.raises(attestations.NotSettleable):
             lose(lost)
         with pytest.raises(approvals.NotRefundable):
             ask(lost)
@@ -270,11 +271,11 @@ class TestOneThatIsLost:
         hears(paid, "charge.dispute.created:needs_response")
         said = lose(paid)
         hears(paid, "charge.dispute.closed:won", "2")
-        with pytest.raises(settlements.NotSettleable):
+        with pytest.raises(attestations.NotSettleable):
             confirm(paid, said)
         assert not Transfer.objects.filter(kind="chargeback").exists()
         w.assert_balanced()
 
     def test_is_for_a_payment_that_was_disputed(self, paid):
-        with pytest.raises(settlements.NotSettleable):
+        with pytest.raises(attestations.NotSettleable):
             lose(paid)

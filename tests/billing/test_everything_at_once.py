@@ -21,11 +21,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import operations
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
 from billing.ledger import verification
 from billing.ledger.verification import Effect
 from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
+from billing.operators import operations
 from billing.plans import contract
 from billing.recharges import machine
 from billing.reference_data import load

@@ -3,9 +3,9 @@
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from billing import operations
 from billing.gateways.base import Refused, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule
+from billing.operators import operations
 from billing.recharges import claims, machine
 from billing.refunds import approvals
 from billing.rules import by_hand

@@ -10,7 +10,6 @@ import psutil
 import pytest
 from django.db import connection
 
-from billing import reconciliation, statement_sources, statements
 from billing.gateways.base import StatementKind, StatementRow
 from billing.models import (
     Difference,
@@ -23,6 +22,7 @@ from billing.models import (
     StatementLine,
     Transfer,
 )
+from billing.reconciliation import days, sources, statements
 from tests import world as w
 from tests.billing import statement_day as day_of
 from tests.billing.statement_day import (
@@ -307,7 +307,7 @@ class TestExplaining:
     def test_is_refused_the_second_time(self, day):
         day.compare(*honest(3))
         explain(day)
-        with pytest.raises(reconciliation.NotOpen):
+        with pytest.raises(days.NotOpen):
             explain(day, "me too")
         assert Difference.objects.get().reason == "agreed by phone"
 
@@ -318,7 +318,7 @@ class TestExplaining:
 
 
 def explain(scene: Scene, reason: str = "agreed by phone") -> None:
-    reconciliation.explain(
+    days.explain(
         difference=Difference.objects.get(), actor=w.person("oliver"), reason=reason, at=scene.at
     )
 
@@ -466,7 +466,7 @@ class TestAHundredThousandRows:
 
         started = time.monotonic()
 
-        reconciliation.run_one(
+        days.run_one(
             source=scene.source(),
             day=DAY,
             clock=lambda: scene.at,
@@ -498,7 +498,7 @@ class TestWhatIsKeptOfARow:
         ],
     )
     def test_names_nobody(self, text, kept):
-        assert statement_sources.masked(text) == kept
+        assert sources.masked(text) == kept
 
     def test_is_never_long(self):
-        assert len(statement_sources.masked("a" * 10_000)) == 200
+        assert len(sources.masked("a" * 10_000)) == 200

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import executor, reconciliation, statements
+from billing import executor
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -22,6 +22,7 @@ from billing.models import (
     Transfer,
 )
 from billing.outside import Outside
+from billing.reconciliation import days, statements
 from billing.reference_data import load
 from billing.refunds import approvals
 from billing.rules import by_hand
@@ -101,10 +102,8 @@ class Shop:
         """Fetch the day's statement anew; (kind, reference) of each open difference."""
         for row in Statement.objects.all():
             statements.ask_again(statement=row, at=self.at)
-        source = reconciliation.source_named(
-            kind=SourceKind.RAIL, code=self.code, outside=self.outside
-        )
-        done = reconciliation.run_one(source=source, day=self.day, clock=lambda: self.at + 6 * DAY)
+        source = days.source_named(kind=SourceKind.RAIL, code=self.code, outside=self.outside)
+        done = days.run_one(source=source, day=self.day, clock=lambda: self.at + 6 * DAY)
         assert done is not None
         assert done.state == "done", Statement.objects.get().last_error
         still = Difference.objects.filter(state="open")

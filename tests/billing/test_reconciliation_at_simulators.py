@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import reconciliation, statements
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -18,6 +17,7 @@ from billing.models import (
     Statement,
     Transfer,
 )
+from billing.reconciliation import days, statements
 from billing.refunds import approvals
 from billing.rules import by_hand
 from lines.models import Delivery
@@ -82,11 +82,11 @@ class Town:
     def compare(self, kind=SourceKind.RAIL):
         """Fetch the day's statement anew and compare; the open differences of it."""
         code = "alipay" if kind == SourceKind.RAIL else "cmcc"
-        source = reconciliation.source_named(kind=kind, code=code, outside=self.world.outside)
+        source = days.source_named(kind=kind, code=code, outside=self.world.outside)
         for row in Statement.objects.filter(source_kind=kind):
             statements.ask_again(statement=row, at=self.world.at)
         # Far enough on that no neighbouring day is waited for.
-        result = reconciliation.run_one(
+        result = days.run_one(
             source=source, day=self.day, clock=lambda: self.world.at + timedelta(days=6)
         )
         assert result is not None
@@ -201,11 +201,9 @@ class TestMoneyTakenThatWeDoNotKnowOf:
 
 class TestABillThatIsNotThere:
     def test_is_waited_for_with_alipays_own_word(self, town):
-        source = reconciliation.source_named(
-            kind=SourceKind.RAIL, code="alipay", outside=town.world.outside
-        )
+        source = days.source_named(kind=SourceKind.RAIL, code="alipay", outside=town.world.outside)
         tomorrow = today_of(town.alipay) + timedelta(days=1)
-        result = reconciliation.run_one(source=source, day=tomorrow, clock=lambda: town.world.at)
+        result = days.run_one(source=source, day=tomorrow, clock=lambda: town.world.at)
         assert result is not None
         assert result.state == "waiting"
         assert "BILL_NOT_EXIST" in Statement.objects.get().last_error

@@ -11,9 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from billing import matching, reconciliation, schedules, statements, tasks
+from billing import schedules, tasks
 from billing.gateways.base import StatementNotReady
 from billing.models import Difference, Recharge, SourceKind, Statement, StatementLine, Transfer
+from billing.reconciliation import days, matching, statements
 from lines.carriers.base import StatementUnavailable
 from tests import world as w
 from tests.billing import statement_day as day_of
@@ -45,7 +46,7 @@ def honest(*but: int) -> list[Any]:
 def run_due(scene: Scene) -> list[tuple[str, int]]:
     """What the queue's task does; (state, open) of each statement that was due."""
     steps = iter(range(40))  # a day is a step; more is a loop without an end
-    results = reconciliation.run_due(
+    results = days.run_due(
         clock=lambda: scene.at,
         outside=scene.outside,
         may_go_on=lambda: next(steps, None) is not None,
@@ -239,7 +240,7 @@ class TestAWorkerThatDies:
 
     @pytest.mark.parametrize("step", ["match", "_finish"])
     def test_while_comparing_leaves_no_half_of_it(self, day, monkeypatch, step):
-        module: Any = matching if step == "match" else reconciliation
+        module: Any = matching if step == "match" else days
         real = getattr(module, step)
 
         def dying(*args: Any, **named: Any) -> Any:
@@ -264,7 +265,7 @@ class TestAWorkerThatDies:
     def test_before_it_wakes_anybody_has_them_woken_by_the_next_comparison(self, day, monkeypatch):
         day_of.unbook(4, "unknown")
         with monkeypatch.context() as patch:
-            patch.setattr(reconciliation, "_wake", die)
+            patch.setattr(days, "_wake", die)
             with pytest.raises(Killed):
                 run_due(day)
         assert (the_day().state, found()) == ("done", [("status", ref("P", 4), 4)])
@@ -292,7 +293,7 @@ class TestAWorkerThatDies:
             yield from honest()[:6]
             lapse()
             day.rail.days[DAY] = rows(*honest(4))
-            other = reconciliation.run_one(source=day.source(), day=DAY, clock=lambda: day.at)
+            other = days.run_one(source=day.source(), day=DAY, clock=lambda: day.at)
             assert other is not None
             yield from honest()[6:]
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from billing import executor, operations
+from billing import executor
 from billing.gateways.base import Answer, Refused, Succeeded
 from billing.models import Recharge, Refund
+from billing.operators import operations
 from billing.recharges import claims
 from billing.refunds import approvals, refunding
 from lines.carriers.base import Rejected

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from billing import four_eyes, operations, settlements, sweeps
+from billing import four_eyes, sweeps
 from billing.gateways.base import Answer, NotFound, Succeeded, Unknown
 from billing.ledger import verification
 from billing.ledger.verification import Effect
@@ -19,8 +19,9 @@ from billing.models import (
     Settlement,
     Transfer,
 )
+from billing.operators import attestations, operations
+from billing.operators.attestations import Found
 from billing.recharges import claims
-from billing.settlements import Found
 from billing.states import Finding
 from tests import world as w
 from tests.billing.racers import race
@@ -72,13 +73,13 @@ def differing(world):
 
 
 def say(world, found, person) -> Settlement:
-    return settlements.request(
+    return attestations.request(
         recharge=only(), found=found, reason="on its own pages", requested_by=person, at=world.at
     )
 
 
 def confirm(world, settlement, person, *, seen=None) -> None:
-    settlements.approve(
+    attestations.approve(
         settlement=settlement,
         seen=settlement.fingerprint if seen is None else seen,
         approved_by=person,
@@ -104,7 +105,7 @@ class TestSayingWhatTheRailDid:
 
     def test_is_for_what_the_machine_has_given_up_asking_about(self, world, unknown, oliver):
         Recharge.objects.update(attention="", act_at=world.at + w.HOUR)
-        with pytest.raises(settlements.NotSettleable):
+        with pytest.raises(attestations.NotSettleable):
             say(world, NOTHING, oliver)
         assert not Settlement.objects.exists()
 
@@ -112,19 +113,19 @@ class TestSayingWhatTheRailDid:
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.run()
         Recharge.objects.update(attention="credit_differs")
-        with pytest.raises(settlements.NotSettleable):
+        with pytest.raises(attestations.NotSettleable):
             say(world, NOTHING, oliver)
 
     def test_is_done_once_until_somebody_has_decided(self, world, unknown, oliver, cora):
         first = say(world, NOTHING, oliver)
-        with pytest.raises(settlements.AlreadyRequested):
+        with pytest.raises(attestations.AlreadyRequested):
             say(world, AS_AGREED, cora)
-        settlements.reject(settlement=first, rejected_by=cora, at=world.at)
+        attestations.reject(settlement=first, rejected_by=cora, at=world.at)
         assert say(world, AS_AGREED, cora).state == "requested"
 
     def test_rejected_leaves_everything_as_it_was(self, world, unknown, oliver, cora):
         said = say(world, NOTHING, oliver)
-        settlements.reject(settlement=said, rejected_by=cora, at=world.at)
+        attestations.reject(settlement=said, rejected_by=cora, at=world.at)
         assert_nothing_moved(said, still="rejected")
         assert only().attention == "payment_unknown"
         with pytest.raises(four_eyes.NotWaiting):
@@ -243,10 +244,10 @@ class TestTakenAndGivenBack:
         world.gateway.script = [Succeeded("RAIL-2", 6000, "CNY")]
         world.run()
         second = Recharge.objects.get(state="review")
-        again = settlements.request(
+        again = attestations.request(
             recharge=second, found=GIVEN_BACK, reason="the same", requested_by=oliver, at=world.at
         )
-        with pytest.raises(settlements.AlreadyReturned):
+        with pytest.raises(attestations.AlreadyReturned):
             confirm(world, again, cora)
         second.refresh_from_db()
         assert (second.state, Transfer.objects.count()) == ("review", 2)
@@ -304,10 +305,10 @@ class TestTheSecondPerson:
     def test_that_never_comes_lets_it_expire(self, world, unknown, oliver, cora):
         said = say(world, AS_AGREED, oliver)
         world.later(timedelta(days=7) - timedelta(seconds=1))
-        assert settlements.expire(at=world.at, limit=10) == 0
+        assert attestations.expire(at=world.at, limit=10) == 0
         world.later(timedelta(seconds=1))
         assert sweeps.slow(at=world.at, outside=world.outside).requests == 1
-        assert settlements.expire(at=world.at, limit=10) == 0
+        assert attestations.expire(at=world.at, limit=10) == 0
         assert_nothing_moved(said, still="expired")
         assert say(world, AS_AGREED, oliver).state == "requested"  # may be said anew
 
@@ -327,7 +328,7 @@ class TestTheRailThatSpeaksAfterAll:
         operations.query_again(recharge=only(), at=world.at)
         world.run()
         assert only().state == "completed"
-        with pytest.raises(settlements.NotSettleable):
+        with pytest.raises(attestations.NotSettleable):
             confirm(world, said, cora)
         assert only().state == "completed"
         w.assert_balanced()
@@ -351,7 +352,7 @@ class TestTheRailThatSpeaksAfterAll:
         operations.query_again(recharge=only(), at=world.at)
         world.run()
         assert only().state == "completed"
-        with pytest.raises(settlements.NotSettleable):
+        with pytest.raises(attestations.NotSettleable):
             confirm(world, said, cora)
 
 

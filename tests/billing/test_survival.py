@@ -7,9 +7,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing import credit_setbacks, crediting, executor, operations
+from billing import executor
+from billing.delivery import answers as credit_answers
+from billing.delivery import crediting
 from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
+from billing.operators import operations
 from billing.payments import answers, charging, declines
 from billing.recharges import claims, machine
 from billing.refunds import approvals, refunding
@@ -124,7 +127,7 @@ class TestAWorkerThatStalls:
         assert only().state == "delivery_unknown"
         assert world.carrier.calls["credit"] == []
 
-        world.later(credit_setbacks.NOT_FOUND_GRACE)
+        world.later(credit_answers.NOT_FOUND_GRACE)
         world.run()
         assert only().state == "completed"
         assert [len(times) for times in world.carrier.credits.values()] == [1]

@@ -15,7 +15,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing import credit_setbacks, inbox, nudges, rowsets
+from billing import inbox, nudges, rowsets
+from billing.delivery import answers as credit_answers
 from billing.gateways.base import NotificationKind, Unknown
 from billing.models import Refund, Rule
 from billing.payments import answers, charging
@@ -86,15 +87,15 @@ def timeout_is_a_decline(patch: Patch) -> None:
 
 def timeout_is_a_rejection(patch: Patch) -> None:
     """No answer of the carrier is taken for a no: the money goes back."""
-    plain = credit_setbacks._settle
+    plain = credit_answers._settle
 
     def settle(row: Any, outcome: Any, *, at: Any) -> None:
         if isinstance(outcome, NoAnswer):
-            credit_setbacks._refund(row, "carrier_rejected", at=at)
+            credit_answers._refund(row, "carrier_rejected", at=at)
         else:
             plain(row, outcome, at=at)
 
-    patch.setattr(credit_setbacks, "_settle", settle)
+    patch.setattr(credit_answers, "_settle", settle)
 
 
 def no_unique_key(_: Patch) -> None:
@@ -187,7 +188,7 @@ def order_not_found_believed_at_once(patch: Patch) -> None:
     def is_surely_not_there(row: Any, outcome: Any, *, at: Any) -> bool:
         return isinstance(outcome, NoOrder)
 
-    patch.setattr(credit_setbacks, "_is_surely_not_there", is_surely_not_there)
+    patch.setattr(credit_answers, "_is_surely_not_there", is_surely_not_there)
 
 
 def reversal_sent_again_at_once(patch: Patch) -> None:

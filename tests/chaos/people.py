@@ -18,8 +18,9 @@ import requests
 from django.db import Error, close_old_connections, connection
 from django_q.models import OrmQ
 
-from billing import gateways, operations
+from billing import gateways
 from billing.models import Binding, Promotion, Recharge, Refund, Rule
+from billing.operators import operations
 from billing.plans import contract, drafts
 from billing.recharges import claims, machine
 from billing.refunds import approvals

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from billing import credit_setbacks, crediting, inbox
+from billing import inbox
+from billing.delivery import answers as credit_answers
+from billing.delivery import crediting
 from billing.outside import Outside
 from billing.payments import answers, charging
 from billing.recharges import aftermath, intents, machine
@@ -33,7 +35,7 @@ _INSIDE = (
     (aftermath, "paid", "payment"),
     (answers, "_mark", "setback"),
     (aftermath, "credited", "credit"),
-    (credit_setbacks, "_mark", "delivery setback"),
+    (credit_answers, "_mark", "delivery setback"),
     (refunding, "_leave", "refund"),
     (machine, "_wake", "message"),
 )

@@ -9,11 +9,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from billing import reconciliation, statement_sources, tasks
+from billing import tasks
 from billing.models import Difference, DifferenceState, SourceKind, Statement
-from billing.reconciliation import Result
-from billing.statement_sources import Source
-from billing.statements import LostClaim, Progress
+from billing.reconciliation import days, sources
+from billing.reconciliation.days import Result
+from billing.reconciliation.sources import Source
+from billing.reconciliation.statements import LostClaim, Progress
 from portal import readiness
 
 _MOST_DAYS = 31
@@ -50,7 +51,7 @@ class Command(BaseCommand):
     def _one(self, source: Source, day: date) -> dict[str, Any]:
         watch = _Ticker(self.stderr.write, f"{source.code} {day}")
         try:
-            result = reconciliation.run_one(source=source, day=day, clock=timezone.now, watch=watch)
+            result = days.run_one(source=source, day=day, clock=timezone.now, watch=watch)
         except LostClaim:
             result = None
         return _told(source, day, result)
@@ -91,10 +92,10 @@ def _sources(options: dict[str, Any]) -> list[Source]:
     ):
         if code:
             try:
-                return [reconciliation.source_named(kind=kind, code=code, outside=outside)]
-            except reconciliation.NoSuchSource as error:
+                return [days.source_named(kind=kind, code=code, outside=outside)]
+            except days.NoSuchSource as error:
                 raise CommandError(str(error)) from error
-    return statement_sources.all_of(outside)
+    return sources.all_of(outside)
 
 
 def _asked_days(source: Source, options: dict[str, Any]) -> list[date]:

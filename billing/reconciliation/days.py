@@ -15,9 +15,7 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from billing import matching, statement_sources, statements
 from billing.ledger import transfers
-from billing.matching import Found
 from billing.models import (
     Difference,
     DifferenceKind,
@@ -29,9 +27,11 @@ from billing.models import (
 )
 from billing.outside import Outside
 from billing.recharges import machine
+from billing.reconciliation import matching, sources, statements
+from billing.reconciliation.matching import Found
+from billing.reconciliation.sources import Source
+from billing.reconciliation.statements import Claim, LostClaim, NotYet, Watcher
 from billing.refunds import approvals
-from billing.statement_sources import Source
-from billing.statements import Claim, LostClaim, NotYet, Watcher
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def run_due(
 
     One source's trouble is its own: it is logged, tried again later, and the others go on.
     """
-    parties = statement_sources.all_of(outside)
+    parties = sources.all_of(outside)
     statements.plan(sources=parties, at=clock())
     statements.quarantine(at=clock())
     statements.prune(at=clock())
@@ -108,7 +108,7 @@ def run_one(
 
 def source_named(*, kind: SourceKind, code: str, outside: Outside) -> Source:
     """Raises NoSuchSource."""
-    parties = [one for one in statement_sources.all_of(outside) if one.kind == kind]
+    parties = [one for one in sources.all_of(outside) if one.kind == kind]
     for one in parties:
         if one.code == code:
             return one

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from billing import rowsets
 from billing.models import Statement, StatementState
-from billing.statement_sources import NOT_READY, UNREADABLE, Row, Source, StagedRow, staged
+from billing.reconciliation.sources import NOT_READY, UNREADABLE, Row, Source, StagedRow, staged
 
 CHUNK: Final = 5000
 # From one chunk to the next: far longer than a page of any rail takes.

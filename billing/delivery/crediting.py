@@ -12,8 +12,9 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import credit_setbacks, rowsets
-from billing.credit_setbacks import message, move
+from billing import rowsets
+from billing.delivery import answers
+from billing.delivery.answers import message, move
 from billing.ledger import transfers
 from billing.models import NoticeKind
 from billing.notices import telling
@@ -139,7 +140,7 @@ def record(asked: Sequence[Asked], *, at: datetime) -> None:
     done = {id(one) for one in clean}
     for one in asked:
         if id(one) not in done:
-            credit_setbacks.delivery(row=one.row, answer=one.answer, at=at)
+            answers.delivery(row=one.row, answer=one.answer, at=at)
 
 
 def _record_alone(one: Asked, *, at: datetime) -> None:
