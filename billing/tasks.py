@@ -7,7 +7,8 @@ from functools import partial
 from django.conf import settings
 from django.utils import timezone
 
-from billing import gateways, sweeps
+from billing import gateways
+from billing.engine import sweeps
 from billing.notices import pages
 from billing.outside import Outside
 from billing.reconciliation import days

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import count
 from typing import Any
 
-from billing import executor
+from billing.engine import executor
 from billing.ledger import verification
 from billing.models import Binding, Consent, Rail, Recharge, Rule
 from billing.outside import Outside

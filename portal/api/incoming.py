@@ -13,7 +13,8 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from billing import gateways, inbox
+from billing import gateways
+from billing.engine import incoming
 from billing.gateways.base import Acknowledgement, BadNotification
 from lines import carriers
 from lines.carriers.base import BadEvent
@@ -58,7 +59,7 @@ def rail(request: HttpRequest, rail: str) -> HttpResponse:
         return _refused(source, str(refusal), answer)
     except BadNotification as refusal:
         return _refused(source, str(refusal), refusal.acknowledgement)
-    inbox.accept(source=source, note=note, at=timezone.now())
+    incoming.accept(source=source, note=note, at=timezone.now())
     return _said(acknowledgement)
 
 
@@ -80,7 +81,7 @@ def carrier_events(request: HttpRequest, code: str) -> HttpResponse:
         return _refused_event(source, str(refusal), status=refusal.status)
     except BadEvent as refusal:
         return _refused_event(source, str(refusal), status=400)
-    inbox.accept(source=source, note=event, at=timezone.now())
+    incoming.accept(source=source, note=event, at=timezone.now())
     return JsonResponse({}, status=201)
 
 

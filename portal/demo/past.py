@@ -18,8 +18,9 @@ from django.contrib.auth import get_user_model
 from django.db.models import Sum
 from django_q.models import OrmQ
 
-from billing import executor, gateways
+from billing import gateways
 from billing.bindings import lifecycle as binding_lifecycle
+from billing.engine import executor
 from billing.models import Binding, Notice, Promotion, Rail, Rule
 from billing.outside import Outside
 from billing.plans import contract

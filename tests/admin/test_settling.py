@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from billing import inbox
+from billing.engine import incoming
 from billing.gateways.base import Notification, NotificationKind, Unknown
 from billing.models import Recharge, Settlement, Transfer
 from lines.models import Operation
@@ -194,8 +194,8 @@ class TestALostDispute:
             our_ref=recharge.attempts.get().reference,
             claims="charge.dispute.closed:lost",
         )
-        inbox.accept(source="rail:alipay", note=note, at=world.at)
-        inbox.process(at=world.at, limit=10)
+        incoming.accept(source="rail:alipay", note=note, at=world.at)
+        incoming.process(at=world.at, limit=10)
         recharge.refresh_from_db()
         return recharge
 

@@ -22,7 +22,7 @@ from django.db import OperationalError
 from django.test import Client
 from django_q.models import OrmQ
 
-from billing import inbox
+from billing.engine import incoming
 from billing.models import InboundNotification
 from tests import world as w
 
@@ -217,7 +217,7 @@ class TestAGenuineNotification:
         def accept(**_):
             raise OperationalError("the database is away")
 
-        monkeypatch.setattr(inbox, "accept", accept)
+        monkeypatch.setattr(incoming, "accept", accept)
         client = Client(raise_request_exception=False)
         answer = client.post(
             NOTIFY, signed(trade(), keys[1]), content_type="application/x-www-form-urlencoded"

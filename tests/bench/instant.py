@@ -41,7 +41,7 @@ def outside() -> Any:
 
 def tick() -> None:
     """A worker's nudge: the real executor until nothing is due."""
-    from billing import executor
+    from billing.engine import executor
 
     executor.run(clock=lambda: datetime.now(UTC), outside=outside(), budget_s=50)
 

@@ -21,7 +21,7 @@ from django.db import connection
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from billing import executor
+from billing.engine import executor
 from billing.ledger import verification
 from billing.models import Recharge, Rule
 from lines.secrets_at_rest import encrypt

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from billing import gateways, inbox
+from billing import gateways
 from billing.bindings import lifecycle
+from billing.engine import incoming
 from billing.models import Binding, InboundNotification, Notice, RailCall, Rule
 from tests import world as w
 from tests.rails.simulators import start_alipay
@@ -64,7 +65,7 @@ def heard(claims):
 
 def look(*, at=None):
     """What the sweeps do, once."""
-    inbox.process(at=at or now(), limit=10)
+    incoming.process(at=at or now(), limit=10)
     lifecycle.poll_due(at=at or now(), limit=10)
 
 

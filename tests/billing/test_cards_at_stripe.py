@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from billing import executor, gateways, inbox
+from billing import gateways
 from billing.bindings import lifecycle
+from billing.engine import executor, incoming
 from billing.gateways.base import Closed
 from billing.models import (
     Binding,
@@ -78,7 +79,7 @@ def heard(claims, count=1):
 
 def look():
     """What the sweeps do, once."""
-    inbox.process(at=now(), limit=50)
+    incoming.process(at=now(), limit=50)
     lifecycle.poll_due(at=now(), limit=10)
 
 

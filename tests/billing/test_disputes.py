@@ -2,8 +2,9 @@
 
 import pytest
 
-from billing import four_eyes, inbox
+from billing import four_eyes
 from billing.bindings import lifecycle
+from billing.engine import incoming
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import (
     Binding,
@@ -58,8 +59,8 @@ def hears(world, claims: str, number: str = "1") -> None:
         our_ref=PaymentAttempt.objects.get().reference,
         claims=claims,
     )
-    inbox.accept(source="rail:alipay", note=note, at=world.at)
-    inbox.process(at=world.at, limit=10)
+    incoming.accept(source="rail:alipay", note=note, at=world.at)
+    incoming.process(at=world.at, limit=10)
 
 
 class TestADispute:
@@ -159,8 +160,8 @@ class TestADispute:
             provider_ref=PaymentAttempt.objects.get().provider_ref,
             claims="charge.dispute.created:needs_response",
         )
-        inbox.accept(source="rail:alipay", note=note, at=paid.at)
-        inbox.process(at=paid.at, limit=10)
+        incoming.accept(source="rail:alipay", note=note, at=paid.at)
+        incoming.process(at=paid.at, limit=10)
         with pytest.raises(approvals.NotRefundable):
             ask(paid)
 

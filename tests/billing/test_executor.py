@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import executor
+from billing.engine import executor
 from billing.gateways.base import (
     ActionRequired,
     Capabilities,

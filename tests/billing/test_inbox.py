@@ -6,8 +6,9 @@ import pytest
 from django.db import connection
 from django_q.models import OrmQ
 
-from billing import gateways, inbox, rowsets
+from billing import gateways, rowsets
 from billing.bindings import lifecycle
+from billing.engine import incoming
 from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
@@ -46,11 +47,11 @@ def event(kind="topup", *, reference="", carrier_ref="c1", dedupe_id="e1", **mor
 
 
 def accept(one, *, source=RAIL, at=NOON):
-    return inbox.accept(source=source, note=one, at=at)
+    return incoming.accept(source=source, note=one, at=at)
 
 
 def process(*, at=NOON, limit=50):
-    return inbox.process(at=at, limit=limit)
+    return incoming.process(at=at, limit=limit)
 
 
 def only():

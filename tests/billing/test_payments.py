@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import executor
+from billing.engine import executor
 from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
 from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
 from billing.payments import charging

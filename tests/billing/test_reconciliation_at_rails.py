@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import executor
+from billing.engine import executor
 from billing.models import (
     Difference,
     PaymentAttempt,

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from billing import four_eyes, sweeps
+from billing import four_eyes
+from billing.engine import sweeps
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
 from billing.ledger import verification
 from billing.models import Promotion, PromotionUse, Recharge, RechargeMove, Refund, Transfer

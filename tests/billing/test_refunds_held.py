@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from billing import executor
+from billing.engine import executor
 from billing.gateways.base import Answer, Refused, Succeeded
 from billing.models import Recharge, Refund
 from billing.operators import operations

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import executor
+from billing.engine import executor
 from billing.gateways.base import ActionRequired, Capabilities, Closed, NotFound, Pending, Refused
 from billing.models import Binding, PaymentAttempt, Recharge, Rule
 from billing.recharges import machine

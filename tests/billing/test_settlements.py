@@ -6,7 +6,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from billing import four_eyes, sweeps
+from billing import four_eyes
+from billing.engine import sweeps
 from billing.gateways.base import Answer, NotFound, Succeeded, Unknown
 from billing.ledger import verification
 from billing.ledger.verification import Effect

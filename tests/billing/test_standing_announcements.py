@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from billing import executor
+from billing.engine import executor
 from billing.gateways.base import Capabilities, Noticed, Refused
 from billing.models import Binding, DeclineCode, Notice, Recharge, Rule
 from billing.plans import contract

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing import executor
 from billing.delivery import answers as credit_answers
 from billing.delivery import crediting
+from billing.engine import executor
 from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
 from billing.operators import operations

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import sweeps
+from billing.engine import sweeps
 from billing.models import Recharge, Rule
 from lines.carriers.base import Balance, BalanceAnswer, NotFound
 from lines.models import BalanceReading, Line

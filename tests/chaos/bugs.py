@@ -15,8 +15,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing import inbox, nudges, rowsets
+from billing import nudges, rowsets
 from billing.delivery import answers as credit_answers
+from billing.engine import incoming as engine_incoming
 from billing.gateways.base import NotificationKind, Unknown
 from billing.models import Refund, Rule
 from billing.payments import answers, charging
@@ -122,7 +123,7 @@ def acknowledged_before_kept(patch: Patch) -> None:
         @staticmethod
         def accept(**what: Any) -> bool:
             try:
-                return inbox.accept(**what)
+                return engine_incoming.accept(**what)
             except Exception:
                 return False
 
@@ -136,7 +137,7 @@ def message_dropped(patch: Patch) -> None:
         machine.wake(reference=row.our_ref, at=at)
         return "woken"
 
-    patch.setitem(inbox._ACTS, ("rail", NotificationKind.CHARGE), charge)
+    patch.setitem(engine_incoming._ACTS, ("rail", NotificationKind.CHARGE), charge)
 
 
 def refund_without_a_key(patch: Patch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from billing import executor, inbox
+from billing.engine import executor, incoming
 from billing.models import PaymentAttempt, Recharge, Refund, Rule
 from lines.models import Delivery
 from tests import world as w
@@ -42,7 +42,7 @@ class Life:
         """A worker's round, until nothing more is due at this instant."""
         outside = self.scene.outside()
         for _ in range(6):
-            inbox.process(at=self.at, limit=20)
+            incoming.process(at=self.at, limit=20)
             if executor.run_batch(at=self.at, outside=outside).total == 0:
                 return
 
@@ -64,7 +64,7 @@ class Life:
         points.install(bomb)
         outside = points.guarded(self.scene.outside(), bomb)
         for _ in range(6):
-            messages = inbox.process(at=self.at, limit=20)
+            messages = incoming.process(at=self.at, limit=20)
             if executor.run_batch(at=self.at, outside=outside).total + messages == 0:
                 return
 

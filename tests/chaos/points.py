@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from billing import inbox
 from billing.delivery import answers as credit_answers
 from billing.delivery import crediting
+from billing.engine import incoming
 from billing.outside import Outside
 from billing.payments import answers, charging
 from billing.recharges import aftermath, intents, machine
@@ -46,7 +46,7 @@ _COMMITTED = (
     (charging, "record", "payment"),
     (crediting, "record", "credit"),
     (refunding, "record", "refund"),
-    (inbox, "process", "message"),
+    (incoming, "process", "message"),
 )
 
 

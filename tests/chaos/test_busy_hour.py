@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from billing import gateways, sweeps, tasks
+from billing import gateways, tasks
+from billing.engine import sweeps
 from billing.gateways.wechat.adapter import WechatGateway
 from billing.models import Binding, Rail, Recharge, Refund
 from billing.reference_data import load

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from billing import inbox
+from billing.engine import incoming
 from billing.ledger import verification
 from billing.models import InboundNotification, RechargeMove, Refund, Transfer
 from billing.refunds import approvals
@@ -333,7 +333,7 @@ class TestANotification:
 
     def test_that_cannot_be_kept_comes_again(self, life, live_server, monkeypatch):
         """Acknowledged only once it is kept: the rail repeats what was not."""
-        plain = inbox.accept
+        plain = incoming.accept
         failing = [True]
 
         def accept(**what):
@@ -341,7 +341,7 @@ class TestANotification:
                 raise OSError("the database is away")
             return plain(**what)
 
-        monkeypatch.setattr(inbox, "accept", accept)
+        monkeypatch.setattr(incoming, "accept", accept)
         life.scene.alipay.fault(PAY, "lose_after")
         life.work()
         wait_until(lambda: [n for n in life.scene.alipay.notifications() if n["waits"]])

@@ -20,7 +20,7 @@ import waitress
 from django.core.wsgi import get_wsgi_application
 from django.db import Error, close_old_connections, connection
 
-from billing import executor, inbox, sweeps
+from billing.engine import executor, incoming, sweeps
 from billing.recharges import claims
 from billing.refunds import refunding
 from portal import tether
@@ -96,7 +96,7 @@ def money(stage: Stage, strike: Strike) -> None:
     outside = points.guarded(stage.scene.outside(), strike)
 
     def sweep(at: datetime) -> int:
-        inbox.process(at=at, limit=BATCH)
+        incoming.process(at=at, limit=BATCH)
         return executor.run_batch(at=at, outside=outside, batch=BATCH).total
 
     _work(stage, sweep)

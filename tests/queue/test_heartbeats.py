@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from billing import sweeps
+from billing.engine import sweeps
 from portal import canary, heartbeats
 from portal.models import Heartbeat
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import executor
+from billing.engine import executor
 from billing.ledger import verification
 from billing.models import Binding, Notice, Rail, Recharge, Rule
 from billing.outside import Outside

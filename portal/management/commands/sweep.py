@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from billing import schedules, sweeps, tasks
+from billing import schedules, tasks
+from billing.engine import sweeps
 from portal import heartbeats, readiness
 
 

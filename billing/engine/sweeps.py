@@ -12,8 +12,9 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import calls, executor, inbox, nudges, rowsets
+from billing import calls, nudges, rowsets
 from billing.bindings import lifecycle as binding_lifecycle
+from billing.engine import executor, incoming
 from billing.models import Rule
 from billing.notices import reminders, sending
 from billing.operators import attestations
@@ -52,7 +53,7 @@ class Found:
 
 def money(*, clock: Callable[[], datetime], outside: Outside, budget_s: float) -> Found:
     """Notifications first, since they say where to look; then everything that is due."""
-    messages = inbox.process(at=clock(), limit=LIMIT)
+    messages = incoming.process(at=clock(), limit=LIMIT)
     progress = executor.run(clock=clock, outside=outside, budget_s=budget_s)
     return Found(money=progress.total, messages=messages)
 
