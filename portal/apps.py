@@ -12,7 +12,8 @@ class PortalConfig(AppConfig):
     name = "portal"
 
     def ready(self) -> None:
-        from portal import housekeeping, roles  # noqa: PLC0415 - models exist only now
+        from portal import housekeeping  # noqa: PLC0415 - models exist only now
+        from portal.back_office import roles  # noqa: PLC0415 - models exist only now
 
         post_migrate.connect(housekeeping.ensure, sender=self)
         post_migrate.connect(roles.ensure, sender=self)

@@ -12,7 +12,7 @@ from django.core.checks import Warning as Caution
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from portal.queue_settings import cluster_settings, smallest_retry_s
+from portal.supervision.queue_settings import cluster_settings, smallest_retry_s
 
 TAG = "keepline"  # what run_workers checks: not the pages, which it does not serve
 OLDEST_POSTGRESQL = 14

@@ -4,7 +4,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from portal.api import idempotency, throttles
-from portal.queue_settings import SLOW
+from portal.supervision.queue_settings import SLOW
 
 NAME = "keepline housekeeping"
 # Each purge is bounded; a busy hour's leavings are still gone within the next.

@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.gateways.configuration import rails_from
 from portal import embedded_postgres, environment
-from portal.admin_settings import UNFOLD  # noqa: F401 - a setting
 from portal.api import settings as api_settings
+from portal.back_office.look import UNFOLD  # noqa: F401 - a setting
 from portal.environment import env
 from portal.logs import line_for_suspicious
-from portal.queue_settings import clusters
+from portal.supervision.queue_settings import clusters
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -90,7 +90,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "portal.admin_apps.OperatorsAdmin",
+    "portal.back_office.apps.OperatorsAdmin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -9,8 +9,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from portal.process_group import ProcessGroup
-from portal.processes import Processes, answers, logs, refuse_taken
+from portal.supervision.process_group import ProcessGroup
+from portal.supervision.processes import Processes, answers, logs, refuse_taken
 
 APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
 WECHAT = {"app-id": "wxd678efh567hg6787", "mch-id": "1230000109", "plan-id": "12535"}

@@ -13,10 +13,9 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from lines.identifiers import mask_msisdn
-from portal import languages
+from portal import languages, owned
 from portal.accounts.models import User
 from portal.forms.account import ProfileForm
-from portal.views import owned
 
 
 class Register(SignupView):

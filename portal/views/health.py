@@ -3,7 +3,7 @@
 from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 
-from portal.health import ailments
+from portal.supervision.health import ailments
 
 
 def healthz(request: HttpRequest) -> JsonResponse:

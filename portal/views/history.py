@@ -18,8 +18,7 @@ from billing.models import Recharge
 from billing.recharges import machine
 from billing.states import CANCELABLE_STATES
 from lines.models import Line, LineStatus
-from portal import cards, charts, exports, stories
-from portal.views import owned
+from portal import cards, charts, exports, owned, stories
 
 _PAGE = 20
 

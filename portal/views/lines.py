@@ -23,9 +23,8 @@ from billing.words import figures
 from lines import carriers, identifiers, lifecycle, qr
 from lines.models import Line, LineKind, LineStatus
 from lines.references import new_reference
-from portal import cards, charts, stories, wording
+from portal import cards, charts, owned, stories, wording
 from portal.forms import lines as forms
-from portal.views import owned
 
 _FORMS = {LineKind.FM: forms.CardForm, LineKind.ESIM: forms.EsimForm}
 _ENTRIES = 8

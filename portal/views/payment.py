@@ -20,9 +20,8 @@ from billing import gateways, queries
 from billing.bindings import lifecycle
 from billing.models import Binding, BindingState, Rail, Rule
 from billing.words import reasons as reasons
-from portal import wording
+from portal import owned, wording
 from portal.forms.payment import RemoveForm
-from portal.views import owned
 
 log = logging.getLogger(__name__)
 

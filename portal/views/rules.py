@@ -14,9 +14,8 @@ from django.views.decorators.http import require_POST
 from billing import queries
 from billing.plans import contract, drafts
 from lines.models import Line, LineStatus
-from portal import cards, wording
+from portal import cards, owned, wording
 from portal.forms.rules import PauseForm
-from portal.views import owned
 
 _COMING = 3
 

@@ -25,9 +25,8 @@ from billing.plans import consents, contract, drafts
 from billing.plans.drafts import Draft
 from billing.plans.problems import InvalidDraft
 from lines.models import Line, LineStatus
-from portal import cards
+from portal import cards, owned
 from portal.forms import setup as forms
-from portal.views import owned
 from portal.views.lines import usable_bindings
 
 STEPS = tuple(forms.FORMS)

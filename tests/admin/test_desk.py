@@ -9,7 +9,7 @@ from billing.gateways.base import Unknown
 from billing.models import Binding, InboundNotification, Rail, RailCall, Recharge, Rule
 from billing.refunds import approvals
 from lines.models import Carrier
-from portal import desk
+from portal.desk import front_page
 from portal.models import Heartbeat
 from tests import world as w
 from tests.admin.conftest import give, hold, open_one, sign_in
@@ -34,7 +34,7 @@ def seen(operator, world):
 
     def look(*permissions: str) -> dict[str, tuple[int, list[str], list[str]]]:
         with translation.override("en"):
-            shown = desk.shown(user=give(operator, *permissions), at=world.at)
+            shown = front_page.shown(user=give(operator, *permissions), at=world.at)
             return {
                 str(section.name): (
                     section.count,
@@ -153,7 +153,7 @@ class TestWhatNeedsAPerson:
         user = give(operator, "billing.view_recharge", "billing.view_rule")
 
         with translation.override("en"):
-            sections = desk.shown(user=user, at=world.at).sections
+            sections = front_page.shown(user=user, at=world.at).sections
 
         assert [str(section.advice) for section in sections] == [
             "What happened, and what to do, is on the page of each.",
@@ -223,7 +223,7 @@ class TestOnlyWhatOneMaySee:
         open_one(world, rule, "done")
         world.run()
 
-        assert desk.shown(user=operator, at=world.at).charts == []
+        assert front_page.shown(user=operator, at=world.at).charts == []
         client = sign_in(give(operator, "billing.view_transfer"))
         assert "<svg" in client.get("/admin/").content.decode()
 
@@ -237,7 +237,7 @@ class TestFiguresOfToday:
         Recharge.objects.filter(pk=yesterday.pk).update(created_at=world.at - 2 * DAY)
 
         with translation.override("en"):
-            shown = desk.shown(user=give(operator, "billing.view_recharge"), at=world.at)
+            shown = front_page.shown(user=give(operator, "billing.view_recharge"), at=world.at)
 
         told = [(tile.name, tile.tone, tile.count) for tile in shown.today]
         assert told == [("due", "", 1), ("completed", "good", 1)]
@@ -247,7 +247,7 @@ class TestFiguresOfToday:
         world.run()
 
         with translation.override("en"):
-            [(currency, picture)] = desk.shown(
+            [(currency, picture)] = front_page.shown(
                 user=give(operator, "billing.view_transfer"), at=world.at
             ).charts
 

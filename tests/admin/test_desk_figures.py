@@ -5,8 +5,8 @@ from django.utils import timezone, translation
 
 from billing.gateways.base import Refused, Unknown
 from billing.models import DeclineCode, Rail, Recharge
-from portal import desk
-from portal import desk_figures as figures
+from portal.desk import figures as figures
+from portal.desk import front_page
 from tests import world as w
 from tests.admin.conftest import give, open_one, sign_in
 from tests.world import DAY, HOUR
@@ -85,7 +85,7 @@ class TestRailsAndCarriers:
 
     def failing(self, user, world) -> list[tuple[str, str]]:
         with translation.override("en"):
-            sections = desk.shown(user=user, at=world.at).sections
+            sections = front_page.shown(user=user, at=world.at).sections
             return [
                 (item.title, item.detail)
                 for section in sections

@@ -2,8 +2,8 @@
 
 from django.contrib.auth.models import Group
 
-from portal import roles
 from portal.accounts.models import User
+from portal.back_office import roles
 from tests import world as w
 
 

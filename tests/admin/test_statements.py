@@ -10,7 +10,7 @@ from django.utils import timezone, translation
 
 from billing.models import Difference, Statement, StatementState
 from lines.models import Operation
-from portal import desk
+from portal.desk import front_page
 from tests import world as w
 from tests.admin.conftest import give, open_one, sign_in
 from tests.admin.test_acts import do, said
@@ -238,7 +238,7 @@ class TestTheFrontPage:
         with translation.override("en"):
             return {
                 str(section.name): (section.count, [item.title for item in section.items])
-                for section in desk.shown(user=user, at=world.at).sections
+                for section in front_page.shown(user=user, at=world.at).sections
             }
 
     def test_lists_what_is_open_and_what_never_came(self, operator, world, differ, statement):

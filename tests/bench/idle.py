@@ -17,7 +17,7 @@ import psutil
 
 from portal import embedded_postgres
 from portal.demo.stage import Stage
-from portal.processes import Processes
+from portal.supervision.processes import Processes
 
 PORT = 29_400
 

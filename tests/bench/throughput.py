@@ -25,7 +25,7 @@ from billing.engine import executor
 from billing.ledger import verification
 from billing.models import Recharge, Rule
 from lines.secrets_at_rest import encrypt
-from portal.queue_settings import MONEY
+from portal.supervision.queue_settings import MONEY
 from tests import world as w
 from tests.bench import instant, obvious, population, raw_sql
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import requests
 
 from lines.carriers.base import LineAddress
-from portal import tether
+from portal.supervision import tether
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "carrier-token"

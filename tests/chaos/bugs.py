@@ -127,7 +127,7 @@ def acknowledged_before_kept(patch: Patch) -> None:
             except Exception:
                 return False
 
-    patch.setattr(incoming, "inbox", Careless)
+    patch.setattr(incoming, "incoming", Careless)
 
 
 def message_dropped(patch: Patch) -> None:

@@ -23,7 +23,7 @@ from django.db import Error, close_old_connections, connection
 from billing.engine import executor, incoming, sweeps
 from billing.recharges import claims
 from billing.refunds import refunding
-from portal import tether
+from portal.supervision import tether
 from tests.chaos import points
 from tests.chaos.clock import SharedClock
 from tests.chaos.people import People

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from portal import embedded_postgres
 from portal.demo.stage import Stage
-from portal.processes import Processes
+from portal.supervision.processes import Processes
 
 CHROMIUM = os.environ.get("KEEPLINE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 # No sandbox: CI is root. The rest keeps the browser from calling home.

@@ -13,7 +13,12 @@ from billing.words.outcomes import ATTENTION
 ROOT = Path(__file__).resolve().parents[2]
 README, OPERATIONS = ROOT / "README.md", ROOT / "docs/operations.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SETTINGS = ("settings.py", "queue_settings.py", "admin_settings.py", "api/settings.py")
+SETTINGS = (
+    "settings.py",
+    "supervision/queue_settings.py",
+    "back_office/look.py",
+    "api/settings.py",
+)
 READERS = {"str", "int", "bool", "list", "pairs", "level"}
 
 

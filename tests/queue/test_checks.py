@@ -3,8 +3,9 @@ from django.conf import settings as project_settings
 from django.core import checks as django_checks
 from django.db import connections
 
-from portal import checks, queue_settings
+from portal import checks
 from portal.environment import env
+from portal.supervision import queue_settings
 
 SAFE = project_settings.Q_CLUSTER
 

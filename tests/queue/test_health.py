@@ -4,8 +4,9 @@ import pytest
 from django.db.models.functions import Now
 from django_q.models import Schedule
 
-from portal import health, heartbeats
+from portal import heartbeats
 from portal.models import Heartbeat
+from portal.supervision import health
 
 pytestmark = pytest.mark.django_db
 

@@ -9,8 +9,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from billing.engine import sweeps
-from portal import canary, heartbeats
+from portal import heartbeats
 from portal.models import Heartbeat
+from portal.supervision import canary
 
 pytestmark = pytest.mark.django_db
 

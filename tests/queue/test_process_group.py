@@ -7,9 +7,9 @@ import time
 import psutil
 import pytest
 
-from portal import process_group, tether
-from portal.process_group import ProcessGroup
-from portal.processes import BASE_DIR
+from portal.supervision import process_group, tether
+from portal.supervision.process_group import ProcessGroup
+from portal.supervision.processes import BASE_DIR
 
 pytestmark = pytest.mark.processes
 

@@ -6,7 +6,15 @@ import threading
 
 import pytest
 
-from portal.processes import BASE_DIR, Ended, NotReady, PortTaken, Processes, answers, logs
+from portal.supervision.processes import (
+    BASE_DIR,
+    Ended,
+    NotReady,
+    PortTaken,
+    Processes,
+    answers,
+    logs,
+)
 from tests.queue.test_process_group import SLEEP, is_alive, until
 
 pytestmark = pytest.mark.processes

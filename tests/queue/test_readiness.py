@@ -7,7 +7,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from portal.models import Heartbeat
-from portal.supervisor import Supervisor
+from portal.supervision.supervisor import Supervisor
 
 
 @pytest.mark.django_db

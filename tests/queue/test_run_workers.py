@@ -15,12 +15,12 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from portal import process_group
 from portal.models import Heartbeat
-from portal.process_group import ProcessGroup
-from portal.processes import BASE_DIR
-from portal.queue_settings import MONEY, SLOW
-from portal.supervisor import Roster
+from portal.supervision import process_group
+from portal.supervision.process_group import ProcessGroup
+from portal.supervision.processes import BASE_DIR
+from portal.supervision.queue_settings import MONEY, SLOW
+from portal.supervision.supervisor import Roster
 from tests.queue.test_process_group import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]

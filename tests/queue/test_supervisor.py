@@ -3,9 +3,10 @@ import itertools
 import pytest
 from django.db import OperationalError
 
-from portal import heartbeats, supervisor
+from portal import heartbeats
 from portal.models import Heartbeat
-from portal.process_group import ProcessGroup
+from portal.supervision import supervisor
+from portal.supervision.process_group import ProcessGroup
 
 
 class Group:

@@ -36,7 +36,7 @@ class View(GenericViewSet[Any]):
 
     @property
     def actor(self) -> HttpRequest:
-        """The request as `portal.views.owned` takes it: it looks at the user alone."""
+        """The request as `portal.owned` takes it: it looks at the user alone."""
         return cast(HttpRequest, self.request)
 
     def asked(self, kind: Any) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from rest_framework.response import Response
 from billing import gateways, queries
 from billing.bindings import lifecycle
 from billing.models import Binding, Rail
+from portal import owned
 from portal.api.idempotency import idempotent
 from portal.api.openapi import may_answer
 from portal.api.serializers.bindings import BindingIn, BindingOut, EndIn, StartedOut
 from portal.api.views import named
 from portal.api.views.base import View
 from portal.api.views.catalog import offered_rails
-from portal.views import owned
 
 
 class BindingView(View):

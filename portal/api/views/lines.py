@@ -16,6 +16,7 @@ from billing.models import Rule
 from billing.plans import contract
 from lines import carriers, lifecycle
 from lines.models import BalanceReading, Carrier, Line, LineKind, LineStatus
+from portal import owned
 from portal.api.fields import ChoiceField
 from portal.api.idempotency import idempotent
 from portal.api.models import Scope
@@ -32,7 +33,6 @@ from portal.api.serializers.lines import (
 )
 from portal.api.serializers.rules import DecisionOut
 from portal.api.views.base import View
-from portal.views import owned
 
 
 class LineFilter(serializers.Serializer[Any]):

@@ -6,7 +6,7 @@ from rest_framework.exceptions import ValidationError
 
 from billing.models import Binding
 from lines.models import Line
-from portal.views import owned
+from portal import owned
 
 
 def line(actor: HttpRequest, public_id: str, *, field: str = "line") -> Line:

@@ -16,6 +16,7 @@ from billing.models import Recharge
 from billing.recharges import machine
 from billing.rules import by_hand
 from billing.states import OPEN_STATES, RechargeState, Trigger
+from portal import owned
 from portal.api.fields import ChoiceField, InstantField
 from portal.api.idempotency import domain_key, idempotent
 from portal.api.openapi import may_answer
@@ -23,7 +24,6 @@ from portal.api.refusals import KeyReused
 from portal.api.serializers.recharges import RechargeIn, RechargeOut, RechargeStoryOut
 from portal.api.views import named
 from portal.api.views.base import View
-from portal.views import owned
 
 
 class RechargeFilter(serializers.Serializer[Any]):

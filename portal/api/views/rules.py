@@ -18,6 +18,7 @@ from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule
 from billing.plans import contract
 from lines.models import Line, LineStatus
+from portal import owned
 from portal.api import throttles
 from portal.api.idempotency import idempotent
 from portal.api.openapi import if_match, may_answer
@@ -25,7 +26,6 @@ from portal.api.refusals import VersionMalformed, VersionMissing, VersionStale, 
 from portal.api.serializers.rules import ConfirmIn, PauseIn, PreviewOut, RuleOut, SkipIn, TermsIn
 from portal.api.views import named
 from portal.api.views.base import View
-from portal.views import owned
 
 _ETAG = re.compile(r'"([0-9]{1,9})"')
 

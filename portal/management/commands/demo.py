@@ -11,7 +11,7 @@ from django.db import connections
 from portal import embedded_postgres
 from portal.demo.cast import SPARE
 from portal.demo.stage import Stage
-from portal.processes import Ended, NotReady, PortTaken, Processes
+from portal.supervision.processes import Ended, NotReady, PortTaken, Processes
 
 WELCOME = """
   Keepline (续线) runs. Ctrl-C ends all of it.

@@ -15,7 +15,7 @@ from billing.reconciliation import days, sources
 from billing.reconciliation.days import Result
 from billing.reconciliation.sources import Source
 from billing.reconciliation.statements import LostClaim, Progress
-from portal import readiness
+from portal.supervision import readiness
 
 _MOST_DAYS = 31
 _MOST_NAMED = 50

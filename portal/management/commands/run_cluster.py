@@ -10,7 +10,8 @@ from django.db import OperationalError, connection
 from django_q.cluster import Cluster
 
 # Also connects what a worker must record about its sweeps.
-from portal import heartbeats, tether
+from portal import heartbeats
+from portal.supervision import tether
 
 
 class Command(BaseCommand):

@@ -9,9 +9,10 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 
-from portal import checks, readiness
-from portal.queue_settings import MONEY, cluster_settings
-from portal.supervisor import Cluster, Supervisor, Sweeper
+from portal import checks
+from portal.supervision import readiness
+from portal.supervision.queue_settings import MONEY, cluster_settings
+from portal.supervision.supervisor import Cluster, Supervisor, Sweeper
 
 STOP_MARGIN_S = 5
 

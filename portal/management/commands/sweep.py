@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from billing import schedules, tasks
 from billing.engine import sweeps
-from portal import heartbeats, readiness
+from portal import heartbeats
+from portal.supervision import readiness
 
 
 class Command(BaseCommand):

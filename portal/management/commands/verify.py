@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from billing.ledger import verification
 from billing.ledger.verification import Effect, Report
-from portal import readiness
+from portal.supervision import readiness
 
 _TIMEOUT_S = 30
 _MOVEMENTS = {"charge", "refund", "credit", "reversal"}

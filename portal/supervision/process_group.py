@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from portal import tether
+from portal.supervision import tether
 
 LOOK_EVERY_S = 0.05
 AFTER_LEADER_S = 1.0  # what a leader leaves behind may end by itself within this time

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from portal import process_group
-from portal.process_group import ProcessGroup
+from portal.supervision import process_group
+from portal.supervision.process_group import ProcessGroup
 
 LOOK_EVERY_S = 0.1
 TAIL_LINES = 20

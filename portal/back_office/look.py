@@ -153,7 +153,7 @@ UNFOLD = {
     "SHOW_LANGUAGES": True,
     "SHOW_BACK_BUTTON": True,
     # By name: the front page shows models, whose admin modules need the site to register with.
-    "DASHBOARD_CALLBACK": "portal.desk.front_page",
+    "DASHBOARD_CALLBACK": "portal.desk.front_page.front_page",
     "BORDER_RADIUS": "8px",
     "STYLES": [lambda request: static("portal/admin.css")],
     "SIDEBAR": {"show_search": False, "navigation": navigation},

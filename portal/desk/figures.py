@@ -21,8 +21,8 @@ from billing.states import AttemptState, DeclineClass
 from billing.states import RechargeState as S
 from lines.admin.base import in_language, page_url
 from lines.models import Carrier
-from portal import admin_charts
-from portal.desk_parts import list_url
+from portal.desk import charts as desk_charts
+from portal.desk.parts import list_url
 
 CHART_DAYS = 14
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
@@ -207,7 +207,7 @@ def charts(at: datetime) -> list[tuple[str, SafeString]]:
 
 def _chart(days: Sequence[date], found: dict[tuple[date, str], int], currency: str) -> SafeString:
     by_day = [(day, found.get((day, "charge"), 0), found.get((day, "refund"), 0)) for day in days]
-    return admin_charts.money_by_day(by_day, currency=currency)
+    return desk_charts.money_by_day(by_day, currency=currency)
 
 
 def _midnight(day: date) -> datetime:

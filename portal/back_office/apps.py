@@ -7,4 +7,4 @@ from django.contrib.admin.apps import AdminConfig
 class OperatorsAdmin(AdminConfig):
     """The operators' admin; `django.contrib.admin.site` is ours everywhere."""
 
-    default_site = "portal.admin_site.OperatorsSite"
+    default_site = "portal.back_office.site.OperatorsSite"

@@ -18,9 +18,10 @@ from typing import Protocol
 import psutil
 from django.db import InterfaceError, OperationalError, connections
 
-from portal import heartbeats, process_group
-from portal.canary import Canary
-from portal.process_group import ProcessGroup
+from portal import heartbeats
+from portal.supervision import process_group
+from portal.supervision.canary import Canary
+from portal.supervision.process_group import ProcessGroup
 
 MANAGE_PY = Path(__file__).resolve().parent.parent / "manage.py"
 LOOK_EVERY_S = 0.5

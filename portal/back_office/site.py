@@ -18,14 +18,14 @@ from django.utils.translation import gettext as _
 from unfold.sites import UnfoldAdminSite
 
 from billing import money
-from portal import second_factor
-from portal.admin_settings import CONTENT_SECURITY_POLICY
+from portal.back_office import second_factor
+from portal.back_office.look import CONTENT_SECURITY_POLICY
 
 OURS = frozenset({"lines", "billing", "accounts", "portal", "auth", "admin"})
 
 
 class OperatorsSite(UnfoldAdminSite):
-    """`admin.site`, by `portal.admin_apps`."""
+    """`admin.site`, by `portal.back_office.apps`."""
 
     index_title = gettext_lazy("What needs you")
 

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from billing.admin import words
 from billing.models import RailCall
 from lines.admin.base import page_url
-from portal.desk_parts import Item, Section, age, list_url, section
+from portal.desk.parts import Item, Section, age, list_url, section
 
 SHOWN_FOR = timedelta(days=3)
 

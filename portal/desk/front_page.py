@@ -32,9 +32,11 @@ from billing.states import RechargeState as S
 from billing.states import RefundState, SettlementState
 from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
-from portal import desk_evidence, desk_statements, health, wording
-from portal import desk_figures as figures
-from portal.desk_parts import Item, Section, Text, age, list_url, section
+from portal import wording
+from portal.desk import evidence, statements
+from portal.desk import figures as figures
+from portal.desk.parts import Item, Section, Text, age, list_url, section
+from portal.supervision import health
 
 UNKNOWN_FOR = timedelta(hours=1)
 LAPSES_WITHIN = timedelta(days=30)
@@ -380,9 +382,9 @@ _SECTIONS: tuple[tuple[str, Callable[[datetime], Section | None]], ...] = (
     ("billing.view_rail", _stopped),
     ("portal.view_heartbeat", _queue),
     ("billing.view_inboundnotification", _unread),
-    ("billing.view_railcall", desk_evidence.not_genuine),
-    ("billing.view_difference", desk_statements.differing),
-    ("billing.view_statement", desk_statements.absent),
+    ("billing.view_railcall", evidence.not_genuine),
+    ("billing.view_difference", statements.differing),
+    ("billing.view_statement", statements.absent),
     ("billing.view_rule", _paused),
     ("billing.view_binding", _lapsing),
 )

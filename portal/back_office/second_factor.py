@@ -19,7 +19,7 @@ _ADDED = "second_factor_added_by"
 FRESH_S = 10 * 60
 
 
-@receiver(authenticator_added, dispatch_uid="portal.second_factor")
+@receiver(authenticator_added, dispatch_uid="portal.back_office.second_factor")
 def note_added(request: HttpRequest, user, **_kwargs: object) -> None:
     """Whoever has just set one up has shown it: they need not show it again in this session."""
     request.session[_ADDED] = user.pk

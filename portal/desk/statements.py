@@ -8,7 +8,7 @@ from billing.admin import words
 from billing.models import Difference, DifferenceState, Statement, StatementState
 from lines.admin.base import page_url
 from portal import wording
-from portal.desk_parts import Item, Section, age, list_url, section
+from portal.desk.parts import Item, Section, age, list_url, section
 
 
 def differing(at: datetime) -> Section | None:
