@@ -26,7 +26,7 @@ from portal.supervision.process_group import ProcessGroup
 
 LOOK_EVERY_S = 0.1
 TAIL_LINES = 20
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = Path(__file__).resolve().parents[2]
 
 
 class NotReady(Exception):

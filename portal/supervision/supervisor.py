@@ -23,7 +23,7 @@ from portal.supervision import process_group
 from portal.supervision.canary import Canary
 from portal.supervision.process_group import ProcessGroup
 
-MANAGE_PY = Path(__file__).resolve().parent.parent / "manage.py"
+MANAGE_PY = Path(__file__).resolve().parents[2] / "manage.py"
 LOOK_EVERY_S = 0.5
 START_WITHIN_S = 60.0
 DAMAGED_GRACE_S = 3.0  # what is damaged rarely stops by itself; its healthy workers may finish

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
+import billing
 from billing.words import figures, reasons
 from billing.words.decisions import DECISIONS
 from billing.words.notices import PHRASINGS
@@ -257,12 +258,12 @@ class TestTheTables:
 
 def _msgids() -> set[str]:
     """Every text that this part's modules hand to gettext."""
-    root = Path(reasons.__file__).parent
-    names = "channels consents drafts notices plans previews problems promotions reminders wakes"
-    files = [root / f"{name}.py" for name in (*names.split(), "wording")]
+    root = Path(billing.__file__).parent
+    wings = [root / name for name in ("notices", "plans", "words")]
+    files = [root / "promotions.py", *(file for wing in wings for file in wing.glob("*.py"))]
     return {
         node.args[0].value
-        for file in (*files, *(root / "words").glob("*.py"))
+        for file in files
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

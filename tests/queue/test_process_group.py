@@ -132,7 +132,7 @@ class TestATether:
     def test_ends_forks_of_forks_when_the_first_is_killed(self):
         source = """
 import os, signal, time
-from portal import tether
+from portal.supervision import tether
 tether.tie_forks(signum=signal.SIGKILL)
 for _ in range(2):
     if os.fork():

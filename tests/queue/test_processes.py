@@ -141,7 +141,7 @@ class TestTheRunnersDeath:
     RUNNER = """
 import sys
 from pathlib import Path
-from portal.processes import Processes
+from portal.supervision.processes import Processes
 with Processes(log_dir=Path(sys.argv[1])) as run:
     print(run.start("steady", [sys.executable, "-c", sys.argv[2]]).pid, flush=True)
     run.wait()
