@@ -2,7 +2,7 @@
 
 Pure: no clock, no database. Occurrence k is always counted from the anchor, never from the one
 before, so 31 January comes back to the 31st in March. Its identity is its index and local date,
-so no change of a zone's offset can make two of one. Facts: rules.md, Calendar 1-6.
+so no change of a zone's offset can make two of one. The law: docs/rules.md, rules 1 to 6.
 
 Dates are the line's own; instants are aware and in UTC.
 """

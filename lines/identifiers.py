@@ -2,7 +2,9 @@
 
 Each parser takes what a person typed and returns the canonical form, or raises
 `InvalidIdentifier` with a sentence that says what to do. A sentence never holds the value itself:
-it ends in logs, and whoever has an activation code has the line. Facts: rules.md, Identifiers.
+it ends in logs, and whoever has an activation code has the line.
+
+The law: docs/rules.md, Identifiers.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What operators do is written down once, in the transaction that does it.
 
-`billing.operations` has the operations on money; here are the record they share and the carriers'
-incident switch.
+`billing.operators.operations` has the operations on money; here are the record they share and the
+carriers' incident switch.
 """
 
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ import re
 
 from ulid import ULID
 
-# Crockford's base 32; the first character holds 3 bits only. Facts: rules.md, Identifiers.
+# Crockford's base 32; the first character holds 3 bits only: docs/rules.md, Identifiers.
 _REFERENCE = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 

@@ -46,7 +46,7 @@ _FOR_OPERATORS: dict[str, tuple[Promise, Promise]] = {
 
 
 _RAILS = {code: (name, name_en) for code, name, name_en in RAILS}
-# As `billing.inbox` and `billing.disputes` keep it.
+# As `incoming` and `disputes` keep it.
 _ACTED: dict[str, Promise] = {
     "woken": _("they were asked at once"),
     "again later": _("waits for its turn"),

@@ -23,7 +23,7 @@ from billing.states import DeclineClass
 log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 3
-# Why a binding rests; `wording.reason` has the words for each.
+# Why a binding rests; `reasons.reason` has the words for each.
 BREAKER, HARD, AUTH = "breaker", "hard_decline", "needs_confirmation"
 # Its payer had the bank take money back: only an operator lets it be charged again.
 DISPUTED = "disputed"

@@ -1,7 +1,7 @@
 """Everything but a clean credit: what each answer of a carrier means, a row at a time.
 
-As in `setbacks`: unknown is never a rejection, so that nothing is sent again and nothing refunded
-while it lasts.
+As in `payments.answers`: unknown is never a rejection, so that nothing is sent again and nothing
+refunded while it lasts.
 """
 
 import logging

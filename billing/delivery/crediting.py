@@ -1,6 +1,6 @@
 """The delivery leg: a confirmed payment becomes credit on the line, once.
 
-Shaped like `payments`: `begin` commits the intent, the call happens outside, `record` commits what
+Shaped like `charging`: `begin` commits the intent, the call happens outside, `record` commits what
 came back. A carrier that cannot be asked by reference is never sent a second order by itself.
 """
 

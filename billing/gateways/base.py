@@ -1,6 +1,6 @@
 """What a payment rail can do and how it answers; every adapter in this package speaks this.
 
-Facts behind the shapes: ../shared/design/payments.md §5. Three rules run through all of it:
+Three rules run through all of it:
 
 - A reference is committed by the caller before an adapter sees it, and is the only thing that may
   be sent twice.

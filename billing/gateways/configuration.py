@@ -34,7 +34,7 @@ RAILS: Mapping[str, Names] = {
         ),
         optional={
             "ALIPAY_GATEWAY_URL": "https://openapi.alipay.com/gateway.do",
-            # Which product a merchant holds differs between merchants: design/payments.md §1.1.
+            # Which product a merchant holds differs between merchants: docs/rails.md.
             "ALIPAY_PRODUCT_CODE": "GENERAL_WITHHOLDING",
             "ALIPAY_PERSONAL_PRODUCT_CODE": "GENERAL_WITHHOLDING_P",
             "ALIPAY_SIGN_SCENE": "INDUSTRY|MOBILE",
@@ -63,7 +63,7 @@ RAILS: Mapping[str, Names] = {
             "WECHAT_CLIENT_KEY_PATH",
         ),
         optional={
-            "WECHAT_NOTICE_MODE": "24h",  # or notify, none: design/payments.md §2.5
+            "WECHAT_NOTICE_MODE": "24h",  # or notify, none: docs/rails.md
             # Required where the mode is notify.
             "WECHAT_API_V3_KEY": "",
             "WECHAT_MERCHANT_PRIVATE_KEY": "",

@@ -25,10 +25,11 @@ ONCE_PER_RECHARGE = (TransferKind.CHARGE, TransferKind.DISCOUNT, TransferKind.BO
 
 
 class Transfer(models.Model):
-    """One positive amount moved from one account to another. Append only; written by `ledger`.
+    """One positive amount moved from one account to another. Append only.
 
-    Accounts are texts: `rail:<rail>`, `undelivered`, `carrier:<carrier>`, `promotion`, `fees`,
-    `losses`, `suspense`. A balance is what came in less what went out, per currency.
+    Written by `ledger.transfers`. Accounts are texts: `rail:<rail>`, `undelivered`,
+    `carrier:<carrier>`, `promotion`, `fees`, `losses`, `suspense`. A balance is what came in less
+    what went out, per currency.
     """
 
     recharge = models.ForeignKey(

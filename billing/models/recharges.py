@@ -18,7 +18,7 @@ from lines.references import new_reference
 
 
 class Recharge(models.Model):
-    """One intended top-up of one line, from its cause to its end. Written by `recharges` alone.
+    """One intended top-up of one line, from its cause to its end. Moved by `recharges.machine`.
 
     `price_minor` is taken from the payer, `face_minor + bonus_minor` is owed to the line, and
     `credited_minor` is what the carrier says it credited. All are frozen when the row opens.

@@ -14,7 +14,7 @@ _SAYS_HOW_MUCH = Q(taken_minor__isnull=False, taken_minor__gt=0) & ~Q(taken_curr
 class Settlement(models.Model):
     """What a rail really did with one payment, as a person read it there and another confirmed.
 
-    For what the rail cannot answer by itself. Written by `settlements` alone.
+    For what the rail cannot answer by itself. Written by `attestations` alone.
     """
 
     reference = models.CharField(_("reference"), max_length=26, unique=True, default=new_reference)

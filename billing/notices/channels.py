@@ -1,4 +1,4 @@
-"""Ways to reach a person beside the inbox. One that can fail is tried again by `notices.send_due`.
+"""Ways to reach a person beside the inbox. One that can fail is tried again by `sending.send_due`.
 
 The inbox is no channel here: the notice's row is the entry, and it cannot fail by itself. A further
 channel is an object with `send`, registered under the name that rules keep in `channels`.

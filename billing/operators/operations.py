@@ -116,14 +116,14 @@ def approve_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime)
 
 
 def reject_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
-    """End a held recharge without a charge. Raises NotHeld, or recharges.TooLate."""
+    """End a held recharge without a charge. Raises NotHeld, or machine.TooLate."""
     with transaction.atomic():
         _held(recharge)
         cancel(recharge=recharge, actor=actor, reason=reason, at=at)
 
 
 def cancel(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
-    """End a recharge of which nothing is at a rail. Raises recharges.TooLate, LostRace."""
+    """End a recharge of which nothing is at a rail. Raises machine.TooLate, LostRace."""
     machine.cancel(
         recharge=recharge, actor=actor, because="canceled_by_operator", note=reason, at=at
     )

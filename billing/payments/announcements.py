@@ -249,7 +249,7 @@ def _noticed(row: Any, outcome: Noticed, at: datetime, context: answers.Context)
 
 def _tell_day(row: Any, told: Noticed, *, at: datetime) -> None:
     """Once a day that is told, unless it is charged so soon that its result says all. Announced
-    anew, or on the second tool, a recharge has another day, which must be told too."""
+    anew, or on the second binding, a recharge has another day, which must be told too."""
     due_at = max(told.earliest_charge_at, row.due_at)
     if due_at - at < WORTH_TELLING:
         return  # the result is told within the hour anyway

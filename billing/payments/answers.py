@@ -245,7 +245,7 @@ def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context
 def _declined(
     row: Any, refused: Refused, meaning: DeclineClass, *, at: datetime, context: Context
 ) -> None:
-    """Soft: the frozen ladder. Hard, or its end: the fallback tool, or the end of it."""
+    """Soft: the frozen ladder. Hard, or its end: the fallback binding, or the end of it."""
     _mark(row, AttemptState.DECLINED, code=refused.code, decline_class=meaning, at=at)
     retry_at = _retry_at(row, at=at) if meaning == DeclineClass.SOFT else None
     if retry_at is not None:
@@ -258,7 +258,7 @@ def _declined(
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, **more)
         return
     if not refused.is_merchants:
-        # A ladder that was climbed in vain is one failure of the instrument, not four.
+        # A ladder that was climbed in vain is one failure of the binding, not four.
         breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     if not fallbacks.use(row, at=at, rails=context.capabilities):
         _end(row, _WHY_ENDED[meaning], at=at, decline_code=refused.code)

@@ -1,7 +1,7 @@
 """The payment leg: look once more, commit the reference, call, commit the outcome.
 
 `begin` and `record` are transactions; `ask` is the call between them and opens none. A success of
-the right amount is written set-wise; everything rarer goes through `setbacks`, a row at a time.
+the right amount is written set-wise; everything rarer goes through `answers`, a row at a time.
 """
 
 import logging
@@ -72,7 +72,7 @@ def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
 
 
 def _is_stopped(row: Any, *, at: datetime) -> bool:
-    """Its owner or the system stopped the rule. That a *first* tool failed does not stop the
+    """Its owner or the system stopped the rule. That a *first* binding failed does not stop the
     second one, which is what it was consented to for."""
     if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and row.reason == "fallback":
         return False

@@ -1,4 +1,4 @@
-"""The second tool that an owner consented to: used once, after a definite decline (rule 18)."""
+"""The second binding that an owner consented to: used once, after a definite decline (rule 18)."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,9 +13,9 @@ from billing.states import RechargeState
 
 
 def use(row: Any, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
-    """Have the recharge charged through its second tool instead. False: there is none, or not now.
+    """Have the recharge charged by its second binding instead. False: there is none, or not now.
 
-    Never past that tool's own limits: its cap for a month, and what its rail takes at once. In the
+    Never past that one's own limits: its cap for a month, and what its rail takes at once. In the
     caller's transaction. Raises LostRace.
     """
     if row.fallback_binding_id is None or row.fallback_binding_id == row.binding_id:

@@ -341,7 +341,7 @@ def unskip(*, rule: Rule, at: datetime) -> Rule:
 def stop(*, rule: Rule, because: str, at: datetime) -> Rule:
     """Off, at once, and told. Nothing but `confirm` turns it on again. May be called again.
 
-    `because` is a code: "owner", or one that `wording` explains. A recharge that waits is ended by
+    `because` is a code: "owner", or one that `reasons` explains. A recharge that waits is ended by
     the executor, which looks at the rule before it charges.
     """
     with transaction.atomic():

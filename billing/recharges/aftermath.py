@@ -71,7 +71,7 @@ def taken_back(*, recharge_ids: Sequence[int], at: datetime) -> None:
 
 
 def paid(*, promoted_ids: Sequence[int], binding_ids: Sequence[int]) -> None:
-    """The money is taken: the instrument's bad run is over, and of the recharges that a promotion
+    """The money is taken: the method's bad run is over, and of the recharges that a promotion
     changed (`promoted_ids`) the reserve is spent."""
     rowsets.run(_GOOD_RUN, [list(binding_ids)])
     if promoted_ids:

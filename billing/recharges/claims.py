@@ -12,7 +12,7 @@ from django.db import transaction
 
 from billing import rowsets
 
-# Longer than any batch may take: see executor.BATCH_DEADLINE_S and the calls' own deadline.
+# Longer than any batch may take: see `executor.BATCH_DEADLINE_S` and the calls' own deadline.
 LEASE_S = 90
 MAX_CRASHES = 3
 CRASHED = "crashed"  # the attention code of quarantined work

@@ -1,7 +1,7 @@
 """The refund leg, run by the executor: the credit back from the carrier first, then the money.
 
-Shaped like `payments` and `crediting`: `claim` leases what is due, `ask` is the one call, `record`
-commits what came back. What may go back, and who decides it, is in `refunds`.
+Shaped like `charging` and `crediting`: `claim` leases what is due, `ask` is the one call, `record`
+commits what came back. What may go back, and who decides it, is in `approvals`.
 """
 
 import logging

@@ -102,7 +102,7 @@ def facts_of(
     outlook: Forecast | None,
     capabilities: Mapping[str, Capabilities],
 ) -> Facts:
-    """All that `rules.decide` looks at, from a row of `claim`."""
+    """All that `deciding.decide` looks at, from a row of `claim`."""
     rail = capabilities.get(row.rail or "")
     lead = lead_of(row, capabilities)
     return Facts(

@@ -1,6 +1,6 @@
 """What a decision about a rule is made of, and what it says: plain values, no behaviour.
 
-`rules.decide` turns `Facts` into a `Verdict`. Amounts are minor units; instants are aware.
+`deciding.decide` turns `Facts` into a `Verdict`. Amounts are minor units; instants are aware.
 """
 
 from dataclasses import dataclass, field

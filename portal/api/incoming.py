@@ -38,8 +38,8 @@ class _Unreadable(Exception):
 def rail(request: HttpRequest, rail: str) -> HttpResponse:
     """A rail's notification: of a charge, a refund, an agreement. Also its application gateway.
 
-    Alipay sends "the user ended the agreement" to the application's gateway only, in the same form
-    (design/payments.md §1.4). 503 while a wrong setting stops the rail, so that it is sent again.
+    Alipay sends "the user ended the agreement" to the application's gateway only, in the same
+    form. 503 while a wrong setting stops the rail, so that it is sent again.
     """
     source = f"rail:{rail}"
     try:

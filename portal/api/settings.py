@@ -25,7 +25,7 @@ def rest_framework(env: FileAwareEnv) -> dict[str, Any]:
         "EXCEPTION_HANDLER": "portal.api.errors.handle",
         "NUM_PROXIES": env.int("KEEPLINE_PROXY_COUNT", 0, validate=environment.count),
         "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
-        # Requests a minute, by portal.api.throttles.Kind.
+        # Requests a minute, by `portal.api.throttles.Kind`.
         "DEFAULT_THROTTLE_RATES": {
             "public": env.int(
                 "KEEPLINE_API_PUBLIC_PER_MINUTE", 60, validate=environment.at_least_one

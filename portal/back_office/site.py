@@ -25,7 +25,7 @@ OURS = frozenset({"lines", "billing", "accounts", "portal", "auth", "admin"})
 
 
 class OperatorsSite(UnfoldAdminSite):
-    """`admin.site`, by `portal.back_office.apps`."""
+    """`django.contrib.admin.site`, by `portal.back_office.apps`."""
 
     index_title = gettext_lazy("What needs you")
 

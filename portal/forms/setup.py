@@ -1,4 +1,4 @@
-"""The steps of setting up auto-recharge. Each step is one form; `plans.check` joins them.
+"""The steps of setting up auto-recharge. Each step is one form; `problems.check` joins them.
 
 What was typed in a step is kept as it was typed, so that going back, an error or another step
 loses nothing.

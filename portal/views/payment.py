@@ -112,7 +112,7 @@ class _SigningRedirect(HttpResponseRedirect):
 
 
 def _to_signing_page(url: str) -> HttpResponse:
-    """With the page it comes from: WeChat Pay sends the payer back to that (payments.md §2.2)."""
+    """With the page it comes from: WeChat Pay sends the payer back to that."""
     return _SigningRedirect(url, headers={"Referrer-Policy": "no-referrer-when-downgrade"})
 
 

@@ -8,7 +8,7 @@ import pytest
 from billing.gateways.alipay import codes as alipay
 from billing.gateways.wechat import codes as wechat
 
-# design/payments.md §5.3, with the refunds' of §1.6 and the unsigning's of §1.3.
+# Payments' codes, with the refunds' and the unsigning's.
 ALIPAY = {
     "soft": """
         BUYER_BALANCE_NOT_ENOUGH BUYER_BANKCARD_BALANCE_NOT_ENOUGH BUYER_BANKCARD_DECLINED
@@ -39,7 +39,7 @@ ALIPAY = {
         DISCORDANT_REPEAT_REQUEST REASON_TRADE_REFUND_FEE_ERR""",
     "done": "TRADE_HAS_SUCCESS TRADE_HAS_CLOSE NOW_TIME_AFTER_EXPIRE_TIME_ERROR TRADE_STATUS_ERROR",
 }
-# design/payments.md §5.3, with the refunds' of §2.6.
+# Payments' codes, with the refunds'.
 WECHAT = {
     "soft": "NOTENOUGH RULELIMIT FREQUENCY_LIMITED",
     "hard": """

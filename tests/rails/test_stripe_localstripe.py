@@ -1,9 +1,9 @@
 """Somebody else's Stripe: the adapter against `localstripe`, as far as that goes.
 
 Our simulator and our adapter are by one hand; this one is by another. It has no Checkout, keeps no
-idempotency keys, searches nothing, lists nobody's payments and tells declines by one word
-(design/payments.md §3.2). What it has, the adapter must get along with, and what it has not must
-come out as unknown, never as "not found".
+idempotency keys, searches nothing, lists nobody's payments and tells declines by one word.
+What it has, the adapter must get along with, and what it has not must come out as unknown, never as
+"not found".
 """
 
 import os

@@ -11,7 +11,7 @@ from billing.states import DeclineClass
 from tests.rails.stripe_simulator import SECRET_KEY, WEBHOOK_SECRET
 
 GOOD = {"STRIPE_SECRET_KEY": SECRET_KEY, "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET}
-# design/payments.md §5.3, as it stands there.
+# By the vendor's texts; written out again, so that a slip in the table shows.
 SOFT = """
     insufficient_funds try_again_later issuer_not_available processing_error reenter_transaction
     approve_with_id card_velocity_exceeded withdrawal_count_limit_exceeded generic_decline

@@ -1,8 +1,8 @@
 """Third-party clients, unmodified, against the simulator: wechatpy for v2, wechatpayv3 for v3.
 
-What neither checks is held by the vendor's own published vector. Known of them (design/payments.md
-§2.7): wechatpy verifies no answer, signs withholding by MD5 only, asks paporderquery, and looks the
-live host up in DNS before it deducts; wechatpayv3 takes a notification of any age.
+What neither checks is held by the vendor's own published vector. Known of them:
+wechatpy verifies no answer, signs withholding by MD5 only, asks paporderquery, and looks the live
+host up in DNS before it deducts; wechatpayv3 takes a notification of any age.
 """
 
 import json
@@ -25,7 +25,7 @@ from tests.rails.wechat_simulator import DAY_S, POOR, start_wechat
 
 pytestmark = pytest.mark.processes
 
-# design/payments.md §2.3, from the vendor's page on signing.
+# From the vendor's page on signing.
 VECTOR = {
     "appid": "wxd930ea5d5a258f4f",
     "mch_id": "10000100",

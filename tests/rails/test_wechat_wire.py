@@ -26,7 +26,7 @@ from tests.rails.wechat_world import APP_ID, MCH_ID, binding_of, charge_of, offl
 
 SETTINGS = offline_settings()
 KEY = SETTINGS["WECHAT_API_V2_KEY"]
-# The vendor's published example, recomputed in design/payments.md §2.3.
+# The vendor's published example, recomputed.
 PUBLISHED = {
     "appid": "wxd930ea5d5a258f4f",
     "mch_id": "10000100",

@@ -4,5 +4,5 @@ The adapter is `adapter.AlipayGateway`; `simulator/` is Alipay as seen from outs
 the tests and the benchmarks. They share no code, so this file must not import the adapter: the
 simulator's process would load it too.
 
-Protocol facts and how far each can be trusted: design/payments.md §1. No live account was used.
+No live account was used: docs/rails.md says what is not verified.
 """

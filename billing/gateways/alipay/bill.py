@@ -1,8 +1,7 @@
 """Alipay's bill of one day (业务明细): a zip of GBK files, read row by row.
 
 Columns are found by name, because one variant writes half-width brackets, and 交易号 for
-支付宝交易号 (design/payments.md §1.6). A row that cannot be read is handed on as such, and the
-rest goes on.
+支付宝交易号. A row that cannot be read is handed on as such, and the rest goes on.
 """
 
 import csv

@@ -3,8 +3,7 @@
 Keys are sub_codes without their "ACQ." (and the gateway's own codes), values are classes:
 soft = again later on the ladder; hard = stop and ask the payer; config = pause the rail and tell
 the operator; unknown = ask, never resend; pending = accepted; done = the trade is already in an
-end state, ask for it. Classes are a judgement from the vendor's cause and solution texts:
-design/payments.md §5.3.
+end state, ask for it. Classes are a judgement from the vendor's cause and solution texts.
 """
 
 DECLINE_CODES: dict[str, str] = {

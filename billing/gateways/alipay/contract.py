@@ -1,7 +1,7 @@
 """What this merchant has agreed with Alipay, from settings: products differ between merchants.
 
-Alipay has been merging 周期扣款 into 商家扣款, and which codes a merchant gets differs (§1.1 of
-design/payments.md), so product, scene and period rules are all configuration.
+Alipay has been merging 周期扣款 into 商家扣款, and which codes a merchant gets differs, so
+product, scene and period rules are all configuration.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 A form, signed without `sign` and `sign_type`; one official SDK also tries with `sign_type` "for
 historical reasons", and so do we. A refund re-sends the payment's notification with the refund's
-fields added, which must not look like a second payment (design/payments.md §1.4).
+fields added, which must not look like a second payment.
 """
 
 from collections.abc import Mapping

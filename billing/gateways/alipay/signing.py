@@ -1,4 +1,4 @@
-"""RSA2: SHA256withRSA, PKCS#1 v1.5, Base64, over `k=v&…` sorted by key (design/payments.md §1.2).
+"""RSA2: SHA256withRSA, PKCS#1 v1.5, Base64, over `k=v&…` sorted by key.
 
 Keys come as Alipay's tools give them: PEM, or one line of Base64 without headers; PKCS#1 or
 PKCS#8. What fails to load raises a ValueError that names the setting and never shows its value.

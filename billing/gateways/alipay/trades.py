@@ -1,6 +1,6 @@
 """What trade answers mean, as outcomes. Pure: a verified reply in, an outcome out.
 
-The traps, each from design/payments.md §1.5-1.6:
+The traps:
 - `TRADE_CLOSED` is an unpaid trade's end *and* a fully refunded one's. Paid shows in
   `send_pay_date`. Either way nothing of it is kept, so both are `Closed`; the paid one carries
   code "REFUNDED", for it was taken once and its books hold two rows.

@@ -2,9 +2,8 @@
 
 A card's decline carries a `decline_code` and sometimes the issuer's `advice_code`. Advice, where
 there is any, wins: then our code is "advice:<advice_code>", a row of its own in the same table, so
-that this too is data. Classes are a judgement from the vendor's texts (design/payments.md §5.3);
-public code disagrees about do_not_honor and card_velocity_exceeded, which is why an operator can
-change a row.
+that this too is data. Classes are a judgement from the vendor's texts; public code
+disagrees about do_not_honor and card_velocity_exceeded, which is why an operator can change a row.
 
 soft = again later on the ladder; hard = stop and ask the payer; auth = the payer confirms with the
 bank; config = pause the rail and tell the operator; unknown = ask, never resend.

@@ -1,6 +1,6 @@
 """What payments and refunds at Stripe mean, as outcomes. Pure: facts in, an outcome out.
 
-Traps (design/payments.md §3.1, §5.2): a declined intent is *not* over by name, it is
+Traps: a declined intent is *not* over by name, it is
 `requires_payment_method`, and nothing but we would confirm it again, so its reference is spent; a
 payment keeps `succeeded` when all of it was given back, which shows on its charge alone; and a
 refusal while *asking* says nothing about the payment.

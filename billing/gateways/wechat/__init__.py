@@ -4,5 +4,5 @@ The adapter is `adapter.WechatGateway`; `simulator/` is WeChat Pay as seen from 
 demo and the tests. They share no code, so this file must not import the adapter: the simulator's
 process would load it too.
 
-Protocol facts and how far each can be trusted: design/payments.md §2. No live account was used.
+No live account was used: docs/rails.md says what is not verified.
 """

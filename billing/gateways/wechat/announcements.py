@@ -1,7 +1,7 @@
 """Announcing a charge days before (预扣费通知): when it may then be made, and what answers mean.
 
 The day of the notice and those after it wait; then come the days on which the charge may be made.
-The vendor's text counts them in two ways, so both numbers are settings (design/payments.md §2.5).
+The vendor's text counts them in two ways, so both numbers are settings.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """WeChat Pay's bill of one day: CSV whose cells each begin with a backtick, gzipped or plain.
 
 Columns are found by name, for their order and number vary: a newer layout says 应结订单金额 for
-总金额 and adds 订单金额 and 申请退款金额 (design/payments.md §2.2). A row that cannot be read is
-handed on as such, and the rest goes on.
+总金额 and adds 订单金额 and 申请退款金额. A row that cannot be read is handed on as such, and the
+rest goes on.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""What a merchant's terms allow, as the core reads it (design/payments.md §2.5)."""
+"""What a merchant's terms allow, as the core reads it."""
 
 from datetime import time, timedelta
 

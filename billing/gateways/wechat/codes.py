@@ -3,7 +3,7 @@
 Keys are err_codes (v2) and codes (v3), values are classes: soft = again later on the ladder; hard =
 stop and ask the payer; config = pause the rail and tell the operator; unknown = ask, never resend;
 pending = accepted; done = the order is already in an end state, ask for it. Classes are a judgement
-from the vendor's cause and solution texts: design/payments.md §2.6 and §5.3.
+from the vendor's cause and solution texts.
 """
 
 DECLINE_CODES: dict[str, str] = {

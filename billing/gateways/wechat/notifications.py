@@ -1,6 +1,6 @@
 """What WeChat Pay posts to us over v2: verified, checked to be ours, read; or refused.
 
-One address takes all kinds; their fields tell them apart (design/payments.md §2.4). A refund's has
+One address takes all kinds; their fields tell them apart. A refund's has
 no signature: what it tells is encrypted under a key that only WeChat Pay and we know, and nothing
 of it is believed without asking. v2 has no timestamp over its messages, so what is stale is told by
 the time of what happened, and a repeat by the message's content.

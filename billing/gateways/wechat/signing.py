@@ -1,7 +1,7 @@
 """v2 signatures: `k=v&…&key=KEY` over all but `sign` and empty values, sorted, in upper hex.
 
 Every field counts, those nobody here knows included, so that one added by WeChat Pay does not make
-its answers look false (design/payments.md §2.3).
+its answers look false.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What this merchant has agreed with WeChat Pay, from settings: terms differ between merchants.
 
-How a charge is announced shapes everything else (design/payments.md §2.5), and how the vendor
+How a charge is announced shapes everything else, and how the vendor
 counts the days of an announcement is ambiguous in its text, so both are configuration.
 """
 

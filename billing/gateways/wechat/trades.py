@@ -1,6 +1,6 @@
 """What answers about orders and refunds mean, as outcomes. Pure: a verified reply in.
 
-The traps, each from design/payments.md §2.2-2.6:
+The traps:
 - "Success" of an application is acceptance: the money moves later, or does not.
 - `REFUND` is the state of an order once *any* of it was given back, so it is paid all the same;
   only the refunds tell whether anything is kept.

@@ -1,7 +1,7 @@
 """Agreements: what a signing page asks for, signing, ending, moving the plan.
 
-周期扣款 rules as third parties report them (design/payments.md §1.1): at most ¥100 a deduction, a
-DAY period of 7 or more, MONTH dates up to the 28th, ten agreements with one merchant.
+周期扣款 rules as third parties report them: at most ¥100 a deduction, a DAY period of 7 or more,
+MONTH dates up to the 28th, ten agreements with one merchant.
 """
 
 import calendar

@@ -5,7 +5,7 @@ journal (what really happened, whoever was told what), takes orders for faults u
 and shares no code with the adapter, least of all signing. Never loaded in production, imports
 nothing of Django.
 
-Facts: design/payments.md §2 and the vendor's own guide for merchants (wechatpay-skills, folder
+Facts: the vendor's documents and its own guide for merchants (wechatpay-skills, folder
 wechatpay-deduction-service). Where those contradict each other or say nothing, it is a setting
 (`settings.py`), and the comment there says what was chosen.
 """
