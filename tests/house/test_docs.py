@@ -9,10 +9,9 @@ import pytest
 from billing.gateways import configuration
 from billing.ledger.verification import CHECKS
 from billing.words.outcomes import ATTENTION
+from tests.house import names, texts
+from tests.house.texts import OPERATIONS, PAGES, README, ROOT, name_of
 
-ROOT = Path(__file__).resolve().parents[2]
-README, OPERATIONS = ROOT / "README.md", ROOT / "docs/operations.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = (
     "settings.py",
     "supervision/queue_settings.py",
@@ -20,6 +19,8 @@ SETTINGS = (
     "api/settings.py",
 )
 READERS = {"str", "int", "bool", "list", "pairs", "level"}
+# What dotted names in documents begin with where they are not ours: a table's, and Stripe's events.
+THEIRS = {"billing_recharge", "charge", "checkout", "customer", "payment_method", "setup_intent"}
 
 
 def read_by_settings() -> set[str]:
@@ -90,10 +91,32 @@ class TestAPage:
         named = re.findall(r"`((?:portal|billing|lines|tests|docs)/[\w/.]+)`", page.read_text())
         assert [name for name in named if not (ROOT / name).exists()] == []
 
+    def test_names_functions_that_exist_where_it_says(self, page):
+        named = names.dotted(page.read_text())
+        ours = [name for name in named if name.split(".")[0] not in THEIRS]
+        assert [name for name in ours if not names.exists(name)] == []
+
 
 def _code(text: str) -> list[str]:
     """What is set as code: in backticks, and indented by four."""
     return re.findall(r"`([^`]+)`", text) + re.findall(r"^ {4}(.+?)(?: {2,}#.*)?$", text, re.M)
+
+
+class TestAComment:
+    def test_names_modules_and_functions_that_exist(self):
+        code = [path for path in texts.files() if path.suffix == ".py"]
+        named = [(path, name) for path in code for name in names.dotted(texts.prose(path))]
+        ours = [(path, name) for path, name in named if names.is_ours(name)]
+        assert len(ours) > 40
+        assert [(name_of(path), name) for path, name in ours if not names.exists(name)] == []
+
+
+class TestTheRoomsOfBilling:
+    def test_are_all_in_the_table_and_no_others(self):
+        table = (ROOT / "docs/architecture.md").read_text().split("## The rooms of `billing/`")[1]
+        rooms = {path.parent.name for path in (ROOT / "billing").glob("*/__init__.py")}
+        told = re.findall(r"^\| `([a-z_]+)` \|", table.split("\n## ")[0], re.MULTILINE)
+        assert sorted(told) == sorted(rooms - {"migrations"})
 
 
 class TestCodes:

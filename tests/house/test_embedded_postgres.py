@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from portal import embedded_postgres
-from tests.house.test_docs import ROOT
+from tests.house.texts import ROOT
 
 
 @pytest.fixture
