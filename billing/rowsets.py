@@ -4,12 +4,17 @@ Columns travel as PostgreSQL arrays and are unnested by the server, so a batch o
 one round trip and one plan. Every caller is inside a transaction of its own making.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from django.db import DatabaseError, connection
-from psycopg.rows import namedtuple_row
+from psycopg.rows import RowFactory, scalar_row, tuple_row
+
+Row = TypeVar("Row", bound=NamedTuple)
+Made = TypeVar("Made")
+Value = TypeVar("Value")
+Params = Sequence[object] | Mapping[str, object]
 
 _WORTH_A_LOOK = 8  # rows; below that nothing is saved by telling constants apart
 # What a poisoned row can raise while a batch is written: caught to go on one row at a time.
@@ -32,7 +37,9 @@ def _picked(columns: Sequence[Column]) -> str:
     return ", ".join(f"v.{c.name}::{c.cast}" if c.cast else f"v.{c.name}" for c in columns)
 
 
-def _source(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+def _source(
+    columns: Sequence[Column], rows: Sequence[Sequence[object]]
+) -> tuple[str, list[object]]:
     """The rows as a derived table `v`, and its parameters, constants first.
 
     A value that all rows share travels once: half of a batch's columns are such, and writing an
@@ -57,56 +64,91 @@ def _source(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> tuple[s
     return table, constants + lists
 
 
-def run(sql: str, params: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _executed(sql: str, params: Params, *, made: RowFactory[Made]) -> psycopg.Cursor[Made]:
     """Execute with the server's own parameter binding: no text is built of the values.
 
     Django's cursor would paste a batch's arrays into the statement as literals.
     """
     connection.ensure_connection()
-    with psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql, params)
-        return cursor.fetchall() if cursor.description else []
+    return psycopg.Cursor(connection.connection, row_factory=made).execute(sql, params)
 
 
-def read(sql: str, params: Sequence[Any]) -> list[Any]:
-    """As `run`, with the columns as attributes of each row."""
-    connection.ensure_connection()
-    with psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor:
-        cursor.execute(sql, params)
+def run(sql: str, params: Params) -> int:
+    """Execute; how many rows it changed or found."""
+    with _executed(sql, params, made=tuple_row) as cursor:
+        return cursor.rowcount
+
+
+def read(sql: str, params: Params, *, into: type[Row]) -> list[Row]:
+    """The rows, each an `into`, whose fields are the columns in their order and by their names.
+
+    That they are is proved for every call, not looked at in each: tests/billing/test_rowsets.py.
+    """
+    with _executed(sql, params, made=lambda _cursor: into._make) as cursor:
         return cursor.fetchall()
 
 
+def column(sql: str, params: Params, *, of: Callable[[Any], Value]) -> list[Value]:
+    """The only column of the rows, each value made by `of`."""
+    with _executed(sql, params, made=scalar_row) as cursor:
+        return [of(value) for value in cursor]
+
+
 def insert(
-    table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], *, suffix: str = ""
-) -> list[tuple[Any, ...]]:
-    """INSERT `rows` into `table`; `suffix` may hold ON CONFLICT and RETURNING."""
+    table: str, columns: Sequence[Column], rows: Sequence[Sequence[object]], *, suffix: str = ""
+) -> None:
+    """INSERT `rows` into `table`; `suffix` may hold ON CONFLICT."""
+    if rows:
+        run(*_insertion(table, columns, rows, suffix))
+
+
+def insert_new(
+    table: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    into: type[Row],
+    key: str = "",
+) -> list[Row]:
+    """INSERT those of `rows` that are not in `table`, by `key` or any of its keys; what is new."""
     if not rows:
         return []
+    suffix = f"ON CONFLICT {key} DO NOTHING RETURNING {', '.join(into._fields)}"
+    sql, params = _insertion(table, columns, rows, suffix)
+    return read(sql, params, into=into)
+
+
+def _insertion(
+    table: str, columns: Sequence[Column], rows: Sequence[Sequence[object]], suffix: str
+) -> tuple[str, list[object]]:
     source, params = _source(columns, rows)
     sql = (
         f"INSERT INTO {table} ({_names(columns)}) SELECT {_picked(columns)} "  # noqa: S608 # nosec B608
         f"FROM {source} {suffix}"
     )
-    return run(sql, params)
+    return sql, params
 
 
 def update(
     table: str,
     columns: Sequence[Column],
-    rows: Sequence[Sequence[Any]],
+    rows: Sequence[Sequence[object]],
     *,
     assign: str,
     where: str,
     returning: str = "",
     then: str = "",
-) -> list[tuple[Any, ...]]:
-    """UPDATE `table` AS t by `rows` AS v. Only rows that still meet `where` change or return.
+) -> list[int]:
+    """UPDATE `table` AS t by `rows` AS v. Only rows that still meet `where` change.
 
-    `then`: the rest of a statement that begins with what changed, as `changed`.
+    `then`: the rest of a statement that begins with what changed, `returning`, as `changed`; the
+    ids that it finds are returned.
     """
     if not rows:
         return []
     source, params = _source(columns, rows)
     sql = f"UPDATE {table} AS t SET {assign} FROM {source} WHERE {where}"  # noqa: S608 # nosec B608
-    sql += f" RETURNING {returning}" if returning else ""
-    return run(f"WITH changed AS ({sql}){then}" if then else sql, params)
+    if not then:
+        run(sql, params)
+        return []
+    return column(f"WITH changed AS ({sql} RETURNING {returning}){then}", params, of=int)

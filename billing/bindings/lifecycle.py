@@ -155,7 +155,7 @@ UPDATE billing_binding b SET check_at = %s FROM picked WHERE b.id = picked.id RE
 def _claim(*, at: datetime, limit: int) -> list[int]:
     """The claim itself moves `check_at` on, so that a binding nobody can ask waits its turn."""
     with transaction.atomic():
-        return [row[0] for row in rowsets.run(_CLAIM, [at, limit, at + _LEASE])]
+        return rowsets.column(_CLAIM, [at, limit, at + _LEASE], of=int)
 
 
 def _read(binding_id: int) -> Binding | None:

@@ -16,6 +16,7 @@ from billing.models import NoticeKind, Recharge
 from billing.notices import telling
 from billing.notices.telling import Telling
 from billing.recharges import aftermath, claims, evidence, ladders, machine
+from billing.recharges.claims import Work
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
 from billing.refunds import approvals
@@ -39,7 +40,7 @@ S = RechargeState
 NOT_FOUND_GRACE = timedelta(minutes=2)
 
 
-def delivery(*, row: Any, answer: CreditAnswer, at: datetime) -> None:
+def delivery(*, row: Work, answer: CreditAnswer, at: datetime) -> None:
     """Commit the evidence and what follows. Fenced; a lost race is left to whoever won."""
     try:
         with transaction.atomic():
@@ -51,7 +52,7 @@ def delivery(*, row: Any, answer: CreditAnswer, at: datetime) -> None:
         log.exception("carrier's answer about recharge %s cannot be recorded", row.id)
 
 
-def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
+def _settle(row: Work, outcome: CreditOutcome, *, at: datetime) -> None:
     if row.state == S.COMPLETED.value:
         _after_completion(row, outcome, at=at)
     elif row.state not in DELIVERING_STATES:
@@ -72,7 +73,7 @@ def _settle(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
         _not_known(row, at=at)
 
 
-def _is_at_rest(row: Any, *, is_told: bool, at: datetime) -> None:
+def _is_at_rest(row: Work, *, is_told: bool, at: datetime) -> None:
     """Someone spoke of it. What tells nothing is asked again, for a week; then a person."""
     act_at = None if is_told else ladders.next_query_at(queries=row.queries, at=at)
     is_given_up = not is_told and act_at is None
@@ -80,7 +81,7 @@ def _is_at_rest(row: Any, *, is_told: bool, at: datetime) -> None:
     machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
 
 
-def _is_surely_not_there(row: Any, outcome: CreditOutcome, *, at: datetime) -> bool:
+def _is_surely_not_there(row: Work, outcome: CreditOutcome, *, at: datetime) -> bool:
     """Whether the same order may be sent again, to a carrier for which that is a second order.
 
     One still `delivering` was left by a worker that may only be stalled and send it yet: its grace
@@ -91,12 +92,12 @@ def _is_surely_not_there(row: Any, outcome: CreditOutcome, *, at: datetime) -> b
     return at - _sent_at(row) >= NOT_FOUND_GRACE
 
 
-def _sent_at(row: Any) -> datetime:
+def _sent_at(row: Work) -> datetime:
     sent_at: datetime = row.delivery_created_at or row.charged_at
     return max(sent_at, row.unknown_since) if row.unknown_since else sent_at
 
 
-def _accepted(row: Any, outcome: Accepted, *, at: datetime) -> None:
+def _accepted(row: Work, outcome: Accepted, *, at: datetime) -> None:
     act_at = ladders.next_pending_at(queries=row.queries, at=at)
     if row.state == S.DELIVERY_PENDING.value:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
@@ -105,7 +106,7 @@ def _accepted(row: Any, outcome: Accepted, *, at: datetime) -> None:
     _mark(row, DeliveryState.ACCEPTED, carrier_ref=outcome.carrier_ref)
 
 
-def _rejected(row: Any, outcome: Rejected, *, at: datetime) -> None:
+def _rejected(row: Work, outcome: Rejected, *, at: datetime) -> None:
     """A definite no: a few more tries where that can help, then the money goes back (rule 21)."""
     _mark(row, DeliveryState.REJECTED, code=outcome.code, at=at)
     retry_at = ladders.next_delivery_at(deliveries=row.delivery_count, at=at)
@@ -115,7 +116,7 @@ def _rejected(row: Any, outcome: Rejected, *, at: datetime) -> None:
         machine.move_one(move(row, S.CHARGED, "carrier_retry", retry_at), at=at)
 
 
-def _not_allowed(row: Any, outcome: NotAllowed, *, at: datetime) -> None:
+def _not_allowed(row: Work, outcome: NotAllowed, *, at: datetime) -> None:
     """Our own fault, not the line's: nothing was credited, an operator is told, and it waits.
 
     No refund: thousands would be given back for one expired token. The order keeps its reference.
@@ -125,18 +126,18 @@ def _not_allowed(row: Any, outcome: NotAllowed, *, at: datetime) -> None:
     machine.move_one(again, at=at)
 
 
-def _undeliverable(row: Any, because: str, carrier_ref: str, *, at: datetime) -> None:
+def _undeliverable(row: Work, because: str, carrier_ref: str, *, at: datetime) -> None:
     _mark(row, DeliveryState.REVERSED, carrier_ref=carrier_ref, at=at)
     _refund(row, because, at=at)
 
 
-def _refund(row: Any, because: str, *, at: datetime) -> None:
+def _refund(row: Work, because: str, *, at: datetime) -> None:
     """The refund's intent is in the same commit as the rejection that causes it."""
     machine.move_one(move(row, S.UNDELIVERABLE, because, None), at=at)
     approvals.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
 
 
-def _not_known(row: Any, *, at: datetime) -> None:
+def _not_known(row: Work, *, at: datetime) -> None:
     """Neither resend nor refund; ask up the ladder, then a person."""
     _mark(row, DeliveryState.UNKNOWN)
     is_unknown = row.state == S.DELIVERY_UNKNOWN.value
@@ -149,7 +150,7 @@ def _not_known(row: Any, *, at: datetime) -> None:
         machine.move_one(unknown, at=at)
 
 
-def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None:
+def _after_completion(row: Work, outcome: CreditOutcome, *, at: datetime) -> None:
     """Completed may later be reversed (rule 22): back into the books, and the money goes back."""
     if not isinstance(outcome, Reversed):
         _is_at_rest(row, is_told=isinstance(outcome, Credited), at=at)
@@ -177,12 +178,12 @@ def _after_completion(row: Any, outcome: CreditOutcome, *, at: datetime) -> None
     telling.tell_many([message(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])
 
 
-def move(row: Any, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
+def move(row: Work, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
     return Move(row.id, row.state, target.value, because, act_at, fence=row.fence, **more)
 
 
 def _mark(
-    row: Any,
+    row: Work,
     state: DeliveryState,
     *,
     carrier_ref: str = "",
@@ -198,13 +199,13 @@ def _mark(
     Delivery.objects.filter(reference=row.delivery_ref, settled_at__isnull=True).update(**changes)
 
 
-def _mark_reversed(row: Any, *, at: datetime) -> None:
+def _mark_reversed(row: Work, *, at: datetime) -> None:
     Delivery.objects.filter(reference=row.delivery_ref, state=DeliveryState.CREDITED).update(
         state=DeliveryState.REVERSED, settled_at=at
     )
 
 
-def message(row: Any, kind: NoticeKind, code: str, *, at: datetime) -> Telling:
+def message(row: Work, kind: NoticeKind, code: str, *, at: datetime) -> Telling:
     facts = {
         "code": code,
         "face_minor": row.face_minor,

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
@@ -19,6 +18,7 @@ from billing.ledger import transfers
 from billing.models import NoticeKind
 from billing.notices import telling
 from billing.recharges import aftermath, claims, evidence, intents, machine
+from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
 from billing.rowsets import Column
@@ -49,11 +49,11 @@ _CREDITED_COLUMNS = (
 class Asked:
     """One call that was made: what was claimed, and what came back."""
 
-    row: Any
+    row: Work
     answer: CreditAnswer
 
 
-def credit_minor(row: Any) -> int:
+def credit_minor(row: Work) -> int:
     """What the line is owed."""
     return int(row.face_minor + row.bonus_minor)
 
@@ -61,7 +61,7 @@ def credit_minor(row: Any) -> int:
 # --- before the call ----------------------------------------------------------------------------
 
 
-def begin(rows: Sequence[Any], *, at: datetime) -> list[Any]:
+def begin(rows: Sequence[Work], *, at: datetime) -> list[Work]:
     """Commit a delivery intent for each paid row; the rows that are now ours to credit.
 
     An order the carrier has never heard of is sent under its own reference again.
@@ -79,7 +79,7 @@ def begin(rows: Sequence[Any], *, at: datetime) -> list[Any]:
     return [row._replace(state=S.DELIVERING.value) for row in mine]
 
 
-def _ready(row: Any) -> Any:
+def _ready(row: Work) -> Work:
     if claims.is_live_delivery(row):
         return row
     return row._replace(
@@ -90,7 +90,7 @@ def _ready(row: Any) -> Any:
     )
 
 
-def _sent(row: Any, *, at: datetime) -> Move:
+def _sent(row: Work, *, at: datetime) -> Move:
     return move(
         row,
         S.DELIVERING,
@@ -106,7 +106,7 @@ def _sent(row: Any, *, at: datetime) -> Move:
 # --- the call -----------------------------------------------------------------------------------
 
 
-def credit(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer:
+def credit(row: Work, *, adapter: CarrierAdapter) -> CreditAnswer:
     """Send the committed order. No transaction is open."""
     return adapter.credit(
         request=CreditRequest(
@@ -118,7 +118,7 @@ def credit(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer:
     )
 
 
-def query(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer:
+def query(row: Work, *, adapter: CarrierAdapter) -> CreditAnswer:
     """Ask what became of the last order. No transaction is open."""
     if not adapter.can_query_by_reference and not row.carrier_ref:
         return CreditAnswer(Unknown("this carrier cannot be asked by reference"))
@@ -191,13 +191,13 @@ def _credited_move(one: Asked, *, at: datetime) -> Move:
     )
 
 
-def _settled(one: Asked, *, at: datetime) -> tuple[Any, ...]:
+def _settled(one: Asked, *, at: datetime) -> tuple[object, ...]:
     outcome = one.answer.outcome
     assert isinstance(outcome, Credited)  # noqa: S101 - `_is_clean_credit` chose it
     return one.row.delivery_ref, outcome.carrier_ref[:64], outcome.credited_minor, at
 
 
-def _entry(row: Any, *, at: datetime) -> transfers.Entry:
+def _entry(row: Work, *, at: datetime) -> transfers.Entry:
     return transfers.delivered(
         recharge_id=row.id,
         reference=row.delivery_ref,

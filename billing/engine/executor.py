@@ -21,6 +21,7 @@ from billing.gateways.base import Preparation, Unknown
 from billing.outside import Outside
 from billing.payments import announcements, answers, charging, declines, overdue
 from billing.recharges import claims, ladders, machine
+from billing.recharges.claims import Work
 from billing.recharges.machine import Move
 from billing.refunds import disputes, refunding
 from billing.rules import openings
@@ -82,7 +83,7 @@ def run_batch(*, at: datetime, outside: Outside, batch: int = BATCH) -> Progress
     return Progress(opened, moved, returned)
 
 
-def work(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -> int:
+def work(rows: Sequence[Work], *, at: datetime, outside: Outside, began: float) -> int:
     """Do the next step of each claimed recharge; how many there were.
 
     `began`: `time.monotonic()` before the claim. Whoever stalls after it begins no call.
@@ -104,7 +105,7 @@ def work(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -
     return len(rows)
 
 
-def _reachable(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[Any]:
+def _reachable(rows: Sequence[Work], *, at: datetime, outside: Outside) -> list[Work]:
     """Those whose carrier can be asked at all. The others wait, and an operator is told why."""
     adapters = _adapters(rows, outside=outside)
     for row in rows:
@@ -115,14 +116,14 @@ def _reachable(rows: Sequence[Any], *, at: datetime, outside: Outside) -> list[A
 
 @dataclass(slots=True)
 class _Sorted:
-    announce: list[Any]
-    charge: list[Any]
-    query: list[Any]
-    deliver: list[Any]
-    query_delivery: list[Any]
+    announce: list[Work]
+    charge: list[Work]
+    query: list[Work]
+    deliver: list[Work]
+    query_delivery: list[Work]
 
 
-def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
+def _sort(rows: Sequence[Work], *, at: datetime, outside: Outside) -> _Sorted:
     """By the next step. What cannot go on now is moved out of the way at once."""
     piles = _Sorted([], [], [], [], [])
     for row in rows:
@@ -144,7 +145,7 @@ def _sort(rows: Sequence[Any], *, at: datetime, outside: Outside) -> _Sorted:
     return piles
 
 
-def _may_charge(row: Any, *, at: datetime, outside: Outside) -> bool:
+def _may_charge(row: Work, *, at: datetime, outside: Outside) -> bool:
     """Whether to charge now. Waiting and declined rows become due first, and are looked at next."""
     obstacle = charging.obstacle(row, gateway=outside.gateways.get(row.rail), at=at)
     if obstacle is None and row.state == S.DUE.value:
@@ -163,7 +164,7 @@ def _may_charge(row: Any, *, at: datetime, outside: Outside) -> bool:
 
 
 def _step_aside(
-    row: Any, target: S, because: str, act_at: datetime | None, *, at: datetime
+    row: Work, target: S, because: str, act_at: datetime | None, *, at: datetime
 ) -> None:
     _make(Move(row.id, row.state, target.value, because, act_at, fence=row.fence), at=at)
 
@@ -173,7 +174,7 @@ def _make(move: Move, *, at: datetime) -> None:
         machine.move([move], at=at)
 
 
-def _quarantine(row: Any, *, at: datetime) -> None:
+def _quarantine(row: Work, *, at: datetime) -> None:
     """Three workers died over it: it stays where it is, and a person is called."""
     log.error("recharge %s is quarantined after %s crashes", row.id, row.crash_count)
     machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="crashed", at=at)
@@ -183,7 +184,7 @@ def _quarantine(row: Any, *, at: datetime) -> None:
 
 
 def _announce(
-    rows: Sequence[Any],
+    rows: Sequence[Work],
     *,
     at: datetime,
     outside: Outside,
@@ -194,7 +195,7 @@ def _announce(
     going = announcements.begin(rows, at=at, rails=outside.capabilities)
     secrets = charging.agreements(going) if going else {}
 
-    def call(row: Any) -> Any:
+    def call(row: Work) -> Any:
         return announcements.prepare(
             row,
             gateway=outside.gateways[row.rail],
@@ -215,12 +216,12 @@ def _announce(
 
 
 def _charge(
-    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
 ) -> list[charging.Asked]:
     """Charge each; one that was never begun goes back to due, its reference unsent."""
     secrets = charging.agreements(rows)
 
-    def call(row: Any) -> Any:
+    def call(row: Work) -> Any:
         return charging.charge(
             row,
             gateway=outside.gateways[row.rail],
@@ -242,14 +243,14 @@ def _charge(
 
 
 def _query(
-    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
 ) -> list[charging.Asked]:
     """Ask the rail, and call off what is overdue. One that is switched off, or was not come to, is
     asked a minute later."""
     reachable = [row for row in rows if row.rail in outside.gateways]
     secrets = charging.agreements(reachable) if reachable else {}
 
-    def call(row: Any) -> Any:
+    def call(row: Work) -> Any:
         gateway = outside.gateways[row.rail]
         answer = charging.query(row, gateway=gateway, provider_binding_ref=secrets[row.binding_id])
         return overdue.ended(row, answer, gateway=gateway, at=at)
@@ -269,18 +270,18 @@ def _query(
     return asked
 
 
-def _give_back(row: Any, *, at: datetime, attention: str = "") -> None:
+def _give_back(row: Work, *, at: datetime, attention: str = "") -> None:
     """Nothing was asked, and nobody died: the claim must not count as a crash."""
     claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention=attention, at=at)
 
 
 def _credit(
-    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
 ) -> list[crediting.Asked]:
     """Credit each; one that was never begun goes back to paid, its order unsent."""
     adapters = _adapters(rows, outside=outside)
 
-    def call(row: Any) -> Any:
+    def call(row: Work) -> Any:
         return crediting.credit(row, adapter=adapters[row.carrier_id])
 
     results = _all(call, rows, until=until)
@@ -291,11 +292,11 @@ def _credit(
 
 
 def _query_credit(
-    rows: Sequence[Any], *, at: datetime, outside: Outside, until: float
+    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
 ) -> list[crediting.Asked]:
     adapters = _adapters(rows, outside=outside)
 
-    def call(row: Any) -> Any:
+    def call(row: Work) -> Any:
         return crediting.query(row, adapter=adapters[row.carrier_id])
 
     results = _all(call, rows, until=until)
@@ -305,7 +306,7 @@ def _query_credit(
     return _answered(rows, results)
 
 
-def _answered(rows: Sequence[Any], results: Sequence[Any]) -> list[crediting.Asked]:
+def _answered(rows: Sequence[Work], results: Sequence[Work]) -> list[crediting.Asked]:
     asked = []
     for row, result in zip(rows, results, strict=True):
         if isinstance(result, Exception):
@@ -316,11 +317,11 @@ def _answered(rows: Sequence[Any], results: Sequence[Any]) -> list[crediting.Ask
     return asked
 
 
-def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float) -> int:
+def _refund(rows: Sequence[Work], *, at: datetime, outside: Outside, began: float) -> int:
     """One call each: the carrier takes the credit back, or the rail gives the money back."""
     adapters = _adapters(rows, outside=outside)
 
-    def call(row: Any) -> Any:
+    def call(row: Work) -> Any:
         if refunding.is_about_credit(row):
             return refunding.take_back(row, adapter=adapters[row.carrier_id])
         return refunding.ask(row, gateway=outside.gateways[row.rail])
@@ -341,7 +342,7 @@ def _refund(rows: Sequence[Any], *, at: datetime, outside: Outside, began: float
 
 
 def _may_refund(
-    row: Any, *, at: datetime, outside: Outside, adapters: Mapping[int, CarrierAdapter]
+    row: Work, *, at: datetime, outside: Outside, adapters: Mapping[int, CarrierAdapter]
 ) -> bool:
     """Whether its next call can be made at all; if not, it waits, and an operator is told why."""
     if row.crash_count > claims.MAX_CRASHES:
@@ -358,7 +359,7 @@ def _may_refund(
     return False
 
 
-def _adapters(rows: Sequence[Any], *, outside: Outside) -> dict[int, CarrierAdapter]:
+def _adapters(rows: Sequence[Work], *, outside: Outside) -> dict[int, CarrierAdapter]:
     """An adapter for each carrier that has one, made before the threads that use it."""
     ids = {row.carrier_id for row in rows}
     found = Carrier.objects.in_bulk(ids) if ids else {}
@@ -366,7 +367,7 @@ def _adapters(rows: Sequence[Any], *, outside: Outside) -> dict[int, CarrierAdap
     return {pk: adapter for pk, adapter in made.items() if adapter is not None}
 
 
-def _all(call: Callable[[Any], Any], rows: Sequence[Any], *, until: float) -> list[Any]:
+def _all(call: Callable[[Any], Any], rows: Sequence[Work], *, until: float) -> list[Work]:
     left_s = until - time.monotonic()
     return calls.concurrently(call, rows, threads=THREADS, deadline_s=left_s)
 

@@ -9,7 +9,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
@@ -41,13 +40,13 @@ def accept(*, source: str, note: Notification | CarrierEvent, at: datetime) -> b
     called any number of times at once: there is one row, and it counts the repeats.
     """
     with transaction.atomic():
-        [(is_new,)] = rowsets.run(_ACCEPT, [source, *_columns(source, note), at])
+        [is_new] = rowsets.column(_ACCEPT, [source, *_columns(source, note), at], of=bool)
         if is_new:
             nudges.money()
-    return bool(is_new)
+    return is_new
 
 
-def _columns(source: str, note: Notification | CarrierEvent) -> list[Any]:
+def _columns(source: str, note: Notification | CarrierEvent) -> list[object]:
     """From `dedupe_id` to `body_masked`, cut to what the columns hold. No longer one is ours."""
     if isinstance(note, CarrierEvent):
         our_ref = note.reference if note.kind == "topup" else _line_ref(source, note.resource)

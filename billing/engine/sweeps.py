@@ -80,7 +80,7 @@ def poll_balances(*, at: datetime, outside: Outside, limit: int = LIMIT) -> int:
     """Ask carriers for balances that are due to be asked for. A carrier that does not answer is
     asked again in ten minutes: the claim itself has moved the time on."""
     with transaction.atomic():
-        ids = [row[0] for row in rowsets.run(_CLAIM_LINES, [at, limit, at + POLL_RETRY])]
+        ids = rowsets.column(_CLAIM_LINES, [at, limit, at + POLL_RETRY], of=int)
     found = Line.objects.filter(pk__in=ids).select_related("carrier")
     adapters = [(line, outside.adapter_for(line.carrier)) for line in found]
     asked = [(line, adapter) for line, adapter in adapters if adapter is not None]

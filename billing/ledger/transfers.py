@@ -74,8 +74,8 @@ def carrier(code: str) -> str:
 
 def on_line_minor(*, recharge_id: int) -> int:
     """What the carrier has credited for it and not taken back, by these books. Minor units."""
-    [(minor,)] = rowsets.run(_ON_LINE, [recharge_id])
-    return int(minor)
+    [minor] = rowsets.column(_ON_LINE, [recharge_id], of=int)
+    return minor
 
 
 def post(entries: Sequence[Entry]) -> None:

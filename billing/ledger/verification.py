@@ -8,7 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from django.apps import apps
 
@@ -218,6 +219,16 @@ LEFT JOIN (pg_class k JOIN pg_index i ON i.indexrelid = k.oid AND i.indisunique 
 WHERE c.oid IS NULL AND k.oid IS NULL"""
 
 
+_BY_STATE = "SELECT state, count(*) AS recharges FROM billing_recharge GROUP BY 1"
+
+
+class InState(NamedTuple):
+    """One row of `_BY_STATE`."""
+
+    state: str
+    recharges: int
+
+
 @dataclass(slots=True)
 class Report:
     """What was proved. `is_clean` is what the exit code says."""
@@ -239,13 +250,13 @@ def verify() -> Report:
     violations: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
     for name, query in CHECKS.items():
-        _note(name, rowsets.run(query, _STATES), violations, counts)
+        _note(name, rowsets.column(query, _STATES, of=str), violations, counts)
     tables = [*APPEND_ONLY, "billing_recharge", "billing_recharge"]
     triggers = [*("append_only" for _ in APPEND_ONLY), "recharge_moves", "recharge_starts"]
-    missing = rowsets.run(_GUARDS, [tables, triggers, _constraints()])
+    missing = rowsets.column(_GUARDS, [tables, triggers, _constraints()], of=str)
     _note("guards_are_installed", missing, violations, counts)
     return Report(
-        states=dict(rowsets.run("SELECT state, count(*) FROM billing_recharge GROUP BY 1", [])),
+        states={one.state: one.recharges for one in rowsets.read(_BY_STATE, [], into=InState)},
         accounts=accounts(),
         violations=violations,
         counts=counts,
@@ -263,38 +274,42 @@ def _constraints() -> list[str]:
 
 
 def _note(
-    name: str,
-    rows: list[tuple[Any, ...]],
-    violations: dict[str, list[str]],
-    counts: dict[str, int],
+    name: str, found: list[str], violations: dict[str, list[str]], counts: dict[str, int]
 ) -> None:
-    if rows:
-        violations[name] = [str(row[0]) for row in rows[:MOST_NAMED]]
-        counts[name] = len(rows)
+    if found:
+        violations[name] = found[:MOST_NAMED]
+        counts[name] = len(found)
+
+
+_ACCOUNTS = """
+SELECT currency, account, sum(minor) AS minor FROM (
+  SELECT currency, destination AS account, amount_minor AS minor FROM billing_transfer
+  UNION ALL SELECT currency, source, -amount_minor FROM billing_transfer) AS sides
+GROUP BY 1, 2 ORDER BY 1, 2"""
+
+
+class Account(NamedTuple):
+    """One row of `_ACCOUNTS`."""
+
+    currency: str
+    account: str
+    minor: Decimal
 
 
 def accounts() -> dict[str, dict[str, int]]:
     """Balances by currency and account, in minor units: what came in less what went out."""
     balances: dict[str, dict[str, int]] = defaultdict(dict)
-    rows = rowsets.run(
-        """
-        SELECT currency, account, sum(minor) FROM (
-          SELECT currency, destination AS account, amount_minor AS minor FROM billing_transfer
-          UNION ALL SELECT currency, source, -amount_minor FROM billing_transfer) AS sides
-        GROUP BY 1, 2 ORDER BY 1, 2""",
-        [],
-    )
-    for currency, account, minor in rows:
-        balances[currency][account] = int(minor)
+    for one in rowsets.read(_ACCOUNTS, [], into=Account):
+        balances[one.currency][one.account] = int(one.minor)
     return dict(balances)
 
 
 # --- three books --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One thing that happened in somebody's books, under a reference of ours."""
+class Effect(NamedTuple):
+    """One thing that happened in somebody's books, under a reference of ours. Of ours: a row of
+    `_OURS`."""
 
     kind: str  # "charge", "refund", "credit" or "reversal"
     reference: str
@@ -302,7 +317,8 @@ class Effect:
 
 
 _OURS = """
-SELECT 'charge', reference, amount_minor FROM billing_paymentattempt WHERE state = 'succeeded'
+SELECT 'charge' AS kind, reference, amount_minor FROM billing_paymentattempt
+WHERE state = 'succeeded'
 UNION ALL
 SELECT 'refund', reference, amount_minor FROM billing_refund WHERE state = 'succeeded'
 UNION ALL
@@ -326,9 +342,7 @@ SELECT reference FROM lines_delivery WHERE state IN ('intended', 'accepted', 'un
 
 def ours() -> list[Effect]:
     """Every effect that our own books claim."""
-    return [
-        Effect(kind, reference, int(minor)) for kind, reference, minor in rowsets.run(_OURS, [])
-    ]
+    return rowsets.read(_OURS, [], into=Effect)
 
 
 def compare(*, mine: Iterable[Effect], theirs: Iterable[Effect]) -> dict[str, list[str]]:
@@ -336,7 +350,7 @@ def compare(*, mine: Iterable[Effect], theirs: Iterable[Effect]) -> dict[str, li
 
     `doubled` is the one that must never be: the same effect twice in somebody's books.
     """
-    doubt = {row[0] for row in rowsets.run(_IN_DOUBT, [])}
+    doubt = set(rowsets.column(_IN_DOUBT, [], of=str))
     counted_mine, counted_theirs = Counter(mine), Counter(theirs)
     by_reference = Counter((one.kind, one.reference) for one in counted_theirs.elements())
     differences: dict[str, list[str]] = defaultdict(list)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import translation
 
@@ -39,6 +39,15 @@ _DELIVERY_COLUMNS = (
     Column("act_at", "timestamptz"),
     Column("error", "text"),
 )
+
+
+class _Told(NamedTuple):
+    id: int
+    owner_id: int
+    kind: str
+    occurrence_key: str
+
+
 _ANYTHING = Phrasing(titles=("Keepline",), parts=(("{reason}", "Keepline"),))
 
 
@@ -97,16 +106,9 @@ def tell_many(tellings: Sequence[Telling]) -> int:
         )
         for one in tellings
     ]
-    new = {
-        (owner_id, kind, key): pk
-        for pk, owner_id, kind, key in rowsets.insert(
-            "billing_notice",
-            _NOTICE_COLUMNS,
-            rows,
-            suffix="ON CONFLICT (owner_id, kind, occurrence_key) DO NOTHING "
-            "RETURNING id, owner_id, kind, occurrence_key",
-        )
-    }
+    key = "(owner_id, kind, occurrence_key)"
+    told = rowsets.insert_new("billing_notice", _NOTICE_COLUMNS, rows, key=key, into=_Told)
+    new = {(one.owner_id, one.kind, one.occurrence_key): one.id for one in told}
     _write_deliveries(tellings, new)
     return len(new)
 

@@ -226,11 +226,11 @@ def _hold_off_workers(recharge: Recharge, settlement: Settlement) -> None:
     """
     if _payment(recharge, settlement.finding).pk != settlement.attempt_id:
         raise NotSettleable(recharge.ref)
-    held = rowsets.run(
+    is_held = rowsets.run(
         "SELECT 1 FROM billing_recharge WHERE id = %s AND lease_until > clock_timestamp()",
         [recharge.pk],
     )
-    if held:
+    if is_held:
         raise BeingAsked(recharge.ref)
     Recharge.objects.filter(pk=recharge.pk).update(fence=F("fence") + 1)
 

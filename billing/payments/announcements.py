@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -30,6 +30,7 @@ from billing.models import Binding, NoticeKind, Recharge
 from billing.notices import telling
 from billing.payments import answers, declines
 from billing.recharges import evidence, ladders, machine
+from billing.recharges.claims import Work
 from billing.recharges.machine import LostRace, Move
 from billing.states import OPEN_STATES, UNPAID_END_STATES, DeclineClass, RechargeState, Trigger
 
@@ -48,14 +49,23 @@ STANDING_RECHECK = timedelta(days=1)
 
 # A charge of another recharge on the same agreement that is announced, under way, or just made.
 _BUSY = """
-SELECT b.id, GREATEST(
+SELECT b.id AS binding_id, GREATEST(
          (SELECT max(a.created_at) + %s FROM billing_paymentattempt a
            WHERE a.binding_id = b.id AND a.recharge_id <> ALL(%b::bigint[])
              AND a.state NOT IN ('declined', 'closed') AND a.created_at > %s),
-         (SELECT %s FROM billing_recharge g
+         (SELECT %s::timestamptz FROM billing_recharge g
            WHERE g.binding_id = b.id AND g.id <> ALL(%b::bigint[]) AND g.state = ANY(%b)
-             AND (g.notice_sent_at IS NOT NULL OR g.state = ANY(%b)) LIMIT 1))
+             AND (g.notice_sent_at IS NOT NULL OR g.state = ANY(%b)) LIMIT 1)) AS until
 FROM billing_binding b WHERE b.id = ANY(%b)"""
+
+
+class Busy(NamedTuple):
+    """One row of `_BUSY`: an agreement, and until when others' charges keep it, if any do."""
+
+    binding_id: int
+    until: datetime | None
+
+
 _OPEN = [state.value for state in OPEN_STATES]
 _SENT = [S.CHARGING.value, S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value]
 
@@ -74,6 +84,22 @@ WHERE g.binding_id = ANY(%b) AND g.latest_charge_at > %s AND g.announced_minor I
     WHERE a.binding_id = g.binding_id AND a.created_at >= g.notice_sent_at
       AND a.code = ANY(%b::text[]))
 ORDER BY g.binding_id, g.latest_charge_at DESC"""
+
+
+class Standing(NamedTuple):
+    """One row of `_STANDING`: what an agreement's payer was told, and nothing was taken under."""
+
+    binding_id: int
+    notice_sent_at: datetime
+    earliest_charge_at: datetime
+    latest_charge_at: datetime
+    announced_minor: int
+
+
+_BEGIN = """
+UPDATE billing_recharge g SET notice_sent_at = COALESCE(g.notice_sent_at, %s)
+FROM unnest(%b::bigint[], %b::bigint[]) v(id, fence)
+WHERE g.id = v.id AND g.fence = v.fence AND g.state = 'due' RETURNING g.id"""
 _UNPAID = [state.value for state in UNPAID_END_STATES]
 
 
@@ -81,18 +107,18 @@ _UNPAID = [state.value for state in UNPAID_END_STATES]
 class Asked:
     """One announcement that was made: what was claimed, and what came back."""
 
-    row: Any
+    row: Work
     preparation: Preparation
 
 
-def is_needed(row: Any, *, rail: Capabilities) -> bool:
+def is_needed(row: Work, *, rail: Capabilities) -> bool:
     """Whether `row` must be announced before it may be charged."""
     return rail.must_prepare and row.earliest_charge_at is None
 
 
 def only_one_each(
-    rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]
-) -> list[Any]:
+    rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilities]
+) -> list[Work]:
     """Those that may be announced or charged now on rails that take one charge an agreement at a
     time. The others wait for their turn; the agreements are locked while it is found out.
 
@@ -117,7 +143,7 @@ def only_one_each(
 
 
 def _free_at(
-    rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]
+    rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilities]
 ) -> dict[int, datetime | None]:
     """When each agreement takes its next charge; None: now."""
     ids = sorted({row.binding_id for row in rows})
@@ -125,18 +151,18 @@ def _free_at(
     interval = max(rails[row.rail].min_interval for row in rows)
     mine = [row.id for row in rows if row.notice_sent_at is not None]
     theirs = [at - interval, at + BUSY_RECHECK, mine, _OPEN, _SENT, ids]
-    busy = rowsets.run(_BUSY, [interval, [row.id for row in rows], *theirs])
-    return {binding_id: until if until and until > at else None for binding_id, until in busy}
+    busy = rowsets.read(_BUSY, [interval, [row.id for row in rows], *theirs], into=Busy)
+    return {one.binding_id: one.until if one.until and one.until > at else None for one in busy}
 
 
-def _wait_for_turn(row: Any, *, until: datetime, lead: timedelta, at: datetime) -> None:
+def _wait_for_turn(row: Work, *, until: datetime, lead: timedelta, at: datetime) -> None:
     """A low balance does not get better by waiting, so its grace goes on; a date does pass."""
     one = Move(row.id, row.state, S.WAITING.value, "binding_busy", until, fence=row.fence)
     if machine.move([one], at=at):
         _keep_grace(row, until=until + lead + TURN_GRACE)
 
 
-def _keep_grace(row: Any, *, until: datetime) -> None:
+def _keep_grace(row: Work, *, until: datetime) -> None:
     """In the caller's transaction, of a row that is still its own."""
     if row.trigger != Trigger.SCHEDULE:
         Recharge.objects.filter(pk=row.id, expires_at__lt=until).update(expires_at=until)
@@ -145,34 +171,29 @@ def _keep_grace(row: Any, *, until: datetime) -> None:
 # --- before the call ----------------------------------------------------------------------------
 
 
-def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]) -> list[Any]:
+def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilities]) -> list[Work]:
     """Commit that each due row is being announced; the rows that are ours to announce."""
     if not rows:
         return []
     with transaction.atomic():
         next_ones = only_one_each(rows, at=at, rails=rails)
         mine = _without_standing(next_ones, at=at, rails=rails)
-        ids = {
-            row_id
-            for (row_id,) in rowsets.run(
-                "UPDATE billing_recharge g SET notice_sent_at = COALESCE(g.notice_sent_at, %s) "
-                "FROM unnest(%b::bigint[], %b::bigint[]) v(id, fence) "
-                "WHERE g.id = v.id AND g.fence = v.fence AND g.state = 'due' RETURNING g.id",
-                [at, [row.id for row in mine], [row.fence for row in mine]],
-            )
-        }
+        facts = [at, [row.id for row in mine], [row.fence for row in mine]]
+        ids = rowsets.column(_BEGIN, facts, of=int)
     return [row._replace(notice_sent_at=row.notice_sent_at or at) for row in mine if row.id in ids]
 
 
 def _without_standing(
-    rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]
-) -> list[Any]:
+    rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilities]
+) -> list[Work]:
     """Those to announce. Where one that was never used stands, the rail takes no other: who fits
     into it takes it over, untold a second time by the rail; who does not waits until it is over.
     """
     where = {row.binding_id: rails[row.rail] for row in rows if rails[row.rail].announcement_stands}
     codes = sorted({rail.not_announced_code for rail in where.values()} - {""})
-    found = rowsets.read(_STANDING, [list(where), at, _UNPAID, codes]) if where else []
+    found = (
+        rowsets.read(_STANDING, [list(where), at, _UNPAID, codes], into=Standing) if where else []
+    )
     standing = {one.binding_id: one for one in found}
     left = []
     for row in rows:
@@ -187,12 +208,12 @@ def _without_standing(
     return left
 
 
-def _fits(row: Any, told: Any, *, at: datetime) -> bool:
+def _fits(row: Work, told: Standing, *, at: datetime) -> bool:
     is_in_time = max(at, row.due_at) + ROOM <= told.latest_charge_at
-    return is_in_time and bool(row.price_minor <= told.announced_minor)
+    return is_in_time and row.price_minor <= told.announced_minor
 
 
-def _take_over(row: Any, told: Any, *, at: datetime) -> None:
+def _take_over(row: Work, told: Standing, *, at: datetime) -> None:
     """In the caller's transaction; one that another worker has now is left to it."""
     held = Recharge.objects.filter(pk=row.id, fence=row.fence, state=S.DUE)
     if held.update(notice_sent_at=told.notice_sent_at):
@@ -201,7 +222,7 @@ def _take_over(row: Any, told: Any, *, at: datetime) -> None:
         _tell_day(row, window, at=at)
 
 
-def prepare(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Preparation:
+def prepare(row: Work, *, gateway: Gateway, provider_binding_ref: str) -> Preparation:
     """Announce it. No transaction is open; may be repeated with the same row."""
     request = ChargeRequest(
         reference=row.ref,
@@ -233,12 +254,12 @@ def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) ->
             log.exception("announcement of recharge %s cannot be recorded", one.row.id)
 
 
-def _not_needed(row: Any, outcome: NotNeeded, at: datetime, context: answers.Context) -> None:
+def _not_needed(row: Work, outcome: NotNeeded, at: datetime, context: answers.Context) -> None:
     del outcome, context
     _announced(row, Noticed(at, row.expires_at, row.price_minor), at=at)
 
 
-def _noticed(row: Any, outcome: Noticed, at: datetime, context: answers.Context) -> None:
+def _noticed(row: Work, outcome: Noticed, at: datetime, context: answers.Context) -> None:
     if outcome.max_amount_minor < row.price_minor:
         # What may be taken is less than what was agreed: taking less would leave the line short.
         _refused(row, Refused("ANNOUNCED_AMOUNT_TOO_SMALL"), at, context)
@@ -247,7 +268,7 @@ def _noticed(row: Any, outcome: Noticed, at: datetime, context: answers.Context)
     _tell_day(row, outcome, at=at)
 
 
-def _tell_day(row: Any, told: Noticed, *, at: datetime) -> None:
+def _tell_day(row: Work, told: Noticed, *, at: datetime) -> None:
     """Once a day that is told, unless it is charged so soon that its result says all. Announced
     anew, or on the second binding, a recharge has another day, which must be told too."""
     due_at = max(told.earliest_charge_at, row.due_at)
@@ -271,7 +292,7 @@ def _tell_day(row: Any, told: Noticed, *, at: datetime) -> None:
     )
 
 
-def _announced(row: Any, told: Noticed, *, at: datetime) -> None:
+def _announced(row: Work, told: Noticed, *, at: datetime) -> None:
     """It waits for its hour: the one that was planned, where the rail's window has it."""
     Recharge.objects.filter(pk=row.id, fence=row.fence).update(
         earliest_charge_at=told.earliest_charge_at,
@@ -284,7 +305,7 @@ def _announced(row: Any, told: Noticed, *, at: datetime) -> None:
     )
 
 
-def _refused(row: Any, outcome: Refused, at: datetime, context: answers.Context) -> None:
+def _refused(row: Work, outcome: Refused, at: datetime, context: answers.Context) -> None:
     """A definite no before anything was taken: what its code means is data here too."""
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):
@@ -299,7 +320,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: answers.Context)
     answers.ended(row, move, at=at)
 
 
-def _barred(row: Any, *, rail: Capabilities, at: datetime) -> None:
+def _barred(row: Work, *, rail: Capabilities, at: datetime) -> None:
     """Most likely by an announcement that we have lost sight of, which is over after its own days:
     so long the grace goes on, and no longer."""
     _again(row, at + AGAIN_LATER, attention="config", at=at)
@@ -307,13 +328,13 @@ def _barred(row: Any, *, rail: Capabilities, at: datetime) -> None:
     _keep_grace(row, until=over_at + rail.lead + TURN_GRACE)
 
 
-def _unknown(row: Any, outcome: Unknown, at: datetime, context: answers.Context) -> None:
+def _unknown(row: Work, outcome: Unknown, at: datetime, context: answers.Context) -> None:
     del outcome, context
     waited = (at - row.notice_sent_at) / 2
     _again(row, at + min(max(waited, AGAIN_SOON), AGAIN_LATER), attention="", at=at)
 
 
-def _again(row: Any, act_at: datetime, *, attention: str, at: datetime) -> None:
+def _again(row: Work, act_at: datetime, *, attention: str, at: datetime) -> None:
     machine.move_one(
         Move(
             row.id,

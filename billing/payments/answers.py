@@ -30,6 +30,7 @@ from billing.models import NoticeKind, PaymentAttempt, Recharge
 from billing.notices import telling
 from billing.payments import declines, fallbacks, overdue
 from billing.recharges import claims, evidence, ladders, machine
+from billing.recharges.claims import Work
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
 from billing.states import PAYING_STATES, AttemptState, DeclineClass, RechargeState
@@ -55,7 +56,7 @@ class Context:
     capabilities: Mapping[str, Capabilities]
 
 
-def payment(*, row: Any, answer: Answer, at: datetime, context: Context) -> None:
+def payment(*, row: Work, answer: Answer, at: datetime, context: Context) -> None:
     """Commit the evidence and what follows from an answer about a payment. Fenced; never raises
     for a lost race, since whoever won it knows more."""
     try:
@@ -71,7 +72,7 @@ def payment(*, row: Any, answer: Answer, at: datetime, context: Context) -> None
         log.exception("answer about recharge %s cannot be recorded", row.id)
 
 
-def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
+def _contradiction(row: Work, outcome: object, *, at: datetime) -> None:
     """Asked about one at rest, because someone spoke of it: money after its end alarms.
 
     No answer is no news, so it is asked again.
@@ -88,7 +89,7 @@ def _contradiction(row: Any, outcome: object, *, at: datetime) -> None:
 # --- one handler an outcome ---------------------------------------------------------------------
 
 
-def _succeeded(row: Any, outcome: Succeeded, at: datetime, context: Context) -> None:
+def _succeeded(row: Work, outcome: Succeeded, at: datetime, context: Context) -> None:
     """Money moved, but not what was asked for: nobody but a person settles that."""
     del outcome, context
     move = _move(row, S.REVIEW, "amount_differs", None, attention="amount_differs")
@@ -98,7 +99,7 @@ def _succeeded(row: Any, outcome: Succeeded, at: datetime, context: Context) -> 
     _mark(row, AttemptState.UNKNOWN)
 
 
-def _pending(row: Any, outcome: Pending, at: datetime, context: Context) -> None:
+def _pending(row: Work, outcome: Pending, at: datetime, context: Context) -> None:
     """Asked about gently and without end; one that is overdue and could not be called off is shown
     to a person meanwhile."""
     act_at = outcome.ask_again_at or ladders.next_pending_at(queries=row.queries, at=at)
@@ -115,12 +116,12 @@ def _pending(row: Any, outcome: Pending, at: datetime, context: Context) -> None
     _mark(row, AttemptState.PENDING, provider_ref=outcome.provider_ref)
 
 
-def _unknown(row: Any, outcome: Unknown, at: datetime, context: Context) -> None:
+def _unknown(row: Work, outcome: Unknown, at: datetime, context: Context) -> None:
     del outcome, context
     _not_known(row, "no_answer", at=at)
 
 
-def _not_known(row: Any, because: str, *, at: datetime, soon: bool = False) -> None:
+def _not_known(row: Work, because: str, *, at: datetime, soon: bool = False) -> None:
     """Into, or further up, the query ladder; at its end a person, and the row stays unknown."""
     _mark(row, AttemptState.UNKNOWN)
     queries = row.queries + 1 if row.state == S.PAYMENT_UNKNOWN.value else 0
@@ -133,7 +134,7 @@ def _not_known(row: Any, because: str, *, at: datetime, soon: bool = False) -> N
     _tell(row, NoticeKind.CONFIRMING, because, at=at)
 
 
-def _not_found(row: Any, outcome: NotFound, at: datetime, context: Context) -> None:
+def _not_found(row: Work, outcome: NotFound, at: datetime, context: Context) -> None:
     """Never happened, once the grace is over: the *same* reference may go again (rule 15).
 
     One still `charging` was left by a worker that may only be stalled and send it yet: its grace
@@ -157,7 +158,7 @@ def _not_found(row: Any, outcome: NotFound, at: datetime, context: Context) -> N
         _mark(row, AttemptState.INTENDED)
 
 
-def _wait_out_grace(row: Any, *, until: datetime, at: datetime) -> None:
+def _wait_out_grace(row: Work, *, until: datetime, at: datetime) -> None:
     if row.state == S.CHARGING.value:
         waiting = _move(row, S.PAYMENT_UNKNOWN, "no_answer", until, keeps_crashes=True)
         machine.move_one(waiting, at=at)
@@ -166,7 +167,7 @@ def _wait_out_grace(row: Any, *, until: datetime, at: datetime) -> None:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=until, attention="", at=at)
 
 
-def _needs_person(row: Any, attention: str, *, at: datetime) -> None:
+def _needs_person(row: Work, attention: str, *, at: datetime) -> None:
     if row.state == S.PAYMENT_UNKNOWN.value:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
     else:
@@ -176,7 +177,7 @@ def _needs_person(row: Any, attention: str, *, at: datetime) -> None:
     _mark(row, AttemptState.UNKNOWN)
 
 
-def _action_required(row: Any, outcome: ActionRequired, at: datetime, context: Context) -> None:
+def _action_required(row: Work, outcome: ActionRequired, at: datetime, context: Context) -> None:
     if row.state == S.ACTION_REQUIRED.value:
         is_over = overdue.is_overdue(row, outcome, rail=context.capabilities[row.rail], at=at)
         _recheck_action(row, is_over=is_over, at=at)
@@ -189,7 +190,7 @@ def _action_required(row: Any, outcome: ActionRequired, at: datetime, context: C
     _tell(row, NoticeKind.ACTION_REQUIRED, "needs_confirmation", at=at)
 
 
-def _recheck_action(row: Any, *, is_over: bool, at: datetime) -> None:
+def _recheck_action(row: Work, *, is_over: bool, at: datetime) -> None:
     """Past its time it was called off; one that could not be, a person closes at the rail."""
     machine.stay(
         recharge_id=row.id,
@@ -200,7 +201,7 @@ def _recheck_action(row: Any, *, is_over: bool, at: datetime) -> None:
     )
 
 
-def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None:
+def _refused(row: Work, outcome: Refused, at: datetime, context: Context) -> None:
     """A definite no: what its code means is data, and an unlisted code means *ask*."""
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning in (DeclineClass.UNKNOWN, DeclineClass.DONE):
@@ -214,7 +215,7 @@ def _refused(row: Any, outcome: Refused, at: datetime, context: Context) -> None
         _declined(row, outcome, meaning, at=at, context=context)
 
 
-def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
+def _closed(row: Work, outcome: Closed, at: datetime, context: Context) -> None:
     """The rail gave the order up without an effect. Its code, where it gives one, says why."""
     if outcome.code == GIVEN_BACK:
         _needs_person(row, "payment_unknown", at=at)  # taken, and returned by somebody else
@@ -225,7 +226,7 @@ def _closed(row: Any, outcome: Closed, at: datetime, context: Context) -> None:
     _declined(row, Refused(outcome.code), meaning, at=at, context=context)
 
 
-def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context) -> None:
+def _misconfigured(row: Work, outcome: Refused, *, at: datetime, context: Context) -> None:
     """Our own fault, not the payer's: nothing was taken, an operator is told, and it waits."""
     PaymentAttempt.objects.filter(reference=row.payment_ref).update(code=outcome.code[:80])
     if row.state in (S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value, S.ACTION_REQUIRED.value):
@@ -243,7 +244,7 @@ def _misconfigured(row: Any, outcome: Refused, *, at: datetime, context: Context
 
 
 def _declined(
-    row: Any, refused: Refused, meaning: DeclineClass, *, at: datetime, context: Context
+    row: Work, refused: Refused, meaning: DeclineClass, *, at: datetime, context: Context
 ) -> None:
     """Soft: the frozen ladder. Hard, or its end: the fallback binding, or the end of it."""
     _mark(row, AttemptState.DECLINED, code=refused.code, decline_class=meaning, at=at)
@@ -264,7 +265,7 @@ def _declined(
         _end(row, _WHY_ENDED[meaning], at=at, decline_code=refused.code)
 
 
-def _retry_at(row: Any, *, at: datetime) -> datetime | None:
+def _retry_at(row: Work, *, at: datetime) -> datetime | None:
     """The next step of the frozen ladder; None at its end, or outside what was announced."""
     if row.declines >= len(row.ladder_s):
         return None
@@ -273,12 +274,12 @@ def _retry_at(row: Any, *, at: datetime) -> datetime | None:
     return None if is_late else retry_at
 
 
-def _close(row: Any, target: S, because: str, *, at: datetime) -> None:
+def _close(row: Work, target: S, because: str, *, at: datetime) -> None:
     _mark(row, AttemptState.CLOSED, at=at)
     _end(row, because, at=at, target=target)
 
 
-def _end(row: Any, because: str, *, at: datetime, target: S = S.FAILED, **facts: object) -> None:
+def _end(row: Work, because: str, *, at: datetime, target: S = S.FAILED, **facts: object) -> None:
     recharge = Recharge.objects.get(pk=row.id)
     recharge.state = row.state
     machine.end_unpaid(recharge=recharge, target=target, because=because, at=at, fence=row.fence)
@@ -299,12 +300,12 @@ _HANDLERS: Mapping[type, Any] = {
 # --- small parts --------------------------------------------------------------------------------
 
 
-def _move(row: Any, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
+def _move(row: Work, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
     return Move(row.id, row.state, target.value, because, act_at, fence=row.fence, **more)
 
 
 def _mark(
-    row: Any,
+    row: Work,
     state: AttemptState,
     *,
     provider_ref: str = "",
@@ -323,7 +324,7 @@ def _mark(
     )
 
 
-def _tell(row: Any, kind: NoticeKind, code: str, *, at: datetime, **more: Any) -> None:
+def _tell(row: Work, kind: NoticeKind, code: str, *, at: datetime, **more: Any) -> None:
     facts = {
         "code": code,
         "face_minor": row.face_minor,
@@ -343,7 +344,7 @@ def _tell(row: Any, kind: NoticeKind, code: str, *, at: datetime, **more: Any) -
     )
 
 
-def ended(row: Any, move: Move, *, at: datetime) -> None:
+def ended(row: Work, move: Move, *, at: datetime) -> None:
     """A recharge that never reached its rail: canceled or missed before any call. Fenced."""
     try:
         with transaction.atomic():
@@ -363,7 +364,7 @@ def ended(row: Any, move: Move, *, at: datetime) -> None:
         log.info("recharge %s was settled by another worker", row.id)
 
 
-def _drop_unsent(row: Any, *, at: datetime) -> None:
+def _drop_unsent(row: Work, *, at: datetime) -> None:
     """The rail has confirmed that it never heard of this reference; it is spent all the same."""
     if claims.is_live_attempt(row):
         _mark(row, AttemptState.CLOSED, at=at)

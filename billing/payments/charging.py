@@ -8,7 +8,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
@@ -20,6 +19,7 @@ from billing.ledger import transfers
 from billing.models import Binding
 from billing.payments import announcements, answers
 from billing.recharges import aftermath, claims, evidence, intents, machine
+from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
 from billing.rowsets import Column
@@ -42,14 +42,14 @@ _SETTLED_COLUMNS = (
 class Asked:
     """One call that was made: what was claimed, and what came back."""
 
-    row: Any
+    row: Work
     answer: Answer
 
 
 # --- before the call ----------------------------------------------------------------------------
 
 
-def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
+def obstacle(row: Work, *, gateway: Gateway | None, at: datetime) -> Move | None:
     """What stands between a due recharge and its charge, as the move it causes. None: charge.
 
     Everything is looked at again here, not only when it was scheduled (rule 23).
@@ -71,7 +71,7 @@ def obstacle(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
     return _wait(row, gateway=gateway, at=at)
 
 
-def _is_stopped(row: Any, *, at: datetime) -> bool:
+def _is_stopped(row: Work, *, at: datetime) -> bool:
     """Its owner or the system stopped the rule. That a *first* binding failed does not stop the
     second one, which is what it was consented to for."""
     if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and row.reason == "fallback":
@@ -82,7 +82,7 @@ def _is_stopped(row: Any, *, at: datetime) -> bool:
     return not row.rule_is_on or row.rule_paused_at is not None or is_resting
 
 
-def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
+def _wait(row: Work, *, gateway: Gateway | None, at: datetime) -> Move | None:
     """The incident switches and the rail's hours defer; they never drop."""
     if gateway is None or not row.rail_enabled or row.rail_deferred_since is not None:
         return _to(row, S.WAITING, "rail_deferred", at + DEFERRED_RECHECK)
@@ -99,7 +99,7 @@ def _wait(row: Any, *, gateway: Gateway | None, at: datetime) -> Move | None:
     return _to(row, S.WAITING, "outside_hours", opens_at) if opens_at > at else None
 
 
-def _slow_from(row: Any, *, rail: Capabilities, at: datetime) -> datetime | None:
+def _slow_from(row: Work, *, rail: Capabilities, at: datetime) -> datetime | None:
     """A rail that is slow, but not in an agreement's first hours: what is sent ahead of its day
     waits for those to be over, or the money would move on another day than was told."""
     if not rail.no_delay_for or row.binding_signed_at is None or row.due_at <= at:
@@ -108,13 +108,15 @@ def _slow_from(row: Any, *, rail: Capabilities, at: datetime) -> datetime | None
     return min(slow_from, row.due_at) if slow_from > at else None
 
 
-def _to(row: Any, target: S, because: str, act_at: datetime | None, *, attention: str = "") -> Move:
+def _to(
+    row: Work, target: S, because: str, act_at: datetime | None, *, attention: str = ""
+) -> Move:
     return Move(
         row.id, row.state, target.value, because, act_at, fence=row.fence, attention=attention
     )
 
 
-def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities]) -> list[Any]:
+def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilities]) -> list[Work]:
     """Commit a reference for each due row and mark it charging; the rows that are now ours to send.
 
     A reference that the rail has never heard of is used again rather than replaced.
@@ -149,7 +151,7 @@ def begin(rows: Sequence[Any], *, at: datetime, rails: Mapping[str, Capabilities
     return [row._replace(state=S.CHARGING.value) for row in mine]
 
 
-def _with_reference(row: Any) -> Any:
+def _with_reference(row: Work) -> Work:
     return row._replace(
         attempt_id=0,
         payment_ref=new_reference(),
@@ -159,7 +161,7 @@ def _with_reference(row: Any) -> Any:
     )
 
 
-def agreements(rows: Sequence[Any]) -> dict[int, str]:
+def agreements(rows: Sequence[Work]) -> dict[int, str]:
     """The rails' own numbers of the rows' agreements, unsealed for this batch, by binding."""
     found = Binding.objects.filter(pk__in={row.binding_id for row in rows})
     return dict(found.values_list("pk", "provider_ref"))
@@ -169,7 +171,7 @@ def agreements(rows: Sequence[Any]) -> dict[int, str]:
 
 
 def charge(
-    row: Any,
+    row: Work,
     *,
     gateway: Gateway,
     notify_url: str,
@@ -191,7 +193,7 @@ def charge(
     )
 
 
-def query(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Answer:
+def query(row: Work, *, gateway: Gateway, provider_binding_ref: str) -> Answer:
     """Ask what became of the last reference. No transaction is open."""
     return gateway.query(
         reference=row.payment_ref,
@@ -203,7 +205,7 @@ def query(row: Any, *, gateway: Gateway, provider_binding_ref: str) -> Answer:
 # --- after the call -----------------------------------------------------------------------------
 
 
-def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) -> list[Any]:
+def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) -> list[Work]:
     """Commit what came back; the rows that are paid and now delivering, ready for the carrier.
 
     Successes go together. If that fails they go one by one, so a poisoned row stops only itself.
@@ -221,7 +223,7 @@ def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) ->
     return delivering
 
 
-def _record_alone(one: Asked, *, at: datetime) -> list[Any]:
+def _record_alone(one: Asked, *, at: datetime) -> list[Work]:
     try:
         return _record_paid([one], at=at)
     except rowsets.POISON:
@@ -242,7 +244,7 @@ def _is_clean_success(one: Asked) -> bool:
     )
 
 
-def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Any]:
+def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Work]:
     if not paid:
         return []
     with transaction.atomic():
@@ -267,7 +269,7 @@ def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
         machine.wake(reference=one.row.payment_ref, at=at)
 
 
-def _paid_move(row: Any, *, at: datetime) -> Move:
+def _paid_move(row: Work, *, at: datetime) -> Move:
     waits = row.carrier_deferred_since is not None
     return Move(
         row.id,
@@ -292,7 +294,7 @@ def _settle_attempts(paid: Sequence[Asked], *, at: datetime) -> None:
     )
 
 
-def _entries(row: Any, *, at: datetime) -> list[transfers.Entry]:
+def _entries(row: Work, *, at: datetime) -> list[transfers.Entry]:
     return transfers.charged(
         recharge_id=row.id,
         reference=row.payment_ref,
@@ -305,7 +307,7 @@ def _entries(row: Any, *, at: datetime) -> list[transfers.Entry]:
     )
 
 
-def _with_delivery(row: Any) -> Any:
+def _with_delivery(row: Work) -> Work:
     return row._replace(
         state=S.DELIVERING.value,
         delivery_ref=new_reference(),

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge
 from billing.recharges import machine
+from billing.recharges.claims import Work
 from billing.recharges.machine import Move
 from billing.rules import caps
 from billing.states import RechargeState
 
 
-def use(row: Any, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
+def use(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
     """Have the recharge charged by its second binding instead. False: there is none, or not now.
 
     Never past that one's own limits: its cap for a month, and what its rail takes at once. In the

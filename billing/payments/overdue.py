@@ -6,7 +6,6 @@ and on some rails calling a paid one off gives the money back.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from billing.gateways.base import (
     ActionRequired,
@@ -17,13 +16,14 @@ from billing.gateways.base import (
     Outcome,
     Pending,
 )
+from billing.recharges.claims import Work
 
 # Beyond what the rail calls normal.
 PENDING_FOR = timedelta(days=1)
 CONFIRMED_WITHIN = timedelta(hours=24)
 
 
-def is_overdue(row: Any, outcome: Outcome, *, rail: Capabilities, at: datetime) -> bool:
+def is_overdue(row: Work, outcome: Outcome, *, rail: Capabilities, at: datetime) -> bool:
     """Whether a charge that is `outcome` now, and was before, has waited so too long. Pure."""
     if row.waiting_since is None:
         return False
@@ -33,7 +33,7 @@ def is_overdue(row: Any, outcome: Outcome, *, rail: Capabilities, at: datetime) 
     return isinstance(outcome, ActionRequired) and waited > CONFIRMED_WITHIN
 
 
-def ended(row: Any, answer: Answer, *, gateway: Gateway, at: datetime) -> Answer:
+def ended(row: Work, answer: Answer, *, gateway: Gateway, at: datetime) -> Answer:
     """What was asked, or, where it is overdue, that it is closed now. No transaction is open.
 
     Where it cannot be called off the first answer stands, and whoever records it calls a person.

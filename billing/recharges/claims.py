@@ -6,7 +6,7 @@ worker three times is found even when the worker can no longer say so.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -47,9 +47,12 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
        r.is_on AS rule_is_on, r.paused_at AS rule_paused_at,
        r.pause_reason AS rule_pause_reason, r.paused_until AS rule_paused_until,
        r.channels, r.remind_result,
-       a.id AS attempt_id, a.reference AS payment_ref, a.state AS attempt_state,
-       a.provider_ref AS provider_charge_ref, a.amount_minor, a.created_at AS attempt_created_at,
-       d.id AS delivery_id, d.reference AS delivery_ref, d.carrier_ref, d.state AS delivery_state,
+       a.id AS attempt_id, COALESCE(a.reference, '') AS payment_ref,
+       COALESCE(a.state, '') AS attempt_state,
+       COALESCE(a.provider_ref, '') AS provider_charge_ref,
+       COALESCE(a.amount_minor, 0) AS amount_minor, a.created_at AS attempt_created_at,
+       d.id AS delivery_id, COALESCE(d.reference, '') AS delivery_ref,
+       COALESCE(d.carrier_ref, '') AS carrier_ref, COALESCE(d.state, '') AS delivery_state,
        d.created_at AS delivery_created_at
 FROM billing_recharge g
 JOIN lines_line l ON l.id = g.line_id
@@ -66,25 +69,97 @@ LEFT JOIN LATERAL (
 WHERE g.id = ANY(%b) ORDER BY g.id"""
 
 
+class Work(NamedTuple):
+    """One claimed recharge, with all that a step needs: a row of `_WORK`.
+
+    Of the last payment attempt and the last delivery, "" and 0 where there is none.
+    """
+
+    id: int
+    ref: str
+    state: str
+    rail: str
+    binding_id: int
+    fallback_binding_id: int | None
+    rule_id: int | None
+    line_id: int
+    owner_id: int
+    trigger: str
+    period_key: str
+    face_minor: int
+    bonus_minor: int
+    discount_minor: int
+    price_minor: int
+    currency: str
+    ladder_s: list[int]
+    declines: int
+    attempt_count: int
+    delivery_count: int
+    due_at: datetime
+    expires_at: datetime
+    fence: int
+    crash_count: int
+    queries: int
+    unknown_since: datetime | None
+    charged_at: datetime | None
+    sim_generation: int
+    attention: str
+    reason: str
+    created_at: datetime
+    notice_sent_at: datetime | None
+    earliest_charge_at: datetime | None
+    latest_charge_at: datetime | None
+    waiting_since: datetime | None  # for the rail, or for the payer to confirm
+    msisdn: str
+    iccid: str
+    line_status: str
+    line_generation: int
+    line_label: str
+    carrier_id: int
+    carrier: str
+    carrier_deferred_since: datetime | None
+    binding_state: str
+    binding_paused_at: datetime | None
+    binding_signed_at: datetime | None
+    rail_enabled: bool
+    rail_deferred_since: datetime | None
+    rule_is_on: bool | None
+    rule_paused_at: datetime | None
+    rule_pause_reason: str | None
+    rule_paused_until: datetime | None
+    channels: list[str] | None
+    remind_result: bool | None
+    attempt_id: int | None
+    payment_ref: str
+    attempt_state: str
+    provider_charge_ref: str
+    amount_minor: int
+    attempt_created_at: datetime | None
+    delivery_id: int | None
+    delivery_ref: str
+    carrier_ref: str
+    delivery_state: str
+    delivery_created_at: datetime | None
+
+
 class BeingAsked(Exception):
     """A worker is at it this moment: wait for what it finds."""
 
 
-def claim(*, at: datetime, limit: int, recharge_id: int | None = None) -> list[Any]:
+def claim(*, at: datetime, limit: int, recharge_id: int | None = None) -> list[Work]:
     """Up to `limit` recharges with something to do at `at`, leased to the caller, as work rows.
 
     Commits before it returns: whatever happens to the caller, the lease runs out by itself.
     """
     only = "AND id = %s" if recharge_id else ""
-    params: list[Any] = [at, recharge_id, limit, LEASE_S] if recharge_id else [at, limit, LEASE_S]
+    params = [at, recharge_id, limit, LEASE_S] if recharge_id else [at, limit, LEASE_S]
     with transaction.atomic():
-        ids = [row[0] for row in rowsets.run(_CLAIM.format(only=only), params)]
-        return rowsets.read(_WORK, [ids]) if ids else []
+        return read(recharge_ids=rowsets.column(_CLAIM.format(only=only), params, of=int))
 
 
-def read(*, recharge_ids: list[int]) -> list[Any]:
+def read(*, recharge_ids: list[int]) -> list[Work]:
     """The work rows again, after a step has changed them."""
-    return rowsets.read(_WORK, [recharge_ids]) if recharge_ids else []
+    return rowsets.read(_WORK, [recharge_ids], into=Work) if recharge_ids else []
 
 
 _RELEASE = """
@@ -94,7 +169,7 @@ UPDATE billing_recharge SET lease_until = NULL, act_at = %s,
 WHERE id = %s AND fence = %s"""
 
 
-def release(row: Any, *, act_at: datetime, at: datetime, attention: str = "") -> None:
+def release(row: Work, *, act_at: datetime, at: datetime, attention: str = "") -> None:
     """Give a lease back, nothing having been tried: it was no crash, and is due at `act_at`.
 
     No question counts as asked. `attention`: why it could not be, where nothing graver is said.
@@ -102,20 +177,20 @@ def release(row: Any, *, act_at: datetime, at: datetime, attention: str = "") ->
     rowsets.run(_RELEASE, [act_at, attention, attention, at, row.id, row.fence])
 
 
-def is_live_attempt(row: Any) -> bool:
+def is_live_attempt(row: Work) -> bool:
     """Whether the last reference may have been sent and is not closed without effect."""
     return row.attempt_id is not None and row.attempt_state not in ("declined", "closed")
 
 
-def is_live_delivery(row: Any) -> bool:
+def is_live_delivery(row: Work) -> bool:
     return row.delivery_id is not None and row.delivery_state not in ("rejected", "reversed")
 
 
-def attention_kept(row: Any) -> str:
+def attention_kept(row: Work) -> str:
     """What stays said, with its age, while it is tried again: that we could not, until we could."""
     return "config" if row.attention == "config" else ""
 
 
-def attention_left(row: Any) -> str:
+def attention_left(row: Work) -> str:
     """What still needs a person once the question was asked: no longer that it could not be."""
-    return "" if row.attention in ("crashed", "config") else str(row.attention)
+    return "" if row.attention in ("crashed", "config") else row.attention

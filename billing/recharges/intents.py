@@ -6,9 +6,9 @@ other, so whoever takes over after a crash asks about the same reference.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from billing import rowsets
+from billing.recharges.claims import Work
 from billing.rowsets import Column
 from billing.states import AttemptState
 from lines.models import DeliveryState
@@ -41,7 +41,7 @@ _DELIVERY_COLUMNS = (
 )
 
 
-def charges(rows: Sequence[Any], *, at: datetime) -> None:
+def charges(rows: Sequence[Work], *, at: datetime) -> None:
     """The reference each rail is about to be given, for what was frozen."""
     rowsets.insert(
         "billing_paymentattempt",
@@ -66,7 +66,7 @@ def charges(rows: Sequence[Any], *, at: datetime) -> None:
     )
 
 
-def deliveries(rows: Sequence[Any], *, at: datetime) -> None:
+def deliveries(rows: Sequence[Work], *, at: datetime) -> None:
     """The reference each carrier is about to be given, for what the line is owed."""
     rowsets.insert(
         "lines_delivery",

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from billing import nudges, rowsets
 from billing.models import PaymentAttempt, Recharge, RechargeMove
@@ -163,7 +164,7 @@ def move(moves: Sequence[Move], *, at: datetime) -> set[int]:
         returning="t.id, v.source, v.target, v.because, v.note, v.actor_id, v.at",
         then=_TOLD,
     )
-    return {recharge_id for (recharge_id,) in moved}
+    return set(moved)
 
 
 def _refuse_illegal(moves: Sequence[Move]) -> None:
@@ -306,21 +307,20 @@ def wake_delivery(*, reference: str, carrier_ref: str, at: datetime) -> bool:
     return _wake(Recharge.objects.filter(ref__in=order_refs).values_list("pk", flat=True), at=at)
 
 
-def _wake(recharge_ids: Any, *, at: datetime) -> bool:
+def _wake(recharge_ids: QuerySet[Any, int], *, at: datetime) -> bool:
     """Set `act_at`, unless leased. One at rest is asked about too: it may be contradicted."""
     ids = list(recharge_ids[:1])
     if not ids:
         return True  # no such reference of ours: nothing will ever be to do
-    rows = rowsets.run(
+    is_woken = rowsets.run(
         "UPDATE billing_recharge SET "
         "act_at = CASE WHEN state = ANY(%b) THEN act_at ELSE LEAST(act_at, %s) END "
-        "WHERE id = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp()) "
-        "RETURNING id",
+        "WHERE id = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp())",
         [_SENDING_NEXT, at, ids],
     )
-    if rows:
+    if is_woken:
         nudges.money()
-    return bool(rows)
+    return bool(is_woken)
 
 
 def history(recharge: Recharge) -> list[RechargeMove]:

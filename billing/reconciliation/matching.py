@@ -10,8 +10,9 @@ figures stay the same.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Final, NamedTuple
 
 from billing import rowsets
 
@@ -210,7 +211,9 @@ UPDATE billing_difference SET state = 'resolved', closed_at = %(at)s
 WHERE statement_id = %(statement_id)s AND state = 'open' AND seen_run <> %(run)s"""
 
 _TOTALS = """
-SELECT kind, currency, count(*), sum(amount_minor), sum(fee_minor) FROM billing_statementline
+SELECT kind, currency, count(*) AS lines, sum(amount_minor) AS amount_minor,
+       sum(fee_minor) AS fee_minor
+FROM billing_statementline
 WHERE statement_id = %(statement_id)s AND kind <> 'unreadable' GROUP BY 1, 2 ORDER BY 1, 2"""
 
 _BOOKED = """
@@ -221,6 +224,16 @@ SELECT 1 FROM billing_paymentattempt WHERE rail = %s AND created_at >= %s AND cr
 LIMIT 1"""
 
 
+class Total(NamedTuple):
+    """One row of `_TOTALS`: what a statement comes to, of one kind in one currency."""
+
+    kind: str
+    currency: str
+    lines: int
+    amount_minor: Decimal
+    fee_minor: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """What is compared: one statement, and the day of our books it is about."""
@@ -229,7 +242,7 @@ class Day:
     run: int
     source_kind: str
     code: str
-    day: Any  # a date
+    day: date
     start: datetime
     end: datetime
     # Days close by whose statements may yet hold what is missing here: [(begins, ends)].
@@ -243,7 +256,7 @@ class Found:
 
     open: int
     awaiting: int
-    totals: list[dict[str, Any]]
+    totals: list[dict[str, str | int]]
 
 
 def prepare() -> None:
@@ -260,20 +273,19 @@ def match(one: Day, *, at: datetime) -> Found:
     if one.fee_rate_ppm is not None:
         rowsets.run(_FEES, facts)
     rowsets.run(_GONE, facts)
-    return Found(
-        open=_open(one.statement_id),
-        awaiting=rowsets.run(_COUNT_WAITING, facts)[0][0],
-        totals=[
-            {
-                "kind": kind,
-                "currency": currency,
-                "count": count,
-                "amount_minor": int(amount_minor),
-                "fee_minor": int(fee_minor),
-            }
-            for kind, currency, count, amount_minor, fee_minor in rowsets.run(_TOTALS, facts)
-        ],
-    )
+    [awaiting] = rowsets.column(_COUNT_WAITING, facts, of=int)
+    totals = rowsets.read(_TOTALS, facts, into=Total)
+    return Found(_open(one.statement_id), awaiting, [_stored(total) for total in totals])
+
+
+def _stored(one: Total) -> dict[str, str | int]:
+    return {
+        "kind": one.kind,
+        "currency": one.currency,
+        "count": one.lines,
+        "amount_minor": int(one.amount_minor),
+        "fee_minor": int(one.fee_minor),
+    }
 
 
 def is_quiet(*, rail_code: str, start: datetime, end: datetime) -> bool:
@@ -285,10 +297,11 @@ def is_quiet(*, rail_code: str, start: datetime, end: datetime) -> bool:
 
 def _open(statement_id: int) -> int:
     query = "SELECT count(*) FROM billing_difference WHERE statement_id = %s AND state = 'open'"
-    return int(rowsets.run(query, [statement_id])[0][0])
+    [count] = rowsets.column(query, [statement_id], of=int)
+    return count
 
 
-def _facts(one: Day, at: datetime) -> dict[str, Any]:
+def _facts(one: Day, at: datetime) -> dict[str, object]:
     return {
         "statement_id": one.statement_id,
         "run": one.run,

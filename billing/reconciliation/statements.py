@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -47,8 +47,7 @@ class NotYet(Exception):
     """The other side has no whole statement to give; it is tried again by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """One worker's hold on one statement. `run` is its fence; `was` the state it was found in."""
 
     statement_id: int
@@ -116,7 +115,8 @@ UPDATE billing_statement s
 SET run = s.run + 1, lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s),
     attempts = s.attempts + CASE WHEN picked.state = 'done' THEN 0 ELSE 1 END,
     started_at = %(at)s, next_try_at = %(again)s
-FROM picked WHERE s.id = picked.id RETURNING s.id, s.run, picked.state"""  # noqa: S608 # nosec B608
+FROM picked WHERE s.id = picked.id RETURNING s.id AS statement_id, s.run,
+  picked.state AS was"""  # noqa: S608 # nosec B608
 
 
 def claim_due(*, source: Source, at: datetime) -> Claim | None:
@@ -130,12 +130,16 @@ def claim(*, statement: Statement, at: datetime) -> Claim | None:
     return _claim("id = %(id)s", {"id": statement.pk}, at=at)
 
 
-def _claim(wanted: str, names: dict[str, Any], *, at: datetime) -> Claim | None:
+def _claim(wanted: str, names: dict[str, object], *, at: datetime) -> Claim | None:
     # `again`: a worker that dies without a word leaves it due once its lease has run out.
-    facts = {"at": at, "again": at + timedelta(seconds=LEASE_S), "lease_s": LEASE_S}
+    facts: dict[str, object] = {
+        "at": at,
+        "again": at + timedelta(seconds=LEASE_S),
+        "lease_s": LEASE_S,
+    }
     with transaction.atomic():
-        rows = rowsets.run(_CLAIM.format(wanted=wanted), facts | names)
-    return Claim(*rows[0]) if rows else None
+        claims = rowsets.read(_CLAIM.format(wanted=wanted), facts | names, into=Claim)
+    return claims[0] if claims else None
 
 
 def held(claimed: Claim) -> Statement:
@@ -256,11 +260,8 @@ def ask_again(*, statement: Statement, at: datetime) -> None:
 
 def prune(*, at: datetime) -> int:
     """Forget rows that are past comparing, a bounded part of them; how many went."""
-    return len(
-        rowsets.run(
-            "DELETE FROM billing_statementline WHERE id IN (SELECT l.id FROM billing_statementline"
-            " l JOIN billing_statement s ON s.id = l.statement_id WHERE s.day < %s LIMIT %s)"
-            " RETURNING 1",
-            [(at - LINES_KEPT).date(), _PRUNED_AT_ONCE],
-        )
+    return rowsets.run(
+        "DELETE FROM billing_statementline WHERE id IN (SELECT l.id FROM billing_statementline"
+        " l JOIN billing_statement s ON s.id = l.statement_id WHERE s.day < %s LIMIT %s)",
+        [(at - LINES_KEPT).date(), _PRUNED_AT_ONCE],
     )

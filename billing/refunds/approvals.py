@@ -241,13 +241,12 @@ def undo(
 
 def wake(*, reference: str, at: datetime) -> bool:
     """The rail spoke of this refund: ask about it now. False: a worker holds it, try later."""
-    rows = rowsets.run(
+    is_woken = rowsets.run(
         "UPDATE billing_refund SET act_at = %s WHERE reference = %s "
-        "AND state = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp()) "
-        "RETURNING id",
+        "AND state = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp())",
         [at, reference, [RefundState.INTENDED.value, RefundState.UNKNOWN.value]],
     )
-    if rows:
+    if is_woken:
         nudges.money()
         return True
     open_states = (RefundState.INTENDED, RefundState.UNKNOWN)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -64,12 +64,14 @@ UPDATE billing_refund f SET fence = f.fence + 1, crash_count = f.crash_count + 1
 FROM picked WHERE f.id = picked.id RETURNING f.id"""
 _WORK = """
 SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
-       f.reversal_ref, f.currency, f.reason, f.fence, f.crash_count, f.queries, f.created_at,
+       COALESCE(f.reversal_ref, '') AS reversal_ref, f.currency, f.reason, f.fence, f.crash_count,
+       f.queries, f.created_at,
        g.id AS recharge_id, g.ref, g.price_minor, g.face_minor, g.bonus_minor,
        g.refund_committed_minor, g.owner_id, g.line_id, g.completed_at,
        a.rail, a.reference AS charge_ref, a.provider_ref AS provider_charge_ref,
        l.msisdn, l.iccid, c.id AS carrier_id, c.code AS carrier,
-       d.reference AS delivery_ref, d.carrier_ref, d.state AS delivery_state
+       COALESCE(d.reference, '') AS delivery_ref, COALESCE(d.carrier_ref, '') AS carrier_ref,
+       COALESCE(d.state, '') AS delivery_state
 FROM billing_refund f
 JOIN billing_recharge g ON g.id = f.recharge_id
 JOIN billing_paymentattempt a ON a.id = f.attempt_id
@@ -79,6 +81,46 @@ LEFT JOIN LATERAL (
   SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
 ) d ON true
 WHERE f.id = ANY(%b) ORDER BY f.id"""
+
+
+class RefundWork(NamedTuple):
+    """One claimed refund, its recharge and its line: a row of `_WORK`.
+
+    Of the credit to take back, and of the last delivery, "" where there is none.
+    """
+
+    id: int
+    reference: str
+    state: str
+    amount_minor: int
+    promotion_minor: int
+    reversal_minor: int
+    reversal_ref: str
+    currency: str
+    reason: str
+    fence: int
+    crash_count: int
+    queries: int
+    created_at: datetime
+    recharge_id: int
+    ref: str
+    price_minor: int
+    face_minor: int
+    bonus_minor: int
+    refund_committed_minor: int
+    owner_id: int
+    line_id: int
+    completed_at: datetime | None
+    rail: str
+    charge_ref: str
+    provider_charge_ref: str
+    msisdn: str
+    iccid: str
+    carrier_id: int
+    carrier: str
+    delivery_ref: str
+    carrier_ref: str
+    delivery_state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +134,18 @@ class TakenBack:
 class Asked:
     """One call that was made: what was claimed, and what came back."""
 
-    row: Any
+    row: RefundWork
     answer: Answer | CreditAnswer | TakenBack
 
 
-def claim(*, at: datetime, limit: int) -> list[Any]:
+def claim(*, at: datetime, limit: int) -> list[RefundWork]:
     """Up to `limit` refunds with something to do, leased to the caller."""
     with transaction.atomic():
-        ids = [row[0] for row in rowsets.run(_CLAIM, [at, limit, LEASE_S])]
-        return rowsets.read(_WORK, [ids]) if ids else []
+        ids = rowsets.column(_CLAIM, [at, limit, LEASE_S], of=int)
+        return rowsets.read(_WORK, [ids], into=RefundWork) if ids else []
 
 
-def give_back(row: Any, *, act_at: datetime, attention: str) -> None:
+def give_back(row: RefundWork, *, act_at: datetime, attention: str) -> None:
     """Give a lease back, nothing having been asked: it was no crash, and is due at `act_at`."""
     rowsets.run(
         "UPDATE billing_refund SET lease_until = NULL, act_at = %s, attention = %s, "
@@ -112,7 +154,7 @@ def give_back(row: Any, *, act_at: datetime, attention: str) -> None:
     )
 
 
-def set_aside(row: Any, *, attention: str, at: datetime) -> None:
+def set_aside(row: RefundWork, *, attention: str, at: datetime) -> None:
     """It stays where it is, and a person is called. Nothing was asked. Fenced."""
     with transaction.atomic():
         refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
@@ -120,17 +162,17 @@ def set_aside(row: Any, *, attention: str, at: datetime) -> None:
             _hold(refund, attention, at=at)
 
 
-def is_about_credit(row: Any) -> bool:
+def is_about_credit(row: RefundWork) -> bool:
     """Whether the carrier is asked next; otherwise it is the rail."""
-    return bool(row.state == RefundState.REVERSING.value)
+    return row.state == RefundState.REVERSING.value
 
 
-def is_unsent(row: Any) -> bool:
+def is_unsent(row: RefundWork) -> bool:
     """Whether the rail has yet to be told to give the money back."""
-    return bool(row.state != RefundState.UNKNOWN.value)
+    return row.state != RefundState.UNKNOWN.value
 
 
-def ask(row: Any, *, gateway: Gateway) -> Answer:
+def ask(row: RefundWork, *, gateway: Gateway) -> Answer:
     """The rail's next call. No transaction is open; repeated under the same reference."""
     if row.state == RefundState.UNKNOWN.value:
         return gateway.query_refund(refund_ref=row.reference, charge_ref=row.charge_ref)
@@ -147,14 +189,14 @@ def ask(row: Any, *, gateway: Gateway) -> Answer:
     )
 
 
-def take_back(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer | TakenBack:
+def take_back(row: RefundWork, *, adapter: CarrierAdapter) -> CreditAnswer | TakenBack:
     """The carrier's next call. Look first: a line debited twice for one credit would be its
     holder's loss. No transaction is open."""
     is_perhaps_sent = row.queries > 0 or row.crash_count > 1
     if is_perhaps_sent and not adapter.can_query_by_reference:
         return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
     if adapter.can_query_by_reference:
-        found = adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref or "")
+        found = adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref)
         if isinstance(found.outcome, CarrierReversed):
             return TakenBack(found)
         if isinstance(found.outcome, NoAnswer):
@@ -166,7 +208,7 @@ def take_back(row: Any, *, adapter: CarrierAdapter) -> CreditAnswer | TakenBack:
             amount_minor=row.reversal_minor,
             currency=row.currency,
         ),
-        carrier_ref=row.carrier_ref or "",
+        carrier_ref=row.carrier_ref,
     )
 
 
@@ -182,7 +224,7 @@ def record(asked: Sequence[Asked], *, at: datetime) -> None:
             log.exception("answer about refund %s cannot be recorded", one.row.id)
 
 
-def _settle(row: Any, answer: Answer | CreditAnswer | TakenBack, *, at: datetime) -> None:
+def _settle(row: RefundWork, answer: Answer | CreditAnswer | TakenBack, *, at: datetime) -> None:
     """Fenced: whoever holds a newer lease decides."""
     refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
     if refund.fence != row.fence or refund.state != row.state:
@@ -199,7 +241,7 @@ def _settle(row: Any, answer: Answer | CreditAnswer | TakenBack, *, at: datetime
     _OUTCOMES.get(type(answer.outcome), _ask_again)(refund, row, answer.outcome, at)
 
 
-def _settle_taken_back(refund: Refund, row: Any, *, at: datetime) -> None:
+def _settle_taken_back(refund: Refund, row: RefundWork, *, at: datetime) -> None:
     """All the line had of it is gone already. That fits a refund of all; less is a person's."""
     if row.reversal_minor == transfers.on_line_minor(recharge_id=row.recharge_id):
         _book_reversal(refund, row, reference=row.delivery_ref, at=at)
@@ -207,7 +249,7 @@ def _settle_taken_back(refund: Refund, row: Any, *, at: datetime) -> None:
         _hold(refund, "credit_differs", at=at)
 
 
-def _book_reversal(refund: Refund, row: Any, *, reference: str, at: datetime) -> None:
+def _book_reversal(refund: Refund, row: RefundWork, *, reference: str, at: datetime) -> None:
     """The credit is back from the carrier: the money may go back too."""
     entry = transfers.reversed_(
         recharge_id=row.recharge_id,
@@ -222,7 +264,9 @@ def _book_reversal(refund: Refund, row: Any, *, reference: str, at: datetime) ->
     _leave(refund, RefundState.INTENDED, act_at=at, at=at)
 
 
-def _settle_reversal(refund: Refund, row: Any, answer: CreditAnswer, *, at: datetime) -> None:
+def _settle_reversal(
+    refund: Refund, row: RefundWork, answer: CreditAnswer, *, at: datetime
+) -> None:
     """Credit first, money second: nobody keeps both."""
     if isinstance(answer.outcome, CarrierReversed):
         _book_reversal(refund, row, reference=row.reversal_ref, at=at)
@@ -236,7 +280,7 @@ def _settle_reversal(refund: Refund, row: Any, answer: CreditAnswer, *, at: date
         _retry(refund, at=at)
 
 
-def _succeeded(refund: Refund, row: Any, outcome: Succeeded, at: datetime) -> None:
+def _succeeded(refund: Refund, row: RefundWork, outcome: Succeeded, at: datetime) -> None:
     if outcome.amount_minor != refund.amount_minor or outcome.currency != refund.currency:
         _hold(refund, "amount_differs", at=at)
         return
@@ -262,7 +306,7 @@ def _succeeded(refund: Refund, row: Any, outcome: Succeeded, at: datetime) -> No
     _tell(row, at=at)
 
 
-def _after_whole_refund(row: Any, *, at: datetime) -> None:
+def _after_whole_refund(row: RefundWork, *, at: datetime) -> None:
     """The line has nothing of it any more: its delivery is reversed, its rule may fire again."""
     if row.reversal_minor:
         Delivery.objects.filter(reference=row.delivery_ref, state=DeliveryState.CREDITED).update(
@@ -271,7 +315,7 @@ def _after_whole_refund(row: Any, *, at: datetime) -> None:
     aftermath.refunded(recharge_ids=[row.recharge_id], at=at)
 
 
-def _refused(refund: Refund, row: Any, outcome: Refused, at: datetime) -> None:
+def _refused(refund: Refund, row: RefundWork, outcome: Refused, at: datetime) -> None:
     """Tried again for a while (a merchant's balance may fill), then a person."""
     del row
     refund.code = outcome.code[:80]
@@ -281,13 +325,13 @@ def _refused(refund: Refund, row: Any, outcome: Refused, at: datetime) -> None:
         _leave(refund, RefundState(refund.state), act_at=at + REFUSED_WAIT, at=at, asked=1)
 
 
-def _not_found(refund: Refund, row: Any, outcome: NotFound, at: datetime) -> None:
+def _not_found(refund: Refund, row: RefundWork, outcome: NotFound, at: datetime) -> None:
     """Never happened: the same reference goes again, which the rail counts once."""
     del row, outcome
     _leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1)
 
 
-def _ask_again(refund: Refund, row: Any, outcome: object, at: datetime) -> None:
+def _ask_again(refund: Refund, row: RefundWork, outcome: object, at: datetime) -> None:
     del row
     if isinstance(outcome, Pending):
         act_at = ladders.next_pending_at(queries=refund.queries, at=at)
@@ -339,7 +383,7 @@ def _hold(refund: Refund, attention: str, *, at: datetime) -> None:
     Recharge.objects.filter(pk=refund.recharge_id).update(attention=attention, attention_since=at)
 
 
-def _tell(row: Any, *, at: datetime) -> None:
+def _tell(row: RefundWork, *, at: datetime) -> None:
     telling.tell(
         owner_id=row.owner_id,
         kind=NoticeKind.REFUNDED,

@@ -6,6 +6,8 @@ A refund does not free the month's cap, and a recharge that ended unpaid does no
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
 
 from django.db.models import Sum
 
@@ -83,13 +85,35 @@ class Tally:
 
 
 _LINES = """
-SELECT line_id, cap_day, cap_month, count(*), sum(price_minor) FROM billing_recharge
+SELECT line_id, cap_day, cap_month, count(*) AS charges, sum(price_minor) AS minor
+FROM billing_recharge
 WHERE line_id = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
 GROUP BY line_id, cap_day, cap_month"""
 _SHARED = """
-SELECT {column}, currency, cap_month, sum(price_minor) FROM billing_recharge
+SELECT {column} AS shared_id, currency, cap_month, sum(price_minor) AS minor FROM billing_recharge
 WHERE {column} = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
 GROUP BY {column}, currency, cap_month"""
+
+
+class LineSum(NamedTuple):
+    """One row of `_LINES`: what one line has opened on one day."""
+
+    line_id: int
+    cap_day: date
+    cap_month: date
+    charges: int
+    minor: Decimal
+
+
+class SharedSum(NamedTuple):
+    """One row of `_SHARED`: a month's sum of one binding or owner, in one currency."""
+
+    shared_id: int
+    currency: str
+    cap_month: date
+    minor: Decimal
+
+
 _UNPAID = [state.value for state in UNPAID_END_STATES]
 
 
@@ -102,18 +126,18 @@ def tally(
 ) -> Tally:
     """Count what is spent by lines, and by those bindings and owners that have a cap at all."""
     sums = Tally()
-    for line, day, month, count, minor in rowsets.run(_LINES, [line_ids, months, _UNPAID]):
-        sums.day[line, day] += count
-        sums.line[line, month] += int(minor)
+    for one in rowsets.read(_LINES, [line_ids, months, _UNPAID], into=LineSum):
+        sums.day[one.line_id, one.cap_day] += one.charges
+        sums.line[one.line_id, one.cap_month] += int(one.minor)
     shared = (
         ("binding_id", capped_binding_ids, sums.binding),
         ("owner_id", capped_owner_ids, sums.owner),
     )
     for column, ids, into in shared:
         if ids:
-            query = _SHARED.format(column=column)
-            for key, currency, month, minor in rowsets.run(query, [ids, months, _UNPAID]):
-                into[key, currency, month] += int(minor)
+            params = [ids, months, _UNPAID]
+            for month in rowsets.read(_SHARED.format(column=column), params, into=SharedSum):
+                into[month.shared_id, month.currency, month.cap_month] += int(month.minor)
     return sums
 
 

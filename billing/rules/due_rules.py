@@ -1,8 +1,9 @@
 """Due rules, and the facts a decision about each depends on: a few queries for a batch."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import NamedTuple
 
 from billing import rowsets
 from billing.calendar import Cycle, Hours, Schedule
@@ -26,7 +27,7 @@ SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cy
        l.balance_minor, l.balance_reserved_minor, l.balance_observed_at, l.valid_until,
        c.denominations_minor, c.min_amount_minor, c.max_amount_minor, c.max_balance_minor,
        c.code AS carrier,
-       b.rail, b.state AS binding_state, b.paused_at AS binding_paused_at,
+       COALESCE(b.rail, '') AS rail, b.state AS binding_state, b.paused_at AS binding_paused_at,
        b.max_per_month_minor AS binding_cap_minor,
        k.is_enabled AS rail_enabled, k.mandatory_notice_days, k.retry_ladder_s,
        s.max_per_month_minor AS owner_cap_minor
@@ -40,37 +41,108 @@ WHERE r.wake_at <= %s AND r.is_on {only}
 ORDER BY r.wake_at LIMIT %s
 FOR NO KEY UPDATE OF r SKIP LOCKED"""
 
+
+class DueRule(NamedTuple):
+    """One row of `DUE`: the rule, its line and carrier, and what it is paid by, where it has one.
+
+    Amounts are minor units of `currency`.
+    """
+
+    id: int
+    binding_id: int | None
+    fallback_binding_id: int | None
+    face_minor: int
+    currency: str
+    cycle: str
+    anchor_date: date | None
+    charge_time: time
+    next_index: int
+    next_run_at: datetime | None
+    skip_index: int | None
+    grace_s: int
+    threshold_minor: int | None
+    topup_mode: str
+    target_minor: int | None
+    is_armed: bool
+    episode: int
+    cooldown_until: datetime | None
+    max_reading_age_s: int
+    expiry_days_before: int | None
+    expiry_fired_for: date | None
+    max_per_charge_minor: int
+    max_per_day_count: int
+    max_per_month_minor: int
+    channels: list[str]
+    paused_until: datetime | None
+    paused_at: datetime | None
+    pause_reason: str
+    sim_generation: int
+    remind_low_balance: bool
+    line_id: int
+    owner_id: int
+    line_generation: int
+    status: str
+    timezone: str
+    balance_minor: int | None
+    balance_reserved_minor: int
+    balance_observed_at: datetime | None
+    valid_until: datetime | None
+    denominations_minor: list[int]
+    min_amount_minor: int
+    max_amount_minor: int
+    max_balance_minor: int | None
+    carrier: str
+    rail: str  # "" where it has no payment method
+    binding_state: str | None
+    binding_paused_at: datetime | None
+    binding_cap_minor: int | None
+    rail_enabled: bool | None
+    mandatory_notice_days: int | None
+    retry_ladder_s: list[int] | None
+    owner_cap_minor: int | None
+
+
 # Credit the last reading cannot know of: under way, or landed since it was made.
 _IN_FLIGHT = """
-SELECT g.line_id, bool_or(g.state = ANY(%b)), sum(g.face_minor + g.bonus_minor)
+SELECT g.line_id, bool_or(g.state = ANY(%b)) AS is_open,
+       sum(g.face_minor + g.bonus_minor) AS minor
 FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
 WHERE g.line_id = ANY(%b) AND (g.state = ANY(%b)
       OR (g.state = 'completed' AND g.completed_at > l.balance_observed_at))
 GROUP BY g.line_id"""
 
+
+class InFlight(NamedTuple):
+    """One row of `_IN_FLIGHT`."""
+
+    line_id: int
+    is_open: bool
+    minor: Decimal
+
+
 _OPEN = [state.value for state in OPEN_STATES]
 
 
-def claim(*, at: datetime, limit: int, rule_id: int | None = None) -> list[Any]:
+def claim(*, at: datetime, limit: int, rule_id: int | None = None) -> list[DueRule]:
     """Up to `limit` rules to look at, locked for the caller's transaction; others' are skipped."""
     only = "AND r.id = %s" if rule_id else ""
-    params: list[Any] = [at, rule_id, limit] if rule_id else [at, limit]
-    return rowsets.read(DUE.format(only=only), params)
+    params: list[object] = [at, rule_id, limit] if rule_id else [at, limit]
+    return rowsets.read(DUE.format(only=only), params, into=DueRule)
 
 
 def in_flight(line_ids: Sequence[int]) -> dict[int, tuple[bool, int]]:
     """For each line that has any: whether a recharge is open, and the credit on its way."""
-    rows = rowsets.run(_IN_FLIGHT, [_OPEN, line_ids, _OPEN])
-    return {line_id: (is_open, int(minor)) for line_id, is_open, minor in rows}
+    rows = rowsets.read(_IN_FLIGHT, [_OPEN, line_ids, _OPEN], into=InFlight)
+    return {one.line_id: (one.is_open, int(one.minor)) for one in rows}
 
 
-def lead_of(row: Any, capabilities: Mapping[str, Capabilities]) -> timedelta:
+def lead_of(row: DueRule, capabilities: Mapping[str, Capabilities]) -> timedelta:
     """How long before money moves the row's rail must be set to work; none while it is off."""
-    rail = capabilities.get(row.rail or "")
+    rail = capabilities.get(row.rail)
     return rail.lead if rail else timedelta(0)
 
 
-def watched(rows: Sequence[Any], *, capabilities: Mapping[str, Capabilities]) -> list[int]:
+def watched(rows: Sequence[DueRule], *, capabilities: Mapping[str, Capabilities]) -> list[int]:
     """The lines of `rows` whose rail is slow and whose balance is watched (rule 13)."""
     slow = {code for code, rail in capabilities.items() if rail.lead}
     return [r.line_id for r in rows if r.rail in slow and r.threshold_minor is not None]
@@ -93,7 +165,7 @@ def outlooks(line_ids: Sequence[int], *, at: datetime) -> dict[int, Forecast]:
 
 
 def facts_of(
-    row: Any,
+    row: DueRule,
     *,
     at: datetime,
     spent: Spent,
@@ -103,7 +175,7 @@ def facts_of(
     capabilities: Mapping[str, Capabilities],
 ) -> Facts:
     """All that `deciding.decide` looks at, from a row of `claim`."""
-    rail = capabilities.get(row.rail or "")
+    rail = capabilities.get(row.rail)
     lead = lead_of(row, capabilities)
     return Facts(
         at=at,
@@ -141,7 +213,7 @@ def facts_of(
     )
 
 
-def standing_of(row: Any, *, wake_at: datetime | None) -> Standing:
+def standing_of(row: DueRule, *, wake_at: datetime | None) -> Standing:
     return Standing(
         next_index=row.next_index,
         next_run_at=row.next_run_at,
@@ -153,8 +225,8 @@ def standing_of(row: Any, *, wake_at: datetime | None) -> Standing:
     )
 
 
-def schedule_of(row: Any, *, rail: Capabilities | None) -> Schedule | None:
-    """The pure calendar of a rule (a model or a row), inside the hours its rail charges in."""
+def schedule_of(row: DueRule, *, rail: Capabilities | None) -> Schedule | None:
+    """The pure calendar of a rule, inside the hours its rail charges in."""
     if row.cycle == Cycle.NONE or row.anchor_date is None:
         return None
     hours = rail.hours if rail else None
@@ -167,7 +239,7 @@ def schedule_of(row: Any, *, rail: Capabilities | None) -> Schedule | None:
     )
 
 
-def _caps(row: Any, *, rail: Capabilities | None) -> Caps:
+def _caps(row: DueRule, *, rail: Capabilities | None) -> Caps:
     """The owner's caps, and the rail's own as a further one."""
     charge_minor = row.max_per_charge_minor
     if rail and rail.max_amount_minor is not None:
@@ -181,14 +253,14 @@ def _caps(row: Any, *, rail: Capabilities | None) -> Caps:
     )
 
 
-def _line_problem(row: Any) -> str:
+def _line_problem(row: DueRule) -> str:
     if row.sim_generation != row.line_generation:
         return "sim_changed"
     is_chargeable = row.status in (LineStatus.ACTIVE, LineStatus.EXPIRED)
     return "" if is_chargeable else "line_not_active"
 
 
-def _binding_problem(row: Any, *, rail: Capabilities | None) -> str:
+def _binding_problem(row: DueRule, *, rail: Capabilities | None) -> str:
     if row.binding_id is None:
         return "binding_missing"
     if row.binding_state != "active":
@@ -198,7 +270,7 @@ def _binding_problem(row: Any, *, rail: Capabilities | None) -> str:
     return "" if row.rail_enabled and rail is not None else "rail_disabled"
 
 
-def _is_notice_missing(row: Any, *, at: datetime) -> bool:
+def _is_notice_missing(row: DueRule, *, at: datetime) -> bool:
     """A mandatory notice that could not be sent blocks the scheduled charge (rule 26)."""
     if not row.mandatory_notice_days or row.next_run_at is None or row.next_run_at > at:
         return False

@@ -3,15 +3,16 @@
 Silence is what people complain of most; the reasons that resolve themselves are shown, not sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from billing.calendar import month_key
 from billing.models import NoticeKind
 from billing.notices import telling
+from billing.notices.telling import Telling
 from billing.promotions import Quote
+from billing.rules.due_rules import DueRule
 from billing.rules.verdicts import Verdict
 
 NEAR_CAP_PERCENT = 80
@@ -24,7 +25,7 @@ _SILENT = frozenset(
 class Decided:
     """One rule of a batch, with its verdict and, once inserted, its recharge."""
 
-    row: Any
+    row: DueRule
     verdict: Verdict
     quote: Quote
     month_spent_minor: int = 0  # of the line, this charge counted
@@ -34,58 +35,43 @@ class Decided:
 
 def tell(decided: Sequence[Decided], *, at: datetime) -> None:
     """A charge that does not happen is told: silence is what people complain of most."""
-    for one in decided:
-        told = {"owner_id": one.row.owner_id, "line_id": one.row.line_id, "at": at}
-        if one.verdict.pause:
-            key = f"{one.row.id}:{one.verdict.pause}:{one.row.line_generation}"
-            facts = {"code": one.verdict.pause}
-            telling.tell(
-                kind=NoticeKind.RULE_PAUSED,
-                occurrence_key=key,
-                facts=facts,
-                channels=one.row.channels,
-                **told,
-            )
-            continue
-        for reason in one.verdict.reasons:
-            if reason.code in _SILENT:
-                continue
-            telling.tell(
-                kind=_kind_of(reason.code),
-                occurrence_key=f"{one.row.id}:{reason.trigger}:{reason.period_key}:{reason.code}",
-                facts=reason.facts | {"code": reason.code, "currency": one.row.currency},
-                channels=one.row.channels,
-                **told,
-            )
-        if one.recharge_id is not None and _is_near_cap(one):
-            telling.tell(
-                kind=NoticeKind.CAP_NEAR,
-                occurrence_key=f"{one.row.id}:{month_key(at, one.row.timezone)}",
-                facts={
-                    "cap_minor": one.row.max_per_month_minor,
-                    "spent_minor": one.month_spent_minor,
-                    "currency": one.row.currency,
-                },
-                channels=one.row.channels,
-                **told,
-            )
-        if one.verdict.opening and one.verdict.opening.falls_short:
-            telling.tell(
-                kind=NoticeKind.FALLS_SHORT,
-                occurrence_key=f"{one.row.id}:{one.verdict.opening.period_key}",
-                facts={
-                    "face_minor": one.verdict.opening.face_minor,
-                    "currency": one.row.currency,
-                },
-                channels=one.row.channels,
-                **told,
-            )
+    telling.tell_many([told for one in decided for told in _tellings(one, at=at)])
+
+
+def _tellings(one: Decided, *, at: datetime) -> Iterator[Telling]:
+    row, verdict = one.row, one.verdict
+    if verdict.pause:
+        key = f"{verdict.pause}:{row.line_generation}"
+        yield _telling(one, NoticeKind.RULE_PAUSED, key, {"code": verdict.pause}, at=at)
+        return
+    for reason in verdict.reasons:
+        if reason.code not in _SILENT:
+            key = f"{reason.trigger}:{reason.period_key}:{reason.code}"
+            facts = reason.facts | {"code": reason.code, "currency": row.currency}
+            yield _telling(one, _kind_of(reason.code), key, facts, at=at)
+    if one.recharge_id is not None and _is_near_cap(one):
+        facts = {
+            "cap_minor": row.max_per_month_minor,
+            "spent_minor": one.month_spent_minor,
+            "currency": row.currency,
+        }
+        yield _telling(one, NoticeKind.CAP_NEAR, str(month_key(at, row.timezone)), facts, at=at)
+    if verdict.opening and verdict.opening.falls_short:
+        facts = {"face_minor": verdict.opening.face_minor, "currency": row.currency}
+        yield _telling(one, NoticeKind.FALLS_SHORT, verdict.opening.period_key, facts, at=at)
+
+
+def _telling(
+    one: Decided, kind: NoticeKind, key: str, facts: Mapping[str, object], *, at: datetime
+) -> Telling:
+    row = one.row
+    key = f"{row.id}:{key}"
+    return Telling(row.owner_id, kind.value, key, row.line_id, None, facts, row.channels, at)
 
 
 def _is_near_cap(one: Decided) -> bool:
     """Told at 80 % of the month (rule 25); at 100 % the refusal itself is told."""
-    cap_minor: int = one.row.max_per_month_minor
-    return one.month_spent_minor * 100 >= cap_minor * NEAR_CAP_PERCENT
+    return one.month_spent_minor * 100 >= one.row.max_per_month_minor * NEAR_CAP_PERCENT
 
 
 def _kind_of(code: str) -> NoticeKind:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 from django.db import transaction
 
@@ -21,6 +21,7 @@ from billing.promotions import Quote
 from billing.recharges import machine
 from billing.rowsets import Column
 from billing.rules import caps, deciding, due_rules, notices
+from billing.rules.due_rules import DueRule
 from billing.rules.notices import Decided
 from billing.rules.verdicts import Opening
 from billing.states import RechargeState
@@ -71,6 +72,13 @@ _RECHARGE_COLUMNS = (
     Column("action_url", "text"),
     Column("attention", "text"),
 )
+
+
+class _Inserted(NamedTuple):
+    rule_id: int
+    id: int
+
+
 _DECISION_COLUMNS = (
     Column("rule_id", "bigint"),
     Column("trigger", "text"),
@@ -158,12 +166,21 @@ def _open(
 # --- deciding -----------------------------------------------------------------------------------
 
 
+class _Keys(TypedDict):
+    """Whose caps a charge counts against."""
+
+    line: int
+    binding: int
+    owner: int
+    currency: str
+
+
 def _decide(
-    rows: Sequence[Any], *, at: datetime, capabilities: dict[str, Capabilities]
+    rows: Sequence[DueRule], *, at: datetime, capabilities: dict[str, Capabilities]
 ) -> list[Decided]:
     """Decide each, counting what the batch itself has opened against caps it shares."""
     caps.lock_shared_caps(
-        binding_ids=[row.binding_id for row in rows if row.binding_cap_minor is not None],
+        binding_ids=_capped_bindings(rows),
         owner_ids=[row.owner_id for row in rows if row.owner_cap_minor is not None],
     )
     # Caps count by the day money moves, which on a slow rail is not today.
@@ -172,7 +189,7 @@ def _decide(
     months = sorted({month_key(moment, zone) for zone, moment in zones})
     tally = caps.tally(
         line_ids=[row.line_id for row in rows],
-        capped_binding_ids=[r.binding_id for r in rows if r.binding_cap_minor is not None],
+        capped_binding_ids=_capped_bindings(rows),
         capped_owner_ids=[r.owner_id for r in rows if r.owner_cap_minor is not None],
         months=months,
     )
@@ -183,12 +200,12 @@ def _decide(
     decided = []
     for row, moment in zip(rows, moves_at, strict=True):
         day, month = day_key(moment, row.timezone), month_key(moment, row.timezone)
-        keys = {
-            "line": row.line_id,
-            "binding": row.binding_id or 0,
-            "owner": row.owner_id,
-            "currency": row.currency,
-        }
+        keys = _Keys(
+            line=row.line_id,
+            binding=row.binding_id or 0,
+            owner=row.owner_id,
+            currency=row.currency,
+        )
         spent = tally.spent(**keys, day=day, month=month)
         is_open, in_flight_minor = flying.get(row.line_id, (False, 0))
         facts = due_rules.facts_of(
@@ -211,8 +228,12 @@ def _decide(
     return decided
 
 
+def _capped_bindings(rows: Sequence[DueRule]) -> list[int]:
+    return [r.binding_id for r in rows if r.binding_id and r.binding_cap_minor is not None]
+
+
 def _quote(
-    row: Any,
+    row: DueRule,
     opening: Opening,
     *,
     book: promotions.Book,
@@ -238,8 +259,8 @@ def _quote(
 def _write_recharges(decided: list[Decided], *, at: datetime) -> None:
     """Insert; an occurrence that exists, or a line with one open, gives no second recharge."""
     rows = [_recharge_row(one, at=at) for one in decided]
-    suffix = "ON CONFLICT DO NOTHING RETURNING rule_id, id"
-    inserted = dict(rowsets.insert("billing_recharge", _RECHARGE_COLUMNS, rows, suffix=suffix))
+    new = rowsets.insert_new("billing_recharge", _RECHARGE_COLUMNS, rows, into=_Inserted)
+    inserted = {one.rule_id: one.id for one in new}
     opened = []
     for one in decided:
         one.recharge_id = inserted.get(one.row.id)
@@ -273,7 +294,7 @@ def _keep_what_lost(decided: list[Decided], *, at: datetime) -> None:
             one.verdict = replace(one.verdict, opening=None, reasons=(), standing=as_it_was)
 
 
-def _recharge_row(one: Decided, *, at: datetime) -> tuple[Any, ...]:
+def _recharge_row(one: Decided, *, at: datetime) -> tuple[object, ...]:
     row, opening, quote = one.row, one.verdict.opening, one.quote
     assert opening is not None  # noqa: S101 - the caller keeps only those with an opening
     ladder = "{" + ",".join(map(str, row.retry_ladder_s or ())) + "}"

@@ -7,7 +7,7 @@ lose a count, and a list of thousands is rewritten for every reading that is pus
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -42,7 +42,15 @@ WITH clock AS (
 INSERT INTO portal_requestcount AS c (key, "window", count)
 SELECT %s, clock.began, 1 FROM clock
 ON CONFLICT (key, "window") DO UPDATE SET count = c.count + 1
-RETURNING count, "window" + %s - extract(epoch FROM clock_timestamp())::bigint"""
+RETURNING count AS so_far,
+  "window" + %s - extract(epoch FROM clock_timestamp())::bigint AS left_s"""
+
+
+class Counted(NamedTuple):
+    """One row of `_COUNT`."""
+
+    so_far: int
+    left_s: int
 
 
 def caller_of(request: Request) -> str:
@@ -83,8 +91,8 @@ def kind_of(request: Request, view: Any) -> Kind:
 
 def count_one(*, key: str) -> tuple[int, int]:
     """One more under `key`: how many in this window so far, and the seconds until the next."""
-    count, left_s = rowsets.run(_COUNT, [WINDOW_S, WINDOW_S, key, WINDOW_S])[0]
-    return int(count), max(int(left_s), 1)
+    [counted] = rowsets.read(_COUNT, [WINDOW_S, WINDOW_S, key, WINDOW_S], into=Counted)
+    return counted.so_far, max(counted.left_s, 1)
 
 
 def purge(*, at: datetime) -> int:

@@ -152,13 +152,13 @@ def refund_without_a_key(patch: Patch) -> None:
 
 def lease_by_the_hosts_clock(patch: Patch) -> None:
     """Whether a lease has run out is decided by whatever clock the worker's host has."""
-    plain = rowsets.run
+    plain = rowsets._executed
 
-    def run(sql: str, params: Any) -> Any:
+    def executed(sql: str, params: Any, **more: Any) -> Any:
         now = f"'{timezone.now().isoformat()}'::timestamptz"
-        return plain(sql.replace("clock_timestamp()", now), params)
+        return plain(sql.replace("clock_timestamp()", now), params, **more)
 
-    patch.setattr(rowsets, "run", run)
+    patch.setattr(rowsets, "_executed", executed)
 
 
 def latch_never_disarmed(patch: Patch) -> None:
