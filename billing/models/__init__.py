@@ -4,7 +4,7 @@ from billing.models.ledger import Transfer, TransferKind
 from billing.models.notices import Channel, Notice, NoticeDelivery, NoticeKind
 from billing.models.promotions import Promotion, PromotionUse
 from billing.models.recharges import DeclineCode, PaymentAttempt, Recharge, RechargeMove, Refund
-from billing.models.rules import Consent, Decision, Rule, TopUpMode
+from billing.models.rules import DEFAULT_CHANNELS, Consent, Decision, Rule, TopUpMode
 from billing.models.settlements import Settlement
 from billing.models.statements import (
     Difference,
@@ -17,6 +17,7 @@ from billing.models.statements import (
 )
 
 __all__ = [
+    "DEFAULT_CHANNELS",
     "Binding",
     "BindingState",
     "Channel",

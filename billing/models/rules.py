@@ -26,8 +26,12 @@ def default_reminder_days() -> list[int]:
     return [5, 2]
 
 
+# Where an owner has chosen none, as for a recharge by hand of a line without a rule.
+DEFAULT_CHANNELS = ("inbox", "email")
+
+
 def default_channels() -> list[str]:
-    return ["inbox", "email"]
+    return list(DEFAULT_CHANNELS)
 
 
 class Rule(models.Model):

@@ -13,14 +13,11 @@ from typing import Any, NamedTuple
 from django.utils import translation
 
 from billing import rowsets
-from billing.models import Notice, NoticeDelivery
+from billing.models import DEFAULT_CHANNELS, Notice, NoticeDelivery
 from billing.rowsets import Column
 from billing.words import figures, reasons
 from billing.words.figures import Phrasing
 from billing.words.notices import IF_OFF, IF_ON, PHRASINGS
-
-# Where its owner has chosen none, as for a recharge by hand of a line without a rule.
-DEFAULT_CHANNELS = ("inbox", "email")
 
 _NOTICE_COLUMNS = (
     Column("owner_id", "bigint"),
@@ -61,7 +58,7 @@ class Telling:
     line_id: int | None
     recharge_id: int | None
     facts: Mapping[str, Any]
-    channels: Sequence[str]  # "inbox" and registered ones
+    channels: Sequence[str] | None  # "inbox" and registered ones; none chosen: the default ones
     at: datetime
 
 
@@ -81,7 +78,7 @@ def tell(
     line_id: int | None = None,
     recharge_id: int | None = None,
     facts: Mapping[str, Any],
-    channels: Sequence[str],
+    channels: Sequence[str] | None = None,
     at: datetime,
 ) -> bool:
     """Tell `owner_id` once. False: told before, and nothing was written. See `tell_many`."""
@@ -118,7 +115,7 @@ def _write_deliveries(tellings: Sequence[Telling], new: Mapping[tuple[int, str, 
     deliveries: dict[tuple[int, str], datetime] = {}
     for one in tellings:
         notice_id = new.get((one.owner_id, str(one.kind), one.occurrence_key))
-        for channel in one.channels if notice_id is not None else ():
+        for channel in one.channels or DEFAULT_CHANNELS if notice_id is not None else ():
             if channel != "inbox" and notice_id is not None:
                 deliveries.setdefault((notice_id, channel), one.at)
     rowsets.insert(

@@ -342,7 +342,7 @@ def _tell(recharge: Recharge, because: str, *, at: datetime) -> None:
             "currency": recharge.currency,
             "rail": recharge.rail,
         },
-        channels=recharge.rule.channels if recharge.rule else telling.DEFAULT_CHANNELS,
+        channels=recharge.rule.channels if recharge.rule else None,
         at=at,
     )
 

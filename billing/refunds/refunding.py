@@ -71,12 +71,13 @@ SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal
        a.rail, a.reference AS charge_ref, a.provider_ref AS provider_charge_ref,
        l.msisdn, l.iccid, c.id AS carrier_id, c.code AS carrier,
        COALESCE(d.reference, '') AS delivery_ref, COALESCE(d.carrier_ref, '') AS carrier_ref,
-       COALESCE(d.state, '') AS delivery_state
+       COALESCE(d.state, '') AS delivery_state, r.channels
 FROM billing_refund f
 JOIN billing_recharge g ON g.id = f.recharge_id
 JOIN billing_paymentattempt a ON a.id = f.attempt_id
 JOIN lines_line l ON l.id = g.line_id
 JOIN lines_carrier c ON c.id = l.carrier_id
+LEFT JOIN billing_rule r ON r.id = g.rule_id
 LEFT JOIN LATERAL (
   SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
 ) d ON true
@@ -121,6 +122,7 @@ class RefundWork(NamedTuple):
     delivery_ref: str
     carrier_ref: str
     delivery_state: str
+    channels: list[str] | None  # of the rule it was opened by
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +132,15 @@ class TakenBack:
     answer: CreditAnswer
 
 
+Said = Answer | CreditAnswer | TakenBack
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One call that was made: what was claimed, and what came back."""
 
     row: RefundWork
-    answer: Answer | CreditAnswer | TakenBack
+    answer: Said
 
 
 def claim(*, at: datetime, limit: int) -> list[RefundWork]:
@@ -224,7 +229,7 @@ def record(asked: Sequence[Asked], *, at: datetime) -> None:
             log.exception("answer about refund %s cannot be recorded", one.row.id)
 
 
-def _settle(row: RefundWork, answer: Answer | CreditAnswer | TakenBack, *, at: datetime) -> None:
+def _settle(row: RefundWork, answer: Said, *, at: datetime) -> None:
     """Fenced: whoever holds a newer lease decides."""
     refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
     if refund.fence != row.fence or refund.state != row.state:
@@ -396,6 +401,6 @@ def _tell(row: RefundWork, *, at: datetime) -> None:
             "currency": row.currency,
             "rail": row.rail,
         },
-        channels=["inbox", "email"],
+        channels=row.channels,
         at=at,
     )

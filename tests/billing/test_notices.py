@@ -60,6 +60,12 @@ class TestTell:
 
         assert (Notice.objects.count(), deliveries()) == (1, [])
 
+    @pytest.mark.parametrize("chosen", [None, [], ()])
+    def test_goes_to_inbox_and_mail_where_its_owner_has_chosen_nothing(self, chosen):
+        tell(channels=chosen)
+
+        assert deliveries() == [("email", "waiting", 0)]
+
     def test_tells_many_in_two_statements(self, django_assert_num_queries):
         alice = w.person()
         many = [

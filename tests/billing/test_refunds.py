@@ -8,7 +8,16 @@ from billing import four_eyes
 from billing.engine import sweeps
 from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
 from billing.ledger import verification
-from billing.models import Promotion, PromotionUse, Recharge, RechargeMove, Refund, Transfer
+from billing.models import (
+    Notice,
+    Promotion,
+    PromotionUse,
+    Recharge,
+    RechargeMove,
+    Refund,
+    Rule,
+    Transfer,
+)
 from billing.recharges import machine
 from billing.refunds import approvals
 from billing.rules import by_hand
@@ -201,6 +210,32 @@ class TestAfterDelivery:
         assert Delivery.objects.get().state == "reversed"
         assert set(verification.accounts()["CNY"].values()) == {0}
         w.assert_balanced()
+
+    @pytest.mark.parametrize(
+        ("chosen", "outside"), [(["inbox"], []), (["inbox", "email"], ["email"])]
+    )
+    def test_is_told_by_the_channels_its_owner_chose(
+        self, world, completed, support, finance, chosen, outside
+    ):
+        Rule.objects.update(channels=chosen)
+        self.go(world, completed, support, finance)
+        told = Notice.objects.get(kind="refunded")
+        assert list(told.deliveries.values_list("channel", flat=True)) == outside
+
+    def test_of_a_line_without_a_rule_is_told_by_inbox_and_mail(self, world, support, finance):
+        line = w.line()
+        by_hand.recharge(
+            line=line,
+            binding=w.binding(line.owner),
+            face_minor=5000,
+            owner=line.owner,
+            idempotency_key="once",
+            at=world.at,
+        )
+        world.run()
+        self.go(world, only(), support, finance)
+        told = Notice.objects.get(kind="refunded")
+        assert list(told.deliveries.values_list("channel", flat=True)) == ["email"]
 
     def test_in_parts_up_to_the_whole_and_no_further(self, world, completed, support, finance):
         self.go(world, completed, support, finance, 2000)
