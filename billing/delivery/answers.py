@@ -18,7 +18,7 @@ from billing.notices.telling import Telling
 from billing.recharges import aftermath, claims, evidence, ladders, machine
 from billing.recharges.claims import Work
 from billing.recharges.ladders import CONFIG_RETRY
-from billing.recharges.machine import LostRace, Move
+from billing.recharges.machine import LostRace
 from billing.refunds import approvals
 from billing.states import DELIVERING_STATES, RechargeState
 from lines.carriers.base import (
@@ -66,7 +66,7 @@ def _settle(row: Work, outcome: CreditOutcome, *, at: datetime) -> None:
     elif isinstance(outcome, Reversed):
         _undeliverable(row, "reversed_by_carrier", outcome.carrier_ref, at=at)
     elif _is_surely_not_there(row, outcome, at=at):
-        again = move(row, S.CHARGED, "confirmed_not_credited", at, keeps_crashes=True)
+        again = row.move(S.CHARGED, "confirmed_not_credited", at, keeps_crashes=True)
         machine.move_one(again, at=at)
         _mark(row, DeliveryState.INTENDED)
     else:
@@ -93,8 +93,8 @@ def _is_surely_not_there(row: Work, outcome: CreditOutcome, *, at: datetime) -> 
 
 
 def _sent_at(row: Work) -> datetime:
-    sent_at: datetime = row.delivery_created_at or row.charged_at
-    return max(sent_at, row.unknown_since) if row.unknown_since else sent_at
+    moments = (row.delivery_created_at or row.charged_at, row.unknown_since)
+    return max(moment for moment in moments if moment is not None)
 
 
 def _accepted(row: Work, outcome: Accepted, *, at: datetime) -> None:
@@ -102,7 +102,7 @@ def _accepted(row: Work, outcome: Accepted, *, at: datetime) -> None:
     if row.state == S.DELIVERY_PENDING.value:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
     else:
-        machine.move_one(move(row, S.DELIVERY_PENDING, "accepted", act_at), at=at)
+        machine.move_one(row.move(S.DELIVERY_PENDING, "accepted", act_at), at=at)
     _mark(row, DeliveryState.ACCEPTED, carrier_ref=outcome.carrier_ref)
 
 
@@ -113,7 +113,7 @@ def _rejected(row: Work, outcome: Rejected, *, at: datetime) -> None:
     if outcome.is_permanent or retry_at is None:
         _refund(row, "carrier_rejected", at=at)
     else:
-        machine.move_one(move(row, S.CHARGED, "carrier_retry", retry_at), at=at)
+        machine.move_one(row.move(S.CHARGED, "carrier_retry", retry_at), at=at)
 
 
 def _not_allowed(row: Work, outcome: NotAllowed, *, at: datetime) -> None:
@@ -122,7 +122,7 @@ def _not_allowed(row: Work, outcome: NotAllowed, *, at: datetime) -> None:
     No refund: thousands would be given back for one expired token. The order keeps its reference.
     """
     _mark(row, DeliveryState.INTENDED, code=outcome.code)
-    again = move(row, S.CHARGED, "carrier_config", at + CONFIG_RETRY, attention="config")
+    again = row.move(S.CHARGED, "carrier_config", at + CONFIG_RETRY, attention="config")
     machine.move_one(again, at=at)
 
 
@@ -133,7 +133,7 @@ def _undeliverable(row: Work, because: str, carrier_ref: str, *, at: datetime) -
 
 def _refund(row: Work, because: str, *, at: datetime) -> None:
     """The refund's intent is in the same commit as the rejection that causes it."""
-    machine.move_one(move(row, S.UNDELIVERABLE, because, None), at=at)
+    machine.move_one(row.move(S.UNDELIVERABLE, because, None), at=at)
     approvals.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
 
 
@@ -146,7 +146,7 @@ def _not_known(row: Work, *, at: datetime) -> None:
     if is_unknown:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
-        unknown = move(row, S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True)
+        unknown = row.move(S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True)
         machine.move_one(unknown, at=at)
 
 
@@ -155,7 +155,7 @@ def _after_completion(row: Work, outcome: CreditOutcome, *, at: datetime) -> Non
     if not isinstance(outcome, Reversed):
         _is_at_rest(row, is_told=isinstance(outcome, Credited), at=at)
         return
-    machine.move_one(move(row, S.REVERSED, "reversed_by_carrier", None), at=at)
+    machine.move_one(row.move(S.REVERSED, "reversed_by_carrier", None), at=at)
     _mark_reversed(row, at=at)
     # Of one that was refunded in part, that part came back before.
     left_minor = transfers.on_line_minor(recharge_id=row.id)
@@ -176,10 +176,6 @@ def _after_completion(row: Work, outcome: CreditOutcome, *, at: datetime) -> Non
         recharge=Recharge.objects.get(pk=row.id), because="reversed_by_carrier", at=at
     )
     telling.tell_many([message(row, NoticeKind.REVERSED, "reversed_by_carrier", at=at)])
-
-
-def move(row: Work, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
-    return Move(row.id, row.state, target.value, because, act_at, fence=row.fence, **more)
 
 
 def _mark(
@@ -216,5 +212,4 @@ def message(row: Work, kind: NoticeKind, code: str, *, at: datetime) -> Telling:
         "trigger": row.trigger,
     }
     key = f"{row.ref}:{code}"
-    channels = row.channels or ("inbox", "email")
-    return Telling(row.owner_id, kind.value, key, row.line_id, row.id, facts, channels, at)
+    return Telling(row.owner_id, kind.value, key, row.line_id, row.id, facts, row.channels, at)

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from billing import rowsets
 from billing.delivery import answers
-from billing.delivery.answers import message, move
+from billing.delivery.answers import message
 from billing.ledger import transfers
 from billing.models import NoticeKind
 from billing.notices import telling
@@ -53,11 +53,6 @@ class Asked:
     answer: CreditAnswer
 
 
-def credit_minor(row: Work) -> int:
-    """What the line is owed."""
-    return int(row.face_minor + row.bonus_minor)
-
-
 # --- before the call ----------------------------------------------------------------------------
 
 
@@ -91,8 +86,7 @@ def _ready(row: Work) -> Work:
 
 
 def _sent(row: Work, *, at: datetime) -> Move:
-    return move(
-        row,
+    return row.move(
         S.DELIVERING,
         "sent",
         at,
@@ -112,7 +106,7 @@ def credit(row: Work, *, adapter: CarrierAdapter) -> CreditAnswer:
         request=CreditRequest(
             reference=row.delivery_ref,
             address=LineAddress(msisdn=row.msisdn, iccid=row.iccid),
-            amount_minor=credit_minor(row),
+            amount_minor=row.credit_minor,
             currency=row.currency,
         )
     )
@@ -122,7 +116,7 @@ def query(row: Work, *, adapter: CarrierAdapter) -> CreditAnswer:
     """Ask what became of the last order. No transaction is open."""
     if not adapter.can_query_by_reference and not row.carrier_ref:
         return CreditAnswer(Unknown("this carrier cannot be asked by reference"))
-    return adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref or "")
+    return adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref)
 
 
 # --- after the call -----------------------------------------------------------------------------
@@ -179,9 +173,8 @@ def _record_credited(credited: Sequence[Asked], *, at: datetime) -> None:
 def _credited_move(one: Asked, *, at: datetime) -> Move:
     outcome = one.answer.outcome
     assert isinstance(outcome, Credited)  # noqa: S101 - `_is_clean_credit` chose it
-    differs = outcome.credited_minor != credit_minor(one.row)
-    return move(
-        one.row,
+    differs = outcome.credited_minor != one.row.credit_minor
+    return one.row.move(
         S.COMPLETED,
         "credited",
         None,
@@ -202,7 +195,7 @@ def _entry(row: Work, *, at: datetime) -> transfers.Entry:
         recharge_id=row.id,
         reference=row.delivery_ref,
         carrier_code=row.carrier,
-        credit_minor=credit_minor(row),
+        credit_minor=row.credit_minor,
         currency=row.currency,
         at=at,
     )

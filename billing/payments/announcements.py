@@ -31,7 +31,7 @@ from billing.notices import telling
 from billing.payments import answers, declines
 from billing.recharges import evidence, ladders, machine
 from billing.recharges.claims import Work
-from billing.recharges.machine import LostRace, Move
+from billing.recharges.machine import LostRace
 from billing.states import OPEN_STATES, UNPAID_END_STATES, DeclineClass, RechargeState, Trigger
 
 log = logging.getLogger(__name__)
@@ -157,8 +157,7 @@ def _free_at(
 
 def _wait_for_turn(row: Work, *, until: datetime, lead: timedelta, at: datetime) -> None:
     """A low balance does not get better by waiting, so its grace goes on; a date does pass."""
-    one = Move(row.id, row.state, S.WAITING.value, "binding_busy", until, fence=row.fence)
-    if machine.move([one], at=at):
+    if machine.move([row.move(S.WAITING, "binding_busy", until)], at=at):
         _keep_grace(row, until=until + lead + TURN_GRACE)
 
 
@@ -233,7 +232,13 @@ def prepare(row: Work, *, gateway: Gateway, provider_binding_ref: str) -> Prepar
         notify_url="",
         first_sent_at=row.notice_sent_at,
     )
-    return gateway.prepare_charge(request=request, due_at=max(row.due_at, row.notice_sent_at))
+    begun_at = row.notice_sent_at or row.due_at
+    return gateway.prepare_charge(request=request, due_at=max(row.due_at, begun_at))
+
+
+def unusable(error: Exception) -> Preparation:
+    """A call that broke in our own code: whether the rail was told is not known."""
+    return Preparation(Unknown(f"{type(error).__name__} in the adapter"))
 
 
 # --- after the call -----------------------------------------------------------------------------
@@ -287,7 +292,7 @@ def _tell_day(row: Work, told: Noticed, *, at: datetime) -> None:
             "rail": row.rail,
             "at": due_at.isoformat(),
         },
-        channels=row.channels or ["inbox", "email"],
+        channels=row.channels,
         at=at,
     )
 
@@ -300,9 +305,7 @@ def _announced(row: Work, told: Noticed, *, at: datetime) -> None:
         announced_minor=told.max_amount_minor,
     )
     wait_until = max(told.earliest_charge_at, min(row.due_at, told.latest_charge_at))
-    machine.move_one(
-        Move(row.id, row.state, S.WAITING.value, "announced", wait_until, fence=row.fence), at=at
-    )
+    machine.move_one(row.move(S.WAITING, "announced", wait_until), at=at)
 
 
 def _refused(row: Work, outcome: Refused, at: datetime, context: answers.Context) -> None:
@@ -316,37 +319,25 @@ def _refused(row: Work, outcome: Refused, at: datetime, context: answers.Context
             _again(row, at + ladders.CONFIG_RETRY, attention="config", at=at)
         return
     breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
-    move = Move(row.id, row.state, S.FAILED.value, "hard_decline", None, fence=row.fence)
-    answers.ended(row, move, at=at)
+    answers.ended(row, row.move(S.FAILED, "hard_decline", None), at=at)
 
 
 def _barred(row: Work, *, rail: Capabilities, at: datetime) -> None:
     """Most likely by an announcement that we have lost sight of, which is over after its own days:
     so long the grace goes on, and no longer."""
     _again(row, at + AGAIN_LATER, attention="config", at=at)
-    over_at = row.notice_sent_at + rail.notice + (rail.window or timedelta(0))
+    over_at = (row.notice_sent_at or at) + rail.notice + (rail.window or timedelta(0))
     _keep_grace(row, until=over_at + rail.lead + TURN_GRACE)
 
 
 def _unknown(row: Work, outcome: Unknown, at: datetime, context: answers.Context) -> None:
     del outcome, context
-    waited = (at - row.notice_sent_at) / 2
+    waited = (at - (row.notice_sent_at or at)) / 2
     _again(row, at + min(max(waited, AGAIN_SOON), AGAIN_LATER), attention="", at=at)
 
 
 def _again(row: Work, act_at: datetime, *, attention: str, at: datetime) -> None:
-    machine.move_one(
-        Move(
-            row.id,
-            row.state,
-            S.WAITING.value,
-            "announcing",
-            act_at,
-            fence=row.fence,
-            attention=attention,
-        ),
-        at=at,
-    )
+    machine.move_one(row.move(S.WAITING, "announcing", act_at, attention=attention), at=at)
 
 
 _HANDLERS: Mapping[type, Any] = {

@@ -92,9 +92,9 @@ def _contradiction(row: Work, outcome: object, *, at: datetime) -> None:
 def _succeeded(row: Work, outcome: Succeeded, at: datetime, context: Context) -> None:
     """Money moved, but not what was asked for: nobody but a person settles that."""
     del outcome, context
-    move = _move(row, S.REVIEW, "amount_differs", None, attention="amount_differs")
+    move = row.move(S.REVIEW, "amount_differs", None, attention="amount_differs")
     if row.state == S.ACTION_REQUIRED.value:
-        move = _move(row, S.PAYMENT_UNKNOWN, "amount_differs", None, attention="amount_differs")
+        move = row.move(S.PAYMENT_UNKNOWN, "amount_differs", None, attention="amount_differs")
     machine.move_one(move, at=at)
     _mark(row, AttemptState.UNKNOWN)
 
@@ -108,7 +108,7 @@ def _pending(row: Work, outcome: Pending, at: datetime, context: Context) -> Non
     if row.state in (S.PAYMENT_PENDING.value, S.ACTION_REQUIRED.value):
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
-        pending = _move(row, S.PAYMENT_PENDING, "pending", act_at, attention=attention)
+        pending = row.move(S.PAYMENT_PENDING, "pending", act_at, attention=attention)
         machine.move_one(pending, at=at)
     if outcome.ask_again_at is not None and row.notice_sent_at is None:
         # The rail's own hour of taking it, shown to the payer; what was announced stays as it is.
@@ -130,7 +130,7 @@ def _not_known(row: Work, because: str, *, at: datetime, soon: bool = False) -> 
     if row.state == S.PAYMENT_UNKNOWN.value:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
         return
-    machine.move_one(_move(row, S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True), at=at)
+    machine.move_one(row.move(S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True), at=at)
     _tell(row, NoticeKind.CONFIRMING, because, at=at)
 
 
@@ -142,25 +142,26 @@ def _not_found(row: Work, outcome: NotFound, at: datetime, context: Context) -> 
     """
     del outcome
     rail = context.capabilities[row.rail]
-    sent_at = at if row.state == S.CHARGING.value else row.attempt_created_at
+    first_sent_at = row.attempt_created_at or at
+    sent_at = at if row.state == S.CHARGING.value else first_sent_at
     if row.unknown_since is not None:
         sent_at = max(sent_at, row.unknown_since)
     if at - sent_at < rail.not_found_grace:
         _wait_out_grace(row, until=sent_at + rail.not_found_grace, at=at)
-    elif rail.reference_lifetime and at - row.attempt_created_at > rail.reference_lifetime:
+    elif rail.reference_lifetime and at - first_sent_at > rail.reference_lifetime:
         _needs_person(row, "payment_unknown", at=at)  # the key may charge anew: never blindly
     elif row.state == S.ACTION_REQUIRED.value:
         _close(row, S.FAILED, "confirmed_not_taken", at=at)
     else:
         # Whoever died sending it may die again: that it is not there is no progress.
-        again = _move(row, S.DUE, "confirmed_not_taken", at, keeps_crashes=True)
+        again = row.move(S.DUE, "confirmed_not_taken", at, keeps_crashes=True)
         machine.move_one(again, at=at)
         _mark(row, AttemptState.INTENDED)
 
 
 def _wait_out_grace(row: Work, *, until: datetime, at: datetime) -> None:
     if row.state == S.CHARGING.value:
-        waiting = _move(row, S.PAYMENT_UNKNOWN, "no_answer", until, keeps_crashes=True)
+        waiting = row.move(S.PAYMENT_UNKNOWN, "no_answer", until, keeps_crashes=True)
         machine.move_one(waiting, at=at)
         _mark(row, AttemptState.UNKNOWN)
     else:
@@ -171,9 +172,7 @@ def _needs_person(row: Work, attention: str, *, at: datetime) -> None:
     if row.state == S.PAYMENT_UNKNOWN.value:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
     else:
-        machine.move_one(
-            _move(row, S.PAYMENT_UNKNOWN, "no_answer", None, attention=attention), at=at
-        )
+        machine.move_one(row.move(S.PAYMENT_UNKNOWN, "no_answer", None, attention=attention), at=at)
     _mark(row, AttemptState.UNKNOWN)
 
 
@@ -182,9 +181,7 @@ def _action_required(row: Work, outcome: ActionRequired, at: datetime, context: 
         is_over = overdue.is_overdue(row, outcome, rail=context.capabilities[row.rail], at=at)
         _recheck_action(row, is_over=is_over, at=at)
         return
-    machine.move_one(
-        _move(row, S.ACTION_REQUIRED, "needs_confirmation", at + ACTION_RECHECK), at=at
-    )
+    machine.move_one(row.move(S.ACTION_REQUIRED, "needs_confirmation", at + ACTION_RECHECK), at=at)
     Recharge.objects.filter(pk=row.id).update(action_url=outcome.url)
     _mark(row, AttemptState.PENDING, provider_ref=outcome.provider_ref)
     _tell(row, NoticeKind.ACTION_REQUIRED, "needs_confirmation", at=at)
@@ -235,9 +232,9 @@ def _misconfigured(row: Work, outcome: Refused, *, at: datetime, context: Contex
             recharge_id=row.id, fence=row.fence, act_at=at + CONFIG_RETRY, attention="config", at=at
         )
     elif at > row.expires_at:
-        machine.move_one(_move(row, S.REVIEW, "config", None, attention="config"), at=at)
+        machine.move_one(row.move(S.REVIEW, "config", None, attention="config"), at=at)
     else:
-        again = _move(row, S.DUE, "config", at + CONFIG_RETRY, attention="config")
+        again = row.move(S.DUE, "config", at + CONFIG_RETRY, attention="config")
         machine.move_one(again, at=at)
         if outcome.code == context.capabilities[row.rail].not_announced_code:
             Recharge.objects.filter(pk=row.id).update(**machine.NOT_ANNOUNCED)
@@ -251,8 +248,8 @@ def _declined(
     retry_at = _retry_at(row, at=at) if meaning == DeclineClass.SOFT else None
     if retry_at is not None:
         attention = "merchant_limit" if refused.is_merchants else ""
-        waiting = _move(
-            row, S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
+        waiting = row.move(
+            S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
         )
         machine.move_one(waiting, at=at)
         more = {"until": retry_at.isoformat(), "decline_code": refused.code}
@@ -269,7 +266,7 @@ def _retry_at(row: Work, *, at: datetime) -> datetime | None:
     """The next step of the frozen ladder; None at its end, or outside what was announced."""
     if row.declines >= len(row.ladder_s):
         return None
-    retry_at: datetime = at + timedelta(seconds=row.ladder_s[row.declines])
+    retry_at = at + timedelta(seconds=row.ladder_s[row.declines])
     is_late = row.latest_charge_at is not None and retry_at > row.latest_charge_at
     return None if is_late else retry_at
 
@@ -298,10 +295,6 @@ _HANDLERS: Mapping[type, Any] = {
 
 
 # --- small parts --------------------------------------------------------------------------------
-
-
-def _move(row: Work, target: S, because: str, act_at: datetime | None, **more: Any) -> Move:
-    return Move(row.id, row.state, target.value, because, act_at, fence=row.fence, **more)
 
 
 def _mark(
@@ -339,7 +332,7 @@ def _tell(row: Work, kind: NoticeKind, code: str, *, at: datetime, **more: Any) 
         line_id=row.line_id,
         recharge_id=row.id,
         facts=facts | more,
-        channels=row.channels or ["inbox", "email"],
+        channels=row.channels,
         at=at,
     )
 

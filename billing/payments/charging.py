@@ -55,19 +55,19 @@ def obstacle(row: Work, *, gateway: Gateway | None, at: datetime) -> Move | None
     Everything is looked at again here, not only when it was scheduled (rule 23).
     """
     if row.crash_count > claims.MAX_CRASHES:
-        return _to(row, S.REVIEW, "crashed", None, attention="crashed")
+        return row.move(S.REVIEW, "crashed", None, attention="crashed")
     if row.line_status not in (LineStatus.ACTIVE, LineStatus.EXPIRED) or (
         row.line_generation != row.sim_generation
     ):
-        return _to(row, S.CANCELED, "line_gone", None)
+        return row.move(S.CANCELED, "line_gone", None)
     if row.rule_id is not None and _is_stopped(row, at=at):
-        return _to(row, S.CANCELED, "rule_stopped", None)
+        return row.move(S.CANCELED, "rule_stopped", None)
     if row.binding_state != "active" or row.binding_paused_at is not None:
-        return _to(row, S.CANCELED, "binding_ended", None)
+        return row.move(S.CANCELED, "binding_ended", None)
     if row.latest_charge_at is not None and at > row.latest_charge_at:
-        return _to(row, S.FAILED if row.attempt_count else S.MISSED, "window_over", None)
+        return row.move(S.FAILED if row.attempt_count else S.MISSED, "window_over", None)
     if at > row.expires_at and row.attempt_count == 0:
-        return _to(row, S.MISSED, "window_over", None)
+        return row.move(S.MISSED, "window_over", None)
     return _wait(row, gateway=gateway, at=at)
 
 
@@ -85,18 +85,18 @@ def _is_stopped(row: Work, *, at: datetime) -> bool:
 def _wait(row: Work, *, gateway: Gateway | None, at: datetime) -> Move | None:
     """The incident switches and the rail's hours defer; they never drop."""
     if gateway is None or not row.rail_enabled or row.rail_deferred_since is not None:
-        return _to(row, S.WAITING, "rail_deferred", at + DEFERRED_RECHECK)
+        return row.move(S.WAITING, "rail_deferred", at + DEFERRED_RECHECK)
     if row.carrier_deferred_since is not None:
-        return _to(row, S.WAITING, "carrier_deferred", at + DEFERRED_RECHECK)
+        return row.move(S.WAITING, "carrier_deferred", at + DEFERRED_RECHECK)
     if row.earliest_charge_at is not None and row.earliest_charge_at > at:
-        return _to(row, S.WAITING, "announced", row.earliest_charge_at)
+        return row.move(S.WAITING, "announced", row.earliest_charge_at)
     if (slow_from := _slow_from(row, rail=gateway.capabilities, at=at)) is not None:
-        return _to(row, S.WAITING, "fresh_agreement", slow_from)
+        return row.move(S.WAITING, "fresh_agreement", slow_from)
     hours = gateway.capabilities.hours
     if hours is None:
         return None
     opens_at = calendar.next_open(hours=Hours(hours.opens, hours.closes, hours.timezone), at=at)
-    return _to(row, S.WAITING, "outside_hours", opens_at) if opens_at > at else None
+    return row.move(S.WAITING, "outside_hours", opens_at) if opens_at > at else None
 
 
 def _slow_from(row: Work, *, rail: Capabilities, at: datetime) -> datetime | None:
@@ -104,16 +104,8 @@ def _slow_from(row: Work, *, rail: Capabilities, at: datetime) -> datetime | Non
     waits for those to be over, or the money would move on another day than was told."""
     if not rail.no_delay_for or row.binding_signed_at is None or row.due_at <= at:
         return None
-    slow_from: datetime = row.binding_signed_at + rail.no_delay_for
+    slow_from = row.binding_signed_at + rail.no_delay_for
     return min(slow_from, row.due_at) if slow_from > at else None
-
-
-def _to(
-    row: Work, target: S, because: str, act_at: datetime | None, *, attention: str = ""
-) -> Move:
-    return Move(
-        row.id, row.state, target.value, because, act_at, fence=row.fence, attention=attention
-    )
 
 
 def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilities]) -> list[Work]:
@@ -130,13 +122,10 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
         ]
         moved = machine.move(
             [
-                Move(
-                    row.id,
-                    row.state,
-                    S.CHARGING.value,
+                row.move(
+                    S.CHARGING,
                     "sent",
                     at,
-                    fence=row.fence,
                     keeps_lease=True,
                     keeps_crashes=True,
                     new_attempts=0 if row.attempt_id else 1,
@@ -163,8 +152,8 @@ def _with_reference(row: Work) -> Work:
 
 def agreements(rows: Sequence[Work]) -> dict[int, str]:
     """The rails' own numbers of the rows' agreements, unsealed for this batch, by binding."""
-    found = Binding.objects.filter(pk__in={row.binding_id for row in rows})
-    return dict(found.values_list("pk", "provider_ref"))
+    ids = {row.binding_id for row in rows}
+    return dict(Binding.objects.filter(pk__in=ids).values_list("pk", "provider_ref"))
 
 
 # --- the call -----------------------------------------------------------------------------------
@@ -197,7 +186,7 @@ def query(row: Work, *, gateway: Gateway, provider_binding_ref: str) -> Answer:
     """Ask what became of the last reference. No transaction is open."""
     return gateway.query(
         reference=row.payment_ref,
-        provider_ref=row.provider_charge_ref or "",
+        provider_ref=row.provider_charge_ref,
         provider_binding_ref=provider_binding_ref,
     )
 
@@ -270,28 +259,26 @@ def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
 
 
 def _paid_move(row: Work, *, at: datetime) -> Move:
-    waits = row.carrier_deferred_since is not None
-    return Move(
-        row.id,
-        row.state,
-        (S.CHARGED if waits else S.DELIVERING).value,
-        "carrier_deferred" if waits else "paid",
-        at + DEFERRED_RECHECK if waits else at,
-        fence=row.fence,
-        keeps_lease=not waits,
-        charged_at=at,
-        new_deliveries=0 if waits else 1,
-    )
+    if row.carrier_deferred_since is not None:
+        act_at = at + DEFERRED_RECHECK
+        return row.move(S.CHARGED, "carrier_deferred", act_at, charged_at=at)
+    return row.move(S.DELIVERING, "paid", at, keeps_lease=True, charged_at=at, new_deliveries=1)
 
 
 def _settle_attempts(paid: Sequence[Asked], *, at: datetime) -> None:
     rowsets.update(
         "billing_paymentattempt",
         _SETTLED_COLUMNS,
-        [(one.row.payment_ref, one.answer.outcome.provider_ref[:64], at) for one in paid],  # type: ignore[union-attr]
+        [_settled(one, at=at) for one in paid],
         assign="state = 'succeeded', provider_ref = v.provider_ref, settled_at = v.at",
         where="t.reference = v.reference",
     )
+
+
+def _settled(one: Asked, *, at: datetime) -> tuple[object, ...]:
+    outcome = one.answer.outcome
+    assert isinstance(outcome, Succeeded)  # noqa: S101 - `_is_clean_success` chose it
+    return one.row.payment_ref, outcome.provider_ref[:64], at
 
 
 def _entries(row: Work, *, at: datetime) -> list[transfers.Entry]:

@@ -7,7 +7,6 @@ from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge
 from billing.recharges import machine
 from billing.recharges.claims import Work
-from billing.recharges.machine import Move
 from billing.rules import caps
 from billing.states import RechargeState
 
@@ -26,9 +25,7 @@ def use(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
         return False
     if not caps.leaves_room(binding=second, recharge=recharge):
         return False
-    declined = RechargeState.DECLINED.value
-    move = Move(row.id, row.state, declined, "fallback", at, fence=row.fence, new_declines=1)
-    machine.move_one(move, at=at)
+    machine.move_one(row.move(RechargeState.DECLINED, "fallback", at, new_declines=1), at=at)
     Recharge.objects.filter(pk=row.id).update(
         binding=second,
         rail=second.rail_id,

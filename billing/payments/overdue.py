@@ -27,7 +27,7 @@ def is_overdue(row: Work, outcome: Outcome, *, rail: Capabilities, at: datetime)
     """Whether a charge that is `outcome` now, and was before, has waited so too long. Pure."""
     if row.waiting_since is None:
         return False
-    waited: timedelta = at - row.waiting_since
+    waited = at - row.waiting_since
     if isinstance(outcome, Pending):
         return waited > rail.settles_within + PENDING_FOR
     return isinstance(outcome, ActionRequired) and waited > CONFIRMED_WITHIN

@@ -6,11 +6,13 @@ worker three times is found even when the worker can no longer say so.
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from django.db import transaction
 
 from billing import rowsets
+from billing.recharges.machine import Also, Move
+from billing.states import RechargeState
 
 # Longer than any batch may take: see `executor.BATCH_DEADLINE_S` and the calls' own deadline.
 LEASE_S = 90
@@ -140,6 +142,17 @@ class Work(NamedTuple):
     carrier_ref: str
     delivery_state: str
     delivery_created_at: datetime | None
+
+    @property
+    def credit_minor(self) -> int:
+        """What the line is owed: the face value and any bonus."""
+        return self.face_minor + self.bonus_minor
+
+    def move(
+        self, target: RechargeState, because: str, act_at: datetime | None, **also: Unpack[Also]
+    ) -> Move:
+        """The move of it to `target`, under the claim's fence."""
+        return Move(self.id, self.state, target.value, because, act_at, fence=self.fence, **also)
 
 
 class BeingAsked(Exception):

@@ -77,7 +77,7 @@ def deliveries(rows: Sequence[Work], *, at: datetime) -> None:
                 row.ref,
                 row.delivery_count,
                 row.line_id,
-                row.face_minor + row.bonus_minor,
+                row.credit_minor,
                 row.currency,
                 DeliveryState.INTENDED.value,
                 "",

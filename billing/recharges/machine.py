@@ -7,7 +7,7 @@ a history row in the same transaction. What did not come back from the database 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -73,6 +73,20 @@ class Move:
     note: str = ""
     actor_id: int | None = None
     attention: str = ""
+
+
+class Also(TypedDict, total=False):
+    """What a worker's move may set besides: the fields of `Move` of these names."""
+
+    keeps_lease: bool
+    keeps_crashes: bool
+    charged_at: datetime
+    completed_at: datetime
+    credited_minor: int
+    new_attempts: int
+    new_deliveries: int
+    new_declines: int
+    attention: str
 
 
 _MOVE_COLUMNS = (

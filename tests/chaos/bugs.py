@@ -177,8 +177,7 @@ def not_found_believed_at_once(patch: Patch) -> None:
     """What the rail does not know this second has never happened."""
 
     def due(row: Any, *, until: Any, at: Any) -> None:
-        move = answers._move(row, RechargeState.DUE, "confirmed_not_taken", at)
-        machine.move_one(move, at=at)
+        machine.move_one(row.move(RechargeState.DUE, "confirmed_not_taken", at), at=at)
 
     patch.setattr(answers, "_wait_out_grace", due)
 
