@@ -4,7 +4,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -12,12 +13,17 @@ Result = TypeVar("Result")
 _PATIENCE_S = 0.005
 
 
-class NotStarted:
-    """The deadline came before this call was begun: nothing was sent."""
-
-
 class NeverReturned(Exception):
     """The call was begun, and its thread ended in it: what it did is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results(Generic[Item, Result]):
+    """What came of each call, in three piles, each in the items' order."""
+
+    came_back: list[tuple[Item, Result]]
+    broken: list[tuple[Item, Exception]]  # begun, and it raised: what it did is not known
+    not_begun: list[Item]  # the deadline came first: nothing was sent
 
 
 def concurrently(
@@ -26,13 +32,14 @@ def concurrently(
     *,
     threads: int,
     deadline_s: float,
-) -> list[Result | NotStarted | Exception]:
-    """`call` for each of `items` on up to `threads` threads; results in the items' order.
+) -> Results[Item, Result]:
+    """`call` for each of `items` on up to `threads` threads, and what came of each.
 
     A call that raises yields its exception: one bad answer must not lose the others' outcomes.
     After `deadline_s` no further call is begun; the ones under way have deadlines of their own.
     """
-    results: list[Result | NotStarted | Exception] = [NotStarted()] * len(items)
+    came_back: dict[int, Result] = {}
+    broken: dict[int, Exception] = {}
     waiting = deque(enumerate(items))
     ends_at = time.monotonic() + deadline_s
 
@@ -42,14 +49,19 @@ def concurrently(
                 index, item = waiting.popleft()
             except IndexError:
                 return
-            results[index] = NeverReturned()  # unless it does: a thread may die in its call
+            broken[index] = NeverReturned()  # unless it does: a thread may die in its call
             try:
-                results[index] = call(item)
+                came_back[index] = call(item)
+                del broken[index]
             except Exception as error:
-                results[index] = error
+                broken[index] = error
 
     _run(work, most=min(threads, len(items)))
-    return results
+    return Results(
+        came_back=[(items[index], came_back[index]) for index in sorted(came_back)],
+        broken=[(items[index], broken[index]) for index in sorted(broken)],
+        not_begun=[item for _, item in waiting],
+    )
 
 
 def _run(work: Callable[[], None], *, most: int) -> None:

@@ -16,7 +16,6 @@ from django.db import IntegrityError, transaction
 from billing import calls, gateways, rowsets
 from billing.bindings import agreements, breaker
 from billing.bindings.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
-from billing.calls import NotStarted
 from billing.gateways.base import (
     BindingAnswer,
     BindingFacts,
@@ -134,13 +133,16 @@ def poll_due(*, at: datetime, limit: int) -> int:
     seen = [one for one in map(_read, _claim(at=at, limit=limit)) if one is not None]
     reachable = {rail: gateways.get(rail) for rail in gateways.available()}
     asked = [binding for binding in seen if binding.rail_id in reachable]
-    answers = calls.concurrently(
+    results = calls.concurrently(
         lambda binding: _ask(binding, reachable[binding.rail_id]),
         asked,
         threads=_THREADS,
         deadline_s=_DEADLINE_S,
     )
-    for binding, answer in zip(asked, answers, strict=True):
+    for binding, error in results.broken:
+        # The type alone: a message might hold what must not be logged.
+        log.error("asking about binding %s raised %s", binding.ref, type(error).__name__)
+    for binding, answer in results.came_back:
         _record_polled(binding, answer, at=at)
     return len(seen)
 
@@ -166,14 +168,7 @@ def _read(binding_id: int) -> Binding | None:
         return None
 
 
-def _record_polled(
-    binding: Binding, answer: BindingAnswer | NotStarted | Exception, *, at: datetime
-) -> None:
-    if isinstance(answer, Exception):
-        # The type alone: a message might hold what must not be logged.
-        log.error("asking about binding %s raised %s", binding.ref, type(answer).__name__)
-    if not isinstance(answer, BindingAnswer):
-        return
+def _record_polled(binding: Binding, answer: BindingAnswer, *, at: datetime) -> None:
     try:
         _record(binding, answer, at=at)
     except rowsets.POISON:
@@ -245,7 +240,6 @@ def _warn(binding: Binding, *, at: datetime) -> None:
                 "days": -(-left // agreements.DAILY),
                 "until": binding.expires_at.isoformat(),
             },
-            channels=telling.DEFAULT_CHANNELS,
             at=at,
         )
 
@@ -316,7 +310,7 @@ def _stop(binding: Binding, rules: list[Rule], *, at: datetime) -> None:
         occurrence_key=binding.ref,
         line_id=rules[0].line_id if len(rules) == 1 else None,
         facts={"rail": binding.rail_id, "label": binding.label, "rules": len(rules)},
-        channels=list(channels) or telling.DEFAULT_CHANNELS,
+        channels=list(channels),
         at=at,
     )
 

@@ -8,13 +8,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 
 from billing import calls, nudges, rowsets
 from billing.bindings import lifecycle as binding_lifecycle
-from billing.engine import executor, incoming
+from billing.engine import executor, incoming, outgoing
 from billing.models import Rule
 from billing.notices import reminders, sending
 from billing.operators import attestations
@@ -84,22 +83,19 @@ def poll_balances(*, at: datetime, outside: Outside, limit: int = LIMIT) -> int:
     found = Line.objects.filter(pk__in=ids).select_related("carrier")
     adapters = [(line, outside.adapter_for(line.carrier)) for line in found]
     asked = [(line, adapter) for line, adapter in adapters if adapter is not None]
-    lines = [line for line, _ in asked]
-    answers = calls.concurrently(
+    results = calls.concurrently(
         lambda one: one[1].balance(address=LineAddress(msisdn=one[0].msisdn, iccid=one[0].iccid)),
         asked,
-        threads=executor.THREADS,
+        threads=outgoing.THREADS,
         deadline_s=executor.BATCH_DEADLINE_S,
     )
-    for line, answer in zip(lines, answers, strict=True):
+    for (line, _), answer in results.came_back:
         _apply(line, answer, at=at)
-    return len(lines)
+    return len(asked)
 
 
-def _apply(line: Line, answer: Any, *, at: datetime) -> None:
+def _apply(line: Line, answer: BalanceAnswer, *, at: datetime) -> None:
     """One line's answer; a poisoned one is logged and stops only itself."""
-    if not isinstance(answer, BalanceAnswer):
-        return
     try:
         with transaction.atomic():
             evidence.record_calls(answer.exchanges, at=at)

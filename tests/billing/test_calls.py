@@ -4,7 +4,7 @@ import threading
 import time
 
 from billing import calls
-from billing.calls import NeverReturned, NotStarted
+from billing.calls import NeverReturned, Results
 
 
 class TestCallsSideBySide:
@@ -14,10 +14,11 @@ class TestCallsSideBySide:
             return item * 10
 
         found = calls.concurrently(call, range(7), threads=4, deadline_s=30)
-        assert found == [0, 10, 20, 30, 40, 50, 60]
+        assert found.came_back == [(item, item * 10) for item in range(7)]
+        assert (found.broken, found.not_begun) == ([], [])
 
     def test_of_nothing_are_nothing(self):
-        assert calls.concurrently(abs, [], threads=4, deadline_s=30) == []
+        assert calls.concurrently(abs, [], threads=4, deadline_s=30) == Results([], [], [])
 
     def test_that_answer_at_once_need_one_thread(self):
         seen = set()
@@ -35,7 +36,7 @@ class TestCallsSideBySide:
             return together.wait(timeout=20)
 
         found = calls.concurrently(call, range(6), threads=6, deadline_s=30)
-        assert sorted(found) == [0, 1, 2, 3, 4, 5]
+        assert sorted(said for _, said in found.came_back) == [0, 1, 2, 3, 4, 5]
 
     def test_are_never_more_at_a_time_than_allowed(self):
         under_way, most = [0], [0]
@@ -53,14 +54,15 @@ class TestCallsSideBySide:
         assert most == [3]
 
     def test_that_raise_yield_what_they_raised_and_the_others_go_on(self):
-        found = calls.concurrently(lambda item: 1 // item, [1, 0, 1], threads=2, deadline_s=30)
-        assert (found[0], found[2]) == (1, 1)
-        assert isinstance(found[1], ZeroDivisionError)
+        found = calls.concurrently(lambda item: 6 // item, [2, 0, 3], threads=2, deadline_s=30)
+        assert found.came_back == [(2, 3), (3, 2)]
+        [(item, error)] = found.broken
+        assert (item, type(error), found.not_begun) == (0, ZeroDivisionError, [])
 
     def test_after_the_deadline_are_not_begun(self):
         begun = []
         found = calls.concurrently(begun.append, [1, 2], threads=2, deadline_s=-1)
-        assert [type(one) for one in found] == [NotStarted, NotStarted]
+        assert found == Results([], [], [1, 2])
         assert begun == []
 
     def test_whose_thread_ends_in_them_are_unknown_not_unsent(self):
@@ -70,4 +72,6 @@ class TestCallsSideBySide:
             return item
 
         found = calls.concurrently(call, [0, 1, 2], threads=2, deadline_s=30)
-        assert isinstance(found[0], NeverReturned)
+        [(item, error)] = found.broken
+        assert (item, type(error)) == (0, NeverReturned)
+        assert 0 not in found.not_begun

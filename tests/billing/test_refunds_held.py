@@ -123,9 +123,7 @@ class TestARailOrCarrierThatIsNotConfigured:
         world.carrier.can_query_by_reference = False
         for _ in range(6):
             rows = refunding.claim(at=world.at, limit=10)
-            executor._refund(
-                rows, at=world.at, outside=world.outside, began=time.monotonic() - 3600
-            )
+            executor.refund(rows, at=world.at, outside=world.outside, began=time.monotonic() - 3600)
             world.later(w.MINUTE)
         approved.refresh_from_db()
         assert (approved.state, approved.attention) == ("reversing", "")
