@@ -17,8 +17,9 @@ from billing.outside import Outside
 from billing.payments import announcements, answers, charging, declines
 from billing.recharges import claims, machine
 from billing.recharges.claims import Work
+from billing.refunds import claims as refund_claims
 from billing.refunds import refunding
-from billing.refunds.refunding import RefundWork
+from billing.refunds.claims import RefundWork
 from billing.rules import openings
 from billing.states import DELIVERING_STATES, UNPAID_END_STATES, RechargeState
 
@@ -71,7 +72,7 @@ def run_batch(*, at: datetime, outside: Outside, batch: int = BATCH) -> Progress
     began = time.monotonic()
     moved = work(claims.claim(at=at, limit=batch), at=at, outside=outside, began=began)
     began = time.monotonic()
-    returned = refund(refunding.claim(at=at, limit=batch), at=at, outside=outside, began=began)
+    returned = refund(refund_claims.claim(at=at, limit=batch), at=at, outside=outside, began=began)
     return Progress(opened, moved, returned)
 
 

@@ -21,8 +21,9 @@ from billing.payments import announcements, charging, overdue
 from billing.recharges import claims, ladders, machine
 from billing.recharges.claims import Work
 from billing.recharges.machine import Move
+from billing.refunds import claims as refund_claims
 from billing.refunds import disputes, refunding
-from billing.refunds.refunding import RefundWork
+from billing.refunds.claims import RefundWork
 from billing.states import RechargeState
 from lines.carriers.base import CarrierAdapter, CreditAnswer
 from lines.models import Carrier
@@ -144,7 +145,7 @@ def refund(
     ready = [row for row in rows if _may_refund(row, at=at, outside=outside, adapters=adapters)]
     results = _all(call, ready, until=until)
     for row in results.not_begun:
-        refunding.give_back(row, act_at=at + ladders.DEFERRED_RECHECK, attention="")
+        refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention="")
     answers = _answers(results, unusable=charging.unusable)
     return [refunding.Asked(row, answer) for row, answer in answers]
 
@@ -163,7 +164,7 @@ def _may_refund(
     of_carrier = refunding.is_about_credit(row)
     if row.carrier_id in adapters if of_carrier else row.rail in outside.gateways:
         return True
-    refunding.give_back(row, act_at=at + ladders.DEFERRED_RECHECK, attention="config")
+    refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention="config")
     return False
 
 

@@ -1,6 +1,6 @@
 """The refund leg, run by the executor: the credit back from the carrier first, then the money.
 
-Shaped like `charging` and `crediting`: `claim` leases what is due, `ask` is the one call, `record`
+Shaped like `charging` and `crediting`: `claims` leases what is due, `ask` is the one call, `record`
 commits what came back. What may go back, and who decides it, is in `approvals`.
 """
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import transaction
 
@@ -29,7 +29,8 @@ from billing.notices import telling
 from billing.recharges import aftermath, evidence, ladders, machine
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
-from billing.refunds import approvals
+from billing.refunds import approvals, claims
+from billing.refunds.claims import RefundWork
 from billing.states import RechargeState, RefundState
 from lines.carriers.base import (
     CarrierAdapter,
@@ -46,83 +47,10 @@ from lines.models import Delivery, DeliveryState
 log = logging.getLogger(__name__)
 
 S = RechargeState
-# Longer than REVERSAL_GRACE: whoever takes a reversal over after a crash sends it again where the
-# carrier does not know it.
-LEASE_S = 150
 # A rail may need time to have the money it gives back (a merchant's empty balance).
 REFUSED_WAIT = timedelta(hours=1)
 MAX_REFUSALS = 5
 REVERSAL_GRACE = timedelta(minutes=2)
-
-_CLAIM = """
-WITH picked AS (
-  SELECT id FROM billing_refund
-  WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp())
-  ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE billing_refund f SET fence = f.fence + 1, crash_count = f.crash_count + 1,
-  lease_until = clock_timestamp() + make_interval(secs => %s)
-FROM picked WHERE f.id = picked.id RETURNING f.id"""
-_WORK = """
-SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
-       COALESCE(f.reversal_ref, '') AS reversal_ref, f.currency, f.reason, f.fence, f.crash_count,
-       f.queries, f.created_at,
-       g.id AS recharge_id, g.ref, g.price_minor, g.face_minor, g.bonus_minor,
-       g.refund_committed_minor, g.owner_id, g.line_id, g.completed_at,
-       a.rail, a.reference AS charge_ref, a.provider_ref AS provider_charge_ref,
-       l.msisdn, l.iccid, c.id AS carrier_id, c.code AS carrier,
-       COALESCE(d.reference, '') AS delivery_ref, COALESCE(d.carrier_ref, '') AS carrier_ref,
-       COALESCE(d.state, '') AS delivery_state, r.channels
-FROM billing_refund f
-JOIN billing_recharge g ON g.id = f.recharge_id
-JOIN billing_paymentattempt a ON a.id = f.attempt_id
-JOIN lines_line l ON l.id = g.line_id
-JOIN lines_carrier c ON c.id = l.carrier_id
-LEFT JOIN billing_rule r ON r.id = g.rule_id
-LEFT JOIN LATERAL (
-  SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
-) d ON true
-WHERE f.id = ANY(%b) ORDER BY f.id"""
-
-
-class RefundWork(NamedTuple):
-    """One claimed refund, its recharge and its line: a row of `_WORK`.
-
-    Of the credit to take back, and of the last delivery, "" where there is none.
-    """
-
-    id: int
-    reference: str
-    state: str
-    amount_minor: int
-    promotion_minor: int
-    reversal_minor: int
-    reversal_ref: str
-    currency: str
-    reason: str
-    fence: int
-    crash_count: int
-    queries: int
-    created_at: datetime
-    recharge_id: int
-    ref: str
-    price_minor: int
-    face_minor: int
-    bonus_minor: int
-    refund_committed_minor: int
-    owner_id: int
-    line_id: int
-    completed_at: datetime | None
-    rail: str
-    charge_ref: str
-    provider_charge_ref: str
-    msisdn: str
-    iccid: str
-    carrier_id: int
-    carrier: str
-    delivery_ref: str
-    carrier_ref: str
-    delivery_state: str
-    channels: list[str] | None  # of the rule it was opened by
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +69,6 @@ class Asked:
 
     row: RefundWork
     answer: Said
-
-
-def claim(*, at: datetime, limit: int) -> list[RefundWork]:
-    """Up to `limit` refunds with something to do, leased to the caller."""
-    with transaction.atomic():
-        ids = rowsets.column(_CLAIM, [at, limit, LEASE_S], of=int)
-        return rowsets.read(_WORK, [ids], into=RefundWork) if ids else []
-
-
-def give_back(row: RefundWork, *, act_at: datetime, attention: str) -> None:
-    """Give a lease back, nothing having been asked: it was no crash, and is due at `act_at`."""
-    rowsets.run(
-        "UPDATE billing_refund SET lease_until = NULL, act_at = %s, attention = %s, "
-        "crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s",
-        [act_at, attention, row.id, row.fence],
-    )
 
 
 def set_aside(row: RefundWork, *, attention: str, at: datetime) -> None:
@@ -276,7 +188,7 @@ def _settle_reversal(
     if isinstance(answer.outcome, CarrierReversed):
         _book_reversal(refund, row, reference=row.reversal_ref, at=at)
     elif isinstance(answer.outcome, NotAllowed):
-        give_back(row, act_at=at + CONFIG_RETRY, attention="config")
+        claims.release(row, act_at=at + CONFIG_RETRY, attention="config")
     elif isinstance(answer.outcome, CarrierRejected):
         approvals.undo(
             refund, because="refund_refused", actor_id=None, at=at, code=answer.outcome.code

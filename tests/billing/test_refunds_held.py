@@ -11,6 +11,7 @@ from billing.models import Recharge, Refund
 from billing.operators import operations
 from billing.recharges import claims
 from billing.refunds import approvals, refunding
+from billing.refunds import claims as refund_claims
 from lines.carriers.base import Rejected
 from lines.models import Delivery
 from tests import world as w
@@ -122,7 +123,7 @@ class TestARailOrCarrierThatIsNotConfigured:
     def test_is_no_unknown_either_when_the_batch_ran_out_of_time(self, world, approved):
         world.carrier.can_query_by_reference = False
         for _ in range(6):
-            rows = refunding.claim(at=world.at, limit=10)
+            rows = refund_claims.claim(at=world.at, limit=10)
             executor.refund(rows, at=world.at, outside=world.outside, began=time.monotonic() - 3600)
             world.later(w.MINUTE)
         approved.refresh_from_db()
@@ -223,7 +224,7 @@ class TestGivingUp:
     def test_is_refused_while_the_rail_is_being_asked_again(self, world, refused, finance):
         refund = refused(5000)
         operations.query_refund(refund=refund, at=world.at)
-        [row] = refunding.claim(at=world.at, limit=10)
+        [row] = refund_claims.claim(at=world.at, limit=10)
         with pytest.raises(approvals.NotRefusedByRail):
             approvals.give_up(refund=refund, given_up_by=finance, at=world.at)
         paid = Answer(Succeeded("R1", 5000, "CNY"))

@@ -16,6 +16,7 @@ from billing.operators import operations
 from billing.payments import answers, charging, declines
 from billing.recharges import claims, machine
 from billing.refunds import approvals, refunding
+from billing.refunds import claims as refund_claims
 from billing.rules import openings
 from lines.carriers.base import CreditAnswer, Credited, Rejected
 from lines.carriers.base import Unknown as NoAnswer
@@ -223,9 +224,9 @@ class TestAWorkerWhoseLeaseIsAnothers:
             outside=world.outside,
             began=time.monotonic(),
         )
-        stalled = refunding.claim(at=world.at, limit=10)[0]
+        stalled = refund_claims.claim(at=world.at, limit=10)[0]
         Refund.objects.update(lease_until=w.NOON - w.DAY)
-        other = refunding.claim(at=world.at, limit=10)[0]
+        other = refund_claims.claim(at=world.at, limit=10)[0]
 
         paid = Answer(Succeeded("R1", 5000, "CNY"))
         refunding.record([refunding.Asked(stalled, paid)], at=world.at)
@@ -403,7 +404,7 @@ class TestAReversalWhoseWorkerDied:
         w.assert_balanced()
 
     def test_is_taken_over_only_when_a_late_effect_would_have_shown(self):
-        assert refunding.REVERSAL_GRACE.total_seconds() < refunding.LEASE_S
+        assert refunding.REVERSAL_GRACE.total_seconds() < refund_claims.LEASE_S
 
 
 class TestQuarantine:

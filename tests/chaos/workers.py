@@ -22,7 +22,7 @@ from django.db import Error, close_old_connections, connection
 
 from billing.engine import executor, incoming, sweeps
 from billing.recharges import claims
-from billing.refunds import refunding
+from billing.refunds import claims as refund_claims
 from portal.supervision import tether
 from tests.chaos import points
 from tests.chaos.clock import SharedClock
@@ -33,7 +33,7 @@ from tests.chaos.scene import Scene
 # One real second is so many virtual ones; what production waits for is shortened as much.
 SPEED = 20
 LEASE_S = claims.LEASE_S / SPEED
-REFUND_LEASE_S = refunding.LEASE_S / SPEED
+REFUND_LEASE_S = refund_claims.LEASE_S / SPEED
 CHARGES_WITHIN_S = executor.CHARGES_WITHIN_S / SPEED
 BATCH_DEADLINE_S = executor.BATCH_DEADLINE_S / SPEED
 BATCH = 8
@@ -130,7 +130,7 @@ def _work(stage: Stage, sweep: Callable[[datetime], int]) -> None:
 
 def _shorten() -> None:
     claims.LEASE_S = LEASE_S  # type: ignore[assignment]
-    refunding.LEASE_S = REFUND_LEASE_S  # type: ignore[assignment]
+    refund_claims.LEASE_S = REFUND_LEASE_S  # type: ignore[assignment]
     executor.CHARGES_WITHIN_S = CHARGES_WITHIN_S
     executor.BATCH_DEADLINE_S = BATCH_DEADLINE_S
 

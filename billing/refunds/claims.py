@@ -1,0 +1,98 @@
+"""Claiming refunds: as recharges are claimed (`recharges.claims`), with a lease and a fence."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import transaction
+
+from billing import rowsets
+
+# Longer than refunding.REVERSAL_GRACE: whoever takes a reversal over after a crash sends it again
+# where the carrier does not know it.
+LEASE_S = 150
+
+_CLAIM = """
+WITH picked AS (
+  SELECT id FROM billing_refund
+  WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp())
+  ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE billing_refund f SET fence = f.fence + 1, crash_count = f.crash_count + 1,
+  lease_until = clock_timestamp() + make_interval(secs => %s)
+FROM picked WHERE f.id = picked.id RETURNING f.id"""
+_WORK = """
+SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
+       COALESCE(f.reversal_ref, '') AS reversal_ref, f.currency, f.reason, f.fence, f.crash_count,
+       f.queries, f.created_at,
+       g.id AS recharge_id, g.ref, g.price_minor, g.face_minor, g.bonus_minor,
+       g.refund_committed_minor, g.owner_id, g.line_id, g.completed_at,
+       a.rail, a.reference AS charge_ref, a.provider_ref AS provider_charge_ref,
+       l.msisdn, l.iccid, c.id AS carrier_id, c.code AS carrier,
+       COALESCE(d.reference, '') AS delivery_ref, COALESCE(d.carrier_ref, '') AS carrier_ref,
+       COALESCE(d.state, '') AS delivery_state, r.channels
+FROM billing_refund f
+JOIN billing_recharge g ON g.id = f.recharge_id
+JOIN billing_paymentattempt a ON a.id = f.attempt_id
+JOIN lines_line l ON l.id = g.line_id
+JOIN lines_carrier c ON c.id = l.carrier_id
+LEFT JOIN billing_rule r ON r.id = g.rule_id
+LEFT JOIN LATERAL (
+  SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
+) d ON true
+WHERE f.id = ANY(%b) ORDER BY f.id"""
+
+
+class RefundWork(NamedTuple):
+    """One claimed refund, its recharge and its line: a row of `_WORK`.
+
+    Of the credit to take back, and of the last delivery, "" where there is none.
+    """
+
+    id: int
+    reference: str
+    state: str
+    amount_minor: int
+    promotion_minor: int
+    reversal_minor: int
+    reversal_ref: str
+    currency: str
+    reason: str
+    fence: int
+    crash_count: int
+    queries: int
+    created_at: datetime
+    recharge_id: int
+    ref: str
+    price_minor: int
+    face_minor: int
+    bonus_minor: int
+    refund_committed_minor: int
+    owner_id: int
+    line_id: int
+    completed_at: datetime | None
+    rail: str
+    charge_ref: str
+    provider_charge_ref: str
+    msisdn: str
+    iccid: str
+    carrier_id: int
+    carrier: str
+    delivery_ref: str
+    carrier_ref: str
+    delivery_state: str
+    channels: list[str] | None  # of the rule it was opened by
+
+
+def claim(*, at: datetime, limit: int) -> list[RefundWork]:
+    """Up to `limit` refunds with something to do, leased to the caller."""
+    with transaction.atomic():
+        ids = rowsets.column(_CLAIM, [at, limit, LEASE_S], of=int)
+        return rowsets.read(_WORK, [ids], into=RefundWork) if ids else []
+
+
+def release(row: RefundWork, *, act_at: datetime, attention: str) -> None:
+    """Give a lease back, nothing having been asked: it was no crash, and is due at `act_at`."""
+    rowsets.run(
+        "UPDATE billing_refund SET lease_until = NULL, act_at = %s, attention = %s, "
+        "crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s",
+        [act_at, attention, row.id, row.fence],
+    )
