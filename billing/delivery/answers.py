@@ -6,7 +6,6 @@ refunded while it lasts.
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 
@@ -187,7 +186,7 @@ def _mark(
     at: datetime | None = None,
 ) -> None:
     """Set the delivery's own state. A settled one is never unsettled."""
-    changes: dict[str, Any] = {"state": state, "settled_at": at}
+    changes: dict[str, object] = {"state": state, "settled_at": at}
     if carrier_ref:
         changes["carrier_ref"] = carrier_ref[:64]
     if code:

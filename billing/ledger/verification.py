@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.apps import apps
 
@@ -238,7 +238,7 @@ class Report:
     violations: dict[str, list[str]]
     counts: dict[str, int]
     checks: list[str] = field(default_factory=list)
-    books: dict[str, Any] | None = None
+    books: dict[str, object] | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -365,7 +365,7 @@ def compare(*, mine: Iterable[Effect], theirs: Iterable[Effect]) -> dict[str, li
     return {name: sorted(refs) for name, refs in differences.items() if refs}
 
 
-def stamp(report: Report, *, at: datetime) -> dict[str, Any]:
+def stamp(report: Report, *, at: datetime) -> dict[str, object]:
     """The report as JSON-able values."""
     return {
         "ok": report.is_clean,

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -106,7 +105,7 @@ def _record_failure(delivery: NoticeDelivery, refusal: CannotSend, *, at: dateti
     )
 
 
-def _record(delivery: NoticeDelivery, **changes: Any) -> None:
+def _record(delivery: NoticeDelivery, **changes: object) -> None:
     """Only under our own lease: whoever took over after it ran out has the say."""
     ours = NoticeDelivery.objects.filter(pk=delivery.pk, lease_until=delivery.lease_until)
     ours.update(lease_until=None, **changes)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.utils import translation
 
@@ -57,7 +57,7 @@ class Telling:
     occurrence_key: str  # at most 80 characters: what "once" means
     line_id: int | None
     recharge_id: int | None
-    facts: Mapping[str, Any]
+    facts: Mapping[str, object]
     channels: Sequence[str] | None  # "inbox" and registered ones; none chosen: the default ones
     at: datetime
 
@@ -77,7 +77,7 @@ def tell(
     occurrence_key: str,
     line_id: int | None = None,
     recharge_id: int | None = None,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, object],
     channels: Sequence[str] | None = None,
     at: datetime,
 ) -> bool:
@@ -146,7 +146,7 @@ def words(*, notice: Notice, language: str) -> Words:
 
 
 def _reason(
-    facts: Mapping[str, Any], *, language: str, timezone: str, at: datetime
+    facts: Mapping[str, object], *, language: str, timezone: str, at: datetime
 ) -> dict[str, str]:
     code = str(facts.get("code") or "")
     if not reasons.knows(code):

@@ -7,10 +7,10 @@ repeats a lost one announces the same window. No call inside a transaction.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -340,7 +340,7 @@ def _again(row: Work, act_at: datetime, *, attention: str, at: datetime) -> None
     machine.move_one(row.move(S.WAITING, "announcing", act_at, attention=attention), at=at)
 
 
-_HANDLERS: Mapping[type, Any] = {
+_HANDLERS: Mapping[type, Callable[..., None]] = {
     NotNeeded: _not_needed,
     Noticed: _noticed,
     Refused: _refused,

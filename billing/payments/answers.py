@@ -6,10 +6,9 @@ person, with the evidence, and stays as it is.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 
@@ -283,7 +282,7 @@ def _end(row: Work, because: str, *, at: datetime, target: S = S.FAILED, **facts
     _tell(row, NoticeKind.NOT_RECHARGED, because, at=at, **facts)
 
 
-_HANDLERS: Mapping[type, Any] = {
+_HANDLERS: Mapping[type, Callable[..., None]] = {
     Succeeded: _succeeded,
     Pending: _pending,
     Unknown: _unknown,
@@ -307,7 +306,7 @@ def _mark(
     at: datetime | None = None,
 ) -> None:
     """Set the attempt's own state. A settled one is never unsettled."""
-    changes: dict[str, Any] = {"state": state, "settled_at": at}
+    changes: dict[str, object] = {"state": state, "settled_at": at}
     if provider_ref:
         changes["provider_ref"] = provider_ref[:64]
     if code:
@@ -317,7 +316,7 @@ def _mark(
     )
 
 
-def _tell(row: Work, kind: NoticeKind, code: str, *, at: datetime, **more: Any) -> None:
+def _tell(row: Work, kind: NoticeKind, code: str, *, at: datetime, **more: object) -> None:
     facts = {
         "code": code,
         "face_minor": row.face_minor,

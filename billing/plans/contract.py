@@ -242,7 +242,7 @@ def _tell_on(rule: Rule, shown: Preview, *, at: datetime) -> None:
     _tell(rule, NoticeKind.RULE_ON, facts, at=at)
 
 
-def _tell(rule: Rule, kind: NoticeKind, facts: dict[str, Any], *, at: datetime) -> None:
+def _tell(rule: Rule, kind: NoticeKind, facts: dict[str, object], *, at: datetime) -> None:
     telling.tell(
         owner_id=rule.line.owner_id,
         kind=kind,

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
 
 from billing import nudges, rowsets
 from billing.models import PaymentAttempt, Recharge, RechargeMove
@@ -306,10 +305,8 @@ def wake(*, reference: str, at: datetime) -> bool:
 
     False while a worker holds the recharge, since what it writes would undo the wake.
     """
-    return _wake(
-        PaymentAttempt.objects.filter(reference=reference).values_list("recharge_id", flat=True),
-        at=at,
-    )
+    found = PaymentAttempt.objects.filter(reference=reference)
+    return _wake(list(found.values_list("recharge_id", flat=True)[:1]), at=at)
 
 
 def wake_delivery(*, reference: str, carrier_ref: str, at: datetime) -> bool:
@@ -318,19 +315,19 @@ def wake_delivery(*, reference: str, carrier_ref: str, at: datetime) -> bool:
     if not found and carrier_ref:
         found = Delivery.objects.filter(carrier_ref=carrier_ref)
     order_refs = list(found.values_list("order_ref", flat=True)[:1])
-    return _wake(Recharge.objects.filter(ref__in=order_refs).values_list("pk", flat=True), at=at)
+    recharges = Recharge.objects.filter(ref__in=order_refs)
+    return _wake(list(recharges.values_list("pk", flat=True)), at=at)
 
 
-def _wake(recharge_ids: QuerySet[Any, int], *, at: datetime) -> bool:
+def _wake(recharge_ids: Sequence[int], *, at: datetime) -> bool:
     """Set `act_at`, unless leased. One at rest is asked about too: it may be contradicted."""
-    ids = list(recharge_ids[:1])
-    if not ids:
+    if not recharge_ids:
         return True  # no such reference of ours: nothing will ever be to do
     is_woken = rowsets.run(
         "UPDATE billing_recharge SET "
         "act_at = CASE WHEN state = ANY(%b) THEN act_at ELSE LEAST(act_at, %s) END "
         "WHERE id = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp())",
-        [_SENDING_NEXT, at, ids],
+        [_SENDING_NEXT, at, recharge_ids],
     )
     if is_woken:
         nudges.money()

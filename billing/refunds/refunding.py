@@ -5,10 +5,9 @@ commits what came back. What may go back, and who decides it, is in `approvals`.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 
@@ -271,7 +270,7 @@ def _retry(refund: Refund, *, at: datetime) -> None:
         _leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
 
 
-_OUTCOMES: Mapping[type, Any] = {
+_OUTCOMES: Mapping[type, Callable[..., None]] = {
     Succeeded: _succeeded,
     Refused: _refused,
     NotFound: _not_found,
