@@ -16,9 +16,14 @@ from billing.gateways.base import (
     Succeeded,
     Unknown,
 )
-from billing.gateways.wechat.adapter import APPLY as APPLY_PATH
-from billing.gateways.wechat.adapter import ORDER_QUERY
-from billing.gateways.wechat.codes import ACCEPTED_BEFORE, ASK_THE_ORDER, DECLINE_CODES, SAME_NUMBER
+from billing.gateways.wechat.charges import APPLY as APPLY_PATH
+from billing.gateways.wechat.charges import ORDER_QUERY
+from billing.gateways.wechat.codes import (
+    ACCEPTED_BEFORE,
+    ASK_THE_ORDER,
+    DECLINE_CODES,
+    SAME_NUMBER,
+)
 from tests.rails.contract import new_ref
 from tests.rails.wechat_simulator import DAY_S, FROZEN, POOR
 from tests.rails.wechat_world import (

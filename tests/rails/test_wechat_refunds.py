@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Succeeded, Unknown
-from billing.gateways.wechat.adapter import ORDER_QUERY
-from billing.gateways.wechat.adapter import REFUND_QUERY as REFUND_QUERY_PATH
+from billing.gateways.wechat.charges import ORDER_QUERY
 from billing.gateways.wechat.codes import DECLINE_CODES, SAME_NUMBER
+from billing.gateways.wechat.refunds import REFUND_QUERY as REFUND_QUERY_PATH
 from billing.gateways.wechat.simulator.keys import open_keys
 from tests.rails.contract import new_ref
 from tests.rails.wechat_world import (

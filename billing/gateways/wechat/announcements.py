@@ -4,16 +4,24 @@ The day of the notice and those after it wait; then come the days on which the c
 The vendor's text counts them in two ways, so both numbers are settings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, time, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from billing.gateways.base import ChargeHours, ChargeRequest, Noticed, Refused, Unknown
-from billing.gateways.wechat import codes, instants
+from billing.gateways.base import (
+    ChargeHours,
+    ChargeRequest,
+    Noticed,
+    NotNeeded,
+    Preparation,
+    Refused,
+    Unknown,
+)
+from billing.gateways.wechat import codes, instants, orders
 from billing.gateways.wechat.orders import CURRENCY
-from billing.gateways.wechat.terms import Terms
-from billing.gateways.wechat.v3_client import V3Reply
+from billing.gateways.wechat.terms import NoticeMode, Terms
+from billing.gateways.wechat.v3_client import V3Client, V3Reply
 
 KIND = "v3/papay/contracts/notify"
 HOURS = ChargeHours(opens=time(7), closes=time(22), timezone="Asia/Shanghai")
@@ -21,6 +29,36 @@ HOURS = ChargeHours(opens=time(7), closes=time(22), timezone="Asia/Shanghai")
 # The vendor's page: what holds where the days are not named, and the most that may be named.
 _USUAL_WINDOW_DAYS = 7
 _BACK_OFF_STATUS = 429
+
+
+class Announcements:
+    """The call that tells a payer of a charge. Without the keys of v3 nobody need."""
+
+    def __init__(
+        self, *, terms: Terms, client: V3Client | None, clock: Callable[[], datetime]
+    ) -> None:
+        self._terms, self._clock = terms, clock
+        self._client = client if terms.notice_mode is NoticeMode.NOTIFY else None
+
+    def prepare(self, request: ChargeRequest) -> Preparation:
+        """Announce a charge; one that is announced already stands as it was first sent."""
+        if self._client is None:
+            return Preparation(NotNeeded())
+        wrong = orders.wrong_charge(request)
+        if wrong is not None:
+            return Preparation(wrong)
+        reply = self._client.post(
+            path(request.provider_binding_ref),
+            content(request, self._terms),
+            kind=KIND,
+            reference=request.reference,
+        )
+        if not reply.is_success and reply.code != codes.ALREADY_NOTICED:
+            return Preparation(refusal(reply), (reply.exchange,))
+        now = self._clock()
+        sent_at = now if reply.is_success else request.first_sent_at or now
+        told = noticed(request, terms=self._terms, sent_at=sent_at)
+        return Preparation(told, (reply.exchange,))
 
 
 def path(contract_id: str) -> str:

@@ -67,6 +67,7 @@ SUCCESS = "SUCCESS"
 # An order with this number exists, so a charge that gets one of these is settled by asking for it,
 # not by the code.
 ASK_THE_ORDER = frozenset({"ORDERPAID", "ORDERCLOSED", "OUT_TRADE_NO_USED"})
+CLOSED_ALREADY = "ORDERCLOSED"  # as an answer to closing one
 
 # Accepted before: it waits like any other, and is not sent again.
 ACCEPTED_BEFORE = frozenset({"ORDER_ACCEPTED", "ACCEPT"})

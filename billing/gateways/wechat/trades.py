@@ -21,7 +21,8 @@ CANCELED = "CANCELED"
 REFUNDS_A_PAGE = 10
 
 _FEN = re.compile(r"[0-9]{1,12}")
-_PAID_STATES = ("SUCCESS", "REFUND")
+_GIVEN_BACK_STATE = "REFUND"
+_PAID_STATES = ("SUCCESS", _GIVEN_BACK_STATE)
 _WAITING_STATES = ("ACCEPT", "NOTPAY", "USERPAYING")
 _CLOSED_STATES = ("CLOSED", "REVOKED", "PAYERROR")
 
@@ -59,6 +60,11 @@ def found(reply: Reply, *, reference: str) -> Outcome:
     if state in _CLOSED_STATES:
         return Closed(reply.text("transaction_id"), _why_closed(reply, state))
     return Unknown(f"trade_state {state or 'missing'}")
+
+
+def has_refunds(reply: Reply) -> bool:
+    """Whether anything of an order was given back, little or all of it."""
+    return reply.text("trade_state") == _GIVEN_BACK_STATE
 
 
 def _why_closed(reply: Reply, state: str) -> str:
