@@ -17,6 +17,7 @@ from billing.gateways.base import (
     BindingStatus,
     Capabilities,
     ChargeRequest,
+    DisputeStanding,
     Exchange,
     NotFound,
     Noticed,
@@ -147,6 +148,11 @@ class FakeGateway:
 
     def parse_notification(self, **_: Any) -> Any:
         raise NotImplementedError
+
+    @staticmethod
+    def dispute_standing(*, claims: str) -> DisputeStanding:
+        """Its words for it are ours."""
+        return DisputeStanding(claims)
 
     def _next(self) -> Outcome | str | None:
         return self.script.pop(0) if self.script else None

@@ -71,10 +71,11 @@ class ActionRequired:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The reference is spent without an effect; a further try needs a new one."""
+    """The reference is spent and nothing of it is kept; a further try needs a new one."""
 
     provider_ref: str = ""
     code: str = ""
+    is_given_back: bool = False  # it was taken first, so the rail's books hold both
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,15 @@ class NotificationKind(StrEnum):
     OTHER = "other"  # genuine, and about nothing that is acted on: acknowledged and kept
 
 
+class DisputeStanding(StrEnum):
+    """How a payer's dispute stands, as one message has it."""
+
+    OPEN = "open"  # or a word that nobody has listed: never taken for an end
+    WON = "won"  # over: the money is ours
+    DROPPED = "dropped"  # over without a verdict: nothing was taken
+    LOST = "lost"  # over: the payer's bank keeps it
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """A verified notification: a reason to ask the rail, never the truth by itself.
@@ -361,10 +371,8 @@ class Gateway(Protocol):
     def query(
         self, *, reference: str, provider_ref: str = "", provider_binding_ref: str = ""
     ) -> Answer:
-        """What became of a charge. Never changes anything.
-
-        `provider_binding_ref` helps rails that find a charge only among those of one payer.
-        """
+        """What became of a charge. Never changes anything. `provider_binding_ref` helps rails
+        that find a charge only among those of one payer."""
 
     def cancel(self, *, reference: str) -> Answer:
         """End an unsettled charge: Closed (nothing taken, or given back), NotFound or Unknown."""
@@ -385,3 +393,7 @@ class Gateway(Protocol):
         self, *, headers: Mapping[str, str], body: bytes, query: Mapping[str, str], at: datetime
     ) -> tuple[Notification, Acknowledgement]:
         """Verify and read a notification. Raises BadNotification."""
+
+    @staticmethod
+    def dispute_standing(*, claims: str) -> DisputeStanding:
+        """What the `claims` of a dispute's notification mean. Asked of kept ones, also old ones."""

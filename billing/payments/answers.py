@@ -37,8 +37,6 @@ from billing.states import PAYING_STATES, AttemptState, DeclineClass, RechargeSt
 log = logging.getLogger(__name__)
 
 S = RechargeState
-# A rail's word for an order that was paid and refunded in full behind our back.
-GIVEN_BACK = "REFUNDED"
 _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.SOFT: "retries_exhausted",
     DeclineClass.HARD: "hard_decline",
@@ -213,8 +211,8 @@ def _refused(row: Work, outcome: Refused, at: datetime, context: Context) -> Non
 
 def _closed(row: Work, outcome: Closed, at: datetime, context: Context) -> None:
     """The rail gave the order up without an effect. Its code, where it gives one, says why."""
-    if outcome.code == GIVEN_BACK:
-        _needs_person(row, "payment_unknown", at=at)  # taken, and returned by somebody else
+    if outcome.is_given_back:
+        _needs_person(row, "payment_unknown", at=at)  # by somebody else, behind our back
         return
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning not in (DeclineClass.HARD, DeclineClass.AUTH):

@@ -6,9 +6,9 @@ reconciliation shows it. What a message does is to stop further charges at once.
 
 from datetime import datetime
 
-from billing import nudges
+from billing import gateways, nudges
 from billing.bindings import breaker
-from billing.gateways.base import NotificationKind
+from billing.gateways.base import DisputeStanding, NotificationKind
 from billing.models import (
     InboundNotification,
     PaymentAttempt,
@@ -20,21 +20,24 @@ from billing.models import (
 
 ATTENTION = breaker.DISPUTED
 _KIND = NotificationKind.DISPUTE.value
-# How a rail says that it is over and the money is, or stays, ours; in any order of messages.
-_OURS = ("won", "warning_closed")
+# It is over and the money is, or stays, ours.
+_OURS = (DisputeStanding.WON, DisputeStanding.DROPPED)
 
 
 def is_open(*, recharge_id: int) -> bool:
     """Whether its payer has disputed the payment, and no message says that it is over and ours.
 
-    One that is in the books as lost stays so, whatever is said later.
+    Messages come in any order. One that is in the books as lost stays so, whatever is said later.
     """
     if is_lost(recharge_id=recharge_id):
         return True
     references = PaymentAttempt.objects.filter(recharge=recharge_id).values("reference")
     heard = InboundNotification.objects.filter(kind=_KIND, our_ref__in=references)
-    ends = [claims.rpartition(":")[2] for claims in heard.values_list("claims", flat=True)]
-    return bool(ends) and not any(end in _OURS for end in ends)
+    standings = {
+        gateways.dispute_standing(_rail(source), claims)
+        for source, claims in heard.values_list("source", "claims")
+    }
+    return bool(standings) and standings.isdisjoint(_OURS)
 
 
 def is_lost(*, recharge_id: int) -> bool:
@@ -68,8 +71,12 @@ def told(row: InboundNotification, *, at: datetime) -> str | None:
     return "paused"
 
 
+def _rail(source: str) -> str:
+    return source.removeprefix("rail:")
+
+
 def _attempt_of(row: InboundNotification) -> PaymentAttempt | None:
-    attempts = PaymentAttempt.objects.filter(rail=row.source.removeprefix("rail:"))
+    attempts = PaymentAttempt.objects.filter(rail=_rail(row.source))
     if row.our_ref:
         return attempts.filter(reference=row.our_ref).first()
     # Some rails name the payment by their own number alone.

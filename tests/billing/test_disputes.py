@@ -2,12 +2,13 @@
 
 import pytest
 
-from billing import four_eyes
+from billing import four_eyes, gateways
 from billing.bindings import lifecycle
 from billing.engine import incoming
-from billing.gateways.base import Notification, NotificationKind
+from billing.gateways.base import DisputeStanding, Notification, NotificationKind
 from billing.models import (
     Binding,
+    InboundNotification,
     Notice,
     PaymentAttempt,
     Recharge,
@@ -26,6 +27,7 @@ from tests import world as w
 from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
+OPEN, WON, DROPPED, LOST = DisputeStanding
 
 
 @pytest.fixture
@@ -35,7 +37,8 @@ def paid(world):
     w.rule(w.line(balance_minor=980), wake_at=world.at)
     world.run()
     assert only().state == "completed"
-    return world
+    with gateways.override("alipay", world.gateway):
+        yield world
 
 
 def only() -> Recharge:
@@ -52,12 +55,12 @@ def ask(world) -> Refund:
     )
 
 
-def hears(world, claims: str, number: str = "1") -> None:
+def hears(world, standing: DisputeStanding, number: str = "1") -> None:
     note = Notification(
         NotificationKind.DISPUTE,
         f"evt_{number}",
         our_ref=PaymentAttempt.objects.get().reference,
-        claims=claims,
+        claims=standing,
     )
     incoming.accept(source="rail:alipay", note=note, at=world.at)
     incoming.process(at=world.at, limit=10)
@@ -65,33 +68,33 @@ def hears(world, claims: str, number: str = "1") -> None:
 
 class TestADispute:
     def test_pauses_the_method_and_its_rules_and_tells_once(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
-        hears(paid, "charge.dispute.updated:under_review", "2")
+        hears(paid, OPEN)
+        hears(paid, OPEN, "2")
         assert Binding.objects.get().pause_reason == "disputed"
         assert Rule.objects.get().pause_reason == "disputed"
         assert Notice.objects.filter(kind="rule_paused").count() == 1
 
     def test_is_with_a_person_and_moves_no_money(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         assert (only().state, only().attention) == ("completed", "disputed")
         assert only().attention_since == paid.at
         w.assert_balanced()
 
     def test_takes_in_every_binding_of_the_same_instrument(self, paid):
         same = w.binding(w.person("bob"), fingerprint=Binding.objects.get().fingerprint)
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         same.refresh_from_db()
         assert same.paused_at == paid.at
 
     def test_ends_what_waits_to_be_charged_that_way(self, paid):
         second = w.rule(w.line(balance_minor=980), binding=Binding.objects.get(), wake_at=paid.at)
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         paid.run()
         assert not Recharge.objects.filter(rule=second).exists()
         assert len(paid.gateway.charged) == 1
 
     def test_is_not_lifted_by_who_disputed_but_by_an_operator(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         binding = Binding.objects.get()
         with pytest.raises(lifecycle.BindingNotUsable):
             lifecycle.resume(binding=binding, actor=binding.owner, at=paid.at)
@@ -100,7 +103,7 @@ class TestADispute:
         assert Binding.objects.get().is_usable
 
     def test_is_not_refunded_as_well(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         with pytest.raises(approvals.NotRefundable):
             ask(paid)
         assert not Refund.objects.exists()
@@ -109,7 +112,7 @@ class TestADispute:
 
     def test_is_not_refunded_though_another_attention_hides_it(self, paid):
         Recharge.objects.update(attention="credit_differs", attention_since=paid.at)
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         with pytest.raises(approvals.NotRefundable):
             ask(paid)
         assert only().attention == "credit_differs"
@@ -117,14 +120,14 @@ class TestADispute:
     def test_stops_a_refund_that_was_approved_before_any_money_moved(self, paid):
         refund = ask(paid)
         approvals.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         paid.run()
         refund.refresh_from_db()
         assert (refund.state, refund.attention, refund.act_at) == ("reversing", "disputed", None)
         assert (paid.carrier.reversals, paid.gateway.refunded) == ({}, {})
         w.assert_balanced()
 
-        hears(paid, "charge.dispute.closed:won", "2")
+        hears(paid, WON, "2")
         paid.run()
         assert (only().state, only().attention) == ("refunded", "")
         assert list(paid.gateway.refunded.values()) == [5000]
@@ -135,7 +138,7 @@ class TestADispute:
         approvals.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
         paid.gateway.script = [LOST_AFTER]
         paid.run()
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         paid.later(w.MINUTE)
         paid.run()
         refund.refresh_from_db()
@@ -143,7 +146,7 @@ class TestADispute:
         w.assert_balanced()
 
     def test_stops_the_refund_that_a_reversal_causes_by_itself(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         delivery = Delivery.objects.get()
         paid.carrier.reversals[delivery.reference] = 5000
         machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=paid.at)
@@ -158,36 +161,52 @@ class TestADispute:
             "evt_1",
             our_ref="",
             provider_ref=PaymentAttempt.objects.get().provider_ref,
-            claims="charge.dispute.created:needs_response",
+            claims=OPEN,
         )
         incoming.accept(source="rail:alipay", note=note, at=paid.at)
         incoming.process(at=paid.at, limit=10)
         with pytest.raises(approvals.NotRefundable):
             ask(paid)
 
+    def test_is_understood_by_the_words_in_which_its_rail_told_of_it_long_ago(self, paid):
+        """Rows from before our own words, of a rail that is not even set up here."""
+        old = {
+            "source": "rail:stripe",
+            "kind": "dispute",
+            "our_ref": PaymentAttempt.objects.get().reference,
+            "received_at": paid.at,
+        }
+        started = "charge.dispute.created:needs_response"
+        InboundNotification.objects.create(dedupe_id="1", claims=started, **old)
+        assert disputes.is_open(recharge_id=only().pk)
+
+        ended = "charge.dispute.closed:warning_closed"
+        InboundNotification.objects.create(dedupe_id="2", claims=ended, **old)
+        assert not disputes.is_open(recharge_id=only().pk)
+
 
 class TestOneThatIsWon:
-    @pytest.mark.parametrize("state", ["won", "warning_closed"])
-    def test_needs_nobody_any_more(self, paid, state):
-        hears(paid, "charge.dispute.created:needs_response")
-        hears(paid, f"charge.dispute.closed:{state}", "2")
+    @pytest.mark.parametrize("standing", [WON, DROPPED])
+    def test_needs_nobody_any_more(self, paid, standing):
+        hears(paid, OPEN)
+        hears(paid, standing, "2")
         assert (only().attention, only().attention_since) == ("", None)
 
     def test_does_not_let_the_method_be_charged_again_by_itself(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
-        hears(paid, "charge.dispute.closed:won", "2")
+        hears(paid, OPEN)
+        hears(paid, WON, "2")
         assert not Binding.objects.get().is_usable
 
     def test_pauses_nothing_when_its_beginning_comes_after_its_end(self, paid):
-        hears(paid, "charge.dispute.closed:won")
-        hears(paid, "charge.dispute.created:needs_response", "2")
+        hears(paid, WON)
+        hears(paid, OPEN, "2")
         assert Binding.objects.get().is_usable
         assert only().attention == ""
 
     def test_leaves_another_attention_alone(self, paid):
         Recharge.objects.update(attention="credit_differs", attention_since=paid.at)
-        hears(paid, "charge.dispute.created:needs_response")
-        hears(paid, "charge.dispute.closed:won", "2")
+        hears(paid, OPEN)
+        hears(paid, WON, "2")
         assert only().attention == "credit_differs"
 
 
@@ -210,8 +229,8 @@ def confirm(world, said: Settlement) -> None:
 class TestOneThatIsLost:
     @pytest.fixture
     def lost(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
-        hears(paid, "charge.dispute.closed:lost", "2")
+        hears(paid, OPEN)
+        hears(paid, LOST, "2")
         return paid
 
     def test_stays_with_a_person_and_moves_nothing(self, lost):
@@ -264,14 +283,14 @@ class TestOneThatIsLost:
     def test_pauses_nothing_again_when_more_is_said_of_it(self, lost):
         confirm(lost, lose(lost))
         operations.unpause_binding(binding=Binding.objects.get(), actor=w.person("ops"), at=lost.at)
-        hears(lost, "charge.dispute.funds_withdrawn:lost", "3")
+        hears(lost, LOST, "3")
         assert Binding.objects.get().is_usable
         assert only().attention == ""
 
     def test_that_was_won_before_the_second_person_came_is_refused(self, paid):
-        hears(paid, "charge.dispute.created:needs_response")
+        hears(paid, OPEN)
         said = lose(paid)
-        hears(paid, "charge.dispute.closed:won", "2")
+        hears(paid, WON, "2")
         with pytest.raises(attestations.NotSettleable):
             confirm(paid, said)
         assert not Transfer.objects.filter(kind="chargeback").exists()

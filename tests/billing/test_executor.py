@@ -579,7 +579,7 @@ class TestTheMonthsCap:
 
 class TestMoneyThatWentBackByItself:
     def test_stops_for_a_person_and_is_never_charged_again(self, world, low):
-        world.gateway.script = [LOST_AFTER, Closed(code="REFUNDED")]
+        world.gateway.script = [LOST_AFTER, Closed(is_given_back=True)]
         world.run()
         world.later(timedelta(seconds=10))
         world.run()

@@ -112,7 +112,7 @@ class TestAPendingCharge:
         assert pending.gateway.calls["cancel"] == []
 
     def test_given_back_by_calling_it_off_is_a_persons(self, pending: Any) -> None:
-        pending.gateway.closings = [Closed("P1", "REFUNDED")]
+        pending.gateway.closings = [Closed("P1", is_given_back=True)]
         waited(pending, timedelta(hours=26), Pending("P1"))
         assert (only().state, only().attention) == ("payment_unknown", "payment_unknown")
         assert len(pending.gateway.calls["charge"]) == 1

@@ -101,6 +101,12 @@ class TestARail:
         with pytest.raises(gateways.RailNotConfigured):
             gateways.get("alipay")
 
+    def test_that_is_set_up_no_more_is_still_understood_where_it_told_of_a_dispute(self, settings):
+        settings.RAILS, settings.RAILS_STOPPED = {}, {"stripe": "stopped"}
+        said = "charge.dispute.closed:won"
+        stands = [gateways.dispute_standing(rail, said) for rail in ("stripe", "alipay", "paypal")]
+        assert stands == ["won", "open", "open"]
+
     def test_is_not_loaded_by_importing_the_settings_of_rails(self):
         """`portal.settings` imports it while there are no settings yet."""
         code = (

@@ -50,7 +50,7 @@ class TestAskingForACharge:
     def test_closed_is_closed_and_a_paid_one_was_given_back(self) -> None:
         assert trades.found(trade("TRADE_CLOSED"), reference="R1") == Closed("T1", "TRADE_CLOSED")
         given_back = trade("TRADE_CLOSED", send_pay_date=BEIJING)
-        assert trades.found(given_back, reference="R1") == Closed("T1", "REFUNDED")
+        assert trades.found(given_back, reference="R1") == Closed("T1", is_given_back=True)
 
     @pytest.mark.parametrize(
         "status", ["TRADE_SUCCESS", "TRADE_FINISHED", "WAIT_BUYER_PAY", "TRADE_CLOSED"]

@@ -369,7 +369,7 @@ class TestAChargeGivenBackWhole:
         request = charge_of(card)
         paid = charge(gateway, request)
         gateway.refund(request=refund_of(request, 5000))
-        assert query(gateway, request) == Closed(paid.provider_ref, "REFUNDED")
+        assert query(gateway, request) == Closed(paid.provider_ref, is_given_back=True)
 
 
 class TestBeforeAnythingIsSent:

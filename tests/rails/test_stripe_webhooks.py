@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import stripe
 
-from billing.gateways.base import BadNotification, NotificationKind, Succeeded
+from billing import gateways
+from billing.gateways.base import BadNotification, DisputeStanding, NotificationKind, Succeeded
 from billing.gateways.stripe.adapter import StripeGateway
 from tests.rails.alipay_world import until
 from tests.rails.contract import new_ref
@@ -18,6 +19,15 @@ from tests.rails.stripe_simulator import PREVIOUS_SECRET, SECRET_KEY, WEBHOOK_SE
 from tests.rails.stripe_world import CREATE, charge_of, gateway_of, refund_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+DISPUTE_STATUSES = {
+    "warning_needs_response": DisputeStanding.OPEN,
+    "warning_under_review": DisputeStanding.OPEN,
+    "warning_closed": DisputeStanding.DROPPED,
+    "needs_response": DisputeStanding.OPEN,
+    "under_review": DisputeStanding.OPEN,
+    "won": DisputeStanding.WON,
+    "lost": DisputeStanding.LOST,
+}
 processes = pytest.mark.processes
 
 
@@ -172,6 +182,20 @@ class TestAGenuineEvent:
         body = event_of("charge.dispute.closed", subject)
         note = read(body, header_of(body))
         assert (note.claims, note.amount_minor) == ("charge.dispute.closed:won", 5000)
+
+    def test_of_a_dispute_is_understood_by_the_word_that_it_says(self):
+        stands = {}
+        for status in DISPUTE_STATUSES:
+            subject = {"id": "dp_1", "payment_intent": "pi_1", "status": status}
+            body = event_of("charge.dispute.updated", subject)
+            said = read(body, header_of(body)).claims
+            stands[status] = gateways.dispute_standing("stripe", said)
+        assert stands == DISPUTE_STATUSES
+
+    def test_of_a_dispute_that_says_nothing_known_is_of_an_open_one(self):
+        said = ("", "charge.dispute.created", "charge.dispute.closed:", "won:", "closed:WON")
+        stands = {gateways.dispute_standing("stripe", claims) for claims in said}
+        assert stands == {DisputeStanding.OPEN}
 
     def test_of_live_mode_is_nothing_to_a_test_key(self):
         body = event_of(livemode=True)

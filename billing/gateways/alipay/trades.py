@@ -2,8 +2,8 @@
 
 The traps:
 - `TRADE_CLOSED` is an unpaid trade's end *and* a fully refunded one's. Paid shows in
-  `send_pay_date`. Either way nothing of it is kept, so both are `Closed`; the paid one carries
-  code "REFUNDED", for it was taken once and its books hold two rows.
+  `send_pay_date`. Either way nothing of it is kept, so both are `Closed`; the paid one is said to
+  be given back, for it was taken once and its books hold two rows.
 - A refusal while *asking* says nothing about the trade: only a charge or refund may be `Refused`.
 - `refund_fee` is the sum of a trade's refunds, never the amount of this one.
 """
@@ -14,7 +14,6 @@ from billing.gateways.base import Closed, NotFound, Outcome, Pending, Refused, S
 from billing.money import InvalidAmount, from_decimal_text
 
 CURRENCY = "CNY"
-REFUNDED = "REFUNDED"
 CANCELED = "CANCELED"
 
 
@@ -55,8 +54,9 @@ def found(reply: Reply, *, reference: str) -> Outcome:
     if status == "WAIT_BUYER_PAY":
         return Pending(reply.text("trade_no"))
     if status == "TRADE_CLOSED":
-        was_paid = bool(reply.text("send_pay_date"))
-        return Closed(reply.text("trade_no"), REFUNDED if was_paid else status)
+        if reply.text("send_pay_date"):
+            return Closed(reply.text("trade_no"), is_given_back=True)
+        return Closed(reply.text("trade_no"), status)
     return Unknown(f"trade_status {status or 'missing'}")
 
 
@@ -69,11 +69,14 @@ def canceled(reply: Reply) -> Outcome:
         return NotFound()
     if reply.code != codes.SUCCESS or reply.text("retry_flag") == "Y":
         return Unknown(reply.explain())
-    ends = {"close": CANCELED, "refund": REFUNDED}
-    action = reply.text("action")
-    if action in ends:
-        return Closed(reply.text("trade_no"), ends[action])
-    return NotFound() if action in ("", "absent") else Unknown(f"cancel's action was {action}")
+    match action := reply.text("action"):
+        case "close":
+            return Closed(reply.text("trade_no"), CANCELED)
+        case "refund":
+            return Closed(reply.text("trade_no"), is_given_back=True)
+        case "" | "absent":
+            return NotFound()
+    return Unknown(f"cancel's action was {action}")
 
 
 def refunded(reply: Reply, *, amount_minor: int) -> Outcome:

@@ -11,6 +11,7 @@ from billing.gateways.base import (
     BindingRequest,
     Capabilities,
     ChargeRequest,
+    DisputeStanding,
     Notification,
     NotNeeded,
     Preparation,
@@ -19,7 +20,7 @@ from billing.gateways.base import (
     StatementRow,
     UnreadableRow,
 )
-from billing.gateways.stripe import events, statement
+from billing.gateways.stripe import disputes, events, statement
 from billing.gateways.stripe.account import Account, account_from
 from billing.gateways.stripe.bindings import Bindings
 from billing.gateways.stripe.charges import KEY_LIFETIME, Charges
@@ -121,10 +122,7 @@ class StripeGateway:
     def query(
         self, *, reference: str, provider_ref: str = "", provider_binding_ref: str = ""
     ) -> Answer:
-        """What became of a charge: by "pi_…", else among its payer's, else by searching.
-
-        Closed with code "REFUNDED": it was paid and all of it given back, so nothing is kept.
-        """
+        """What became of a charge: by "pi_…", else among its payer's, else by searching."""
         return self._charges.query(reference, provider_ref, provider_binding_ref)
 
     def cancel(self, *, reference: str) -> Answer:
@@ -153,3 +151,8 @@ class StripeGateway:
         """Verify and read a webhook's event. Raises BadNotification."""
         del query
         return events.read(body, headers=headers, account=self._account, at=at), events.ACCEPTED
+
+    @staticmethod
+    def dispute_standing(*, claims: str) -> DisputeStanding:
+        """What a dispute's notification says, by its own word for it."""
+        return disputes.standing(claims)

@@ -13,6 +13,7 @@ from typing import Any
 import stripe
 
 from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
+from billing.gateways.stripe import disputes
 from billing.gateways.stripe.account import Account
 from billing.gateways.stripe.intents import instant, text
 from billing.gateways.stripe.masking import masked_json
@@ -134,7 +135,7 @@ def _refunded_charge(event: Mapping[str, Any], charge: Mapping[str, Any]) -> Not
 
 
 def _dispute(event: Mapping[str, Any], dispute: Mapping[str, Any]) -> Notification:
-    """It names the payment by Stripe's number alone; `claims` ends in the dispute's own state."""
+    """It names the payment by Stripe's number alone; `claims` holds the dispute's own state."""
     return _note(
         event,
         NotificationKind.DISPUTE,
@@ -142,7 +143,7 @@ def _dispute(event: Mapping[str, Any], dispute: Mapping[str, Any]) -> Notificati
         provider_ref=text(dispute, "payment_intent"),
         amount_minor=_amount(dispute, "amount"),
         currency=text(dispute, "currency").upper(),
-        claims=f"{text(event, 'type')}:{text(dispute, 'status')}",
+        claims=disputes.said(event_type=text(event, "type"), status=text(dispute, "status")),
     )
 
 
@@ -182,7 +183,7 @@ _READERS: dict[str, Reader] = {
 def _reader(kind: str) -> Reader | None:
     if kind.startswith("payment_intent."):
         return _charge
-    if kind.startswith("charge.dispute."):
+    if kind.startswith(disputes.PREFIX):
         return _dispute
     return _READERS.get(kind)
 

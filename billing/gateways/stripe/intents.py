@@ -25,7 +25,6 @@ from billing.gateways.stripe import codes
 from billing.gateways.stripe.orders import CHARGE_KEY, REFUND_KEY
 from billing.gateways.stripe.wire import Reply
 
-REFUNDED = "REFUNDED"
 CANCELED = "canceled"
 # Of several payments under one reference, which one counts first.
 _TELLING = ("succeeded", "processing", "requires_action", "requires_capture")
@@ -124,7 +123,7 @@ def _succeeded(intent: Mapping[str, Any], number: str) -> Outcome:
     if not _is_amount(amount_minor) or not currency:
         return Unknown("the answer's amount cannot be read")
     if charge.get("refunded") is True:
-        return Closed(number, REFUNDED)
+        return Closed(number, is_given_back=True)
     at = instant(charge.get("created")) or instant(intent.get("created"))
     return Succeeded(number, int(amount_minor or 0), currency, at)
 

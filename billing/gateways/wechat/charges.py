@@ -126,7 +126,7 @@ class Charges:
         if amount_minor is None:
             return Answer(Unknown("how much was given back is not told"), evidence)
         is_whole = amount_minor >= paid.amount_minor
-        whole = Closed(paid.provider_ref, trades.REFUNDED)
+        whole = Closed(paid.provider_ref, is_given_back=True)
         outcome: Outcome = whole if is_whole else paid
         return Answer(outcome, evidence)
 

@@ -16,7 +16,6 @@ from billing.gateways.wechat import codes, instants
 from billing.gateways.wechat.client import Reply
 from billing.gateways.wechat.orders import CURRENCY
 
-REFUNDED = "REFUNDED"
 CANCELED = "CANCELED"
 REFUNDS_A_PAGE = 10
 
