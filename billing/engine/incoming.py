@@ -18,7 +18,7 @@ from billing.gateways.base import Notification, NotificationKind
 from billing.models import Binding, InboundNotification, PaymentAttempt
 from billing.recharges import machine
 from billing.refunds import approvals, disputes
-from lines.carriers.base import CarrierEvent
+from lines.carriers.base import CarrierEvent, CarrierEventKind
 from lines.models import LIVE_STATUSES, Line
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,9 @@ def accept(*, source: str, note: Notification | CarrierEvent, at: datetime) -> b
 def _columns(source: str, note: Notification | CarrierEvent) -> list[object]:
     """From `dedupe_id` to `body_masked`, cut to what the columns hold. No longer one is ours."""
     if isinstance(note, CarrierEvent):
-        our_ref = note.reference if note.kind == "topup" else _line_ref(source, note.resource)
-        texts = [note.kind, our_ref, note.carrier_ref, "", note.claims]
+        is_topup = note.kind == CarrierEventKind.TOPUP
+        our_ref = note.reference if is_topup else _line_ref(source, note.resource)
+        texts = [str(note.kind), our_ref, note.carrier_ref, "", note.claims]
         amount_minor = None
     else:
         # A rail's own number of an agreement lets us charge: sealed where it is kept, so not here.
@@ -128,7 +129,8 @@ def _act(pk: int, *, at: datetime) -> str:
 # `process` goes by their order: not tried yet (""), to be tried again, failed.
 _WAITING, _FAILED = "again later", "failed"
 _WOKEN, _NOT_OURS, _NOTHING = "woken", "not ours", "nothing to do"
-_SLOW_KINDS = {"binding", "balance"}  # these have an agreement or a balance asked for
+# These have an agreement or a balance asked for.
+_SLOW_KINDS = {NotificationKind.BINDING, CarrierEventKind.BALANCE}
 
 
 def _charge(row: InboundNotification, at: datetime) -> str:
@@ -185,6 +187,6 @@ _ACTS: dict[tuple[str, str], Callable[[InboundNotification, datetime], str]] = {
     ("rail", NotificationKind.BINDING): _binding,
     ("rail", NotificationKind.DISPUTE): _dispute,
     ("rail", NotificationKind.OTHER): _other,
-    ("carrier", "topup"): _topup,
-    ("carrier", "balance"): _balance,
+    ("carrier", CarrierEventKind.TOPUP): _topup,
+    ("carrier", CarrierEventKind.BALANCE): _balance,
 }

@@ -7,6 +7,7 @@ call, an unreadable answer is `Unknown`, and an adapter touches no database, clo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -122,12 +123,17 @@ class CreditRequest:
     currency: str
 
 
+class CarrierEventKind(StrEnum):
+    TOPUP = "topup"  # one of ours has gone on: it is asked about
+    BALANCE = "balance"  # a line's moved, by whatever
+
+
 @dataclass(frozen=True, slots=True)
 class CarrierEvent:
     """A verified message from the carrier: a reason to ask, never the truth by itself."""
 
     dedupe_id: str
-    kind: str  # "topup" or "balance"
+    kind: CarrierEventKind
     reference: str  # ours where the carrier echoes it, else empty
     carrier_ref: str
     claims: str  # the carrier's word for what happened

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from lines.carriers.base import BadEvent, CarrierEvent
+from lines.carriers.base import BadEvent, CarrierEvent, CarrierEventKind
 from lines.carriers.tmf654.masking import masked
 from lines.carriers.tmf654.reading import Unreadable, identifier, text
 from lines.carriers.tmf654.wire import parsed
@@ -27,11 +27,11 @@ _HEX: Final = frozenset("0123456789abcdef")
 # The payload's key in `event`, and what it is about. Only top-ups have an outcome to ask for; all
 # else moved a balance. `bucket` is not in the document: carriers add it to push balances.
 _SUBJECTS: Final = {
-    "topupBalance": "topup",
-    "bucket": "balance",
-    "adjustBalance": "balance",
-    "transferBalance": "balance",
-    "reserveBalance": "balance",
+    "topupBalance": CarrierEventKind.TOPUP,
+    "bucket": CarrierEventKind.BALANCE,
+    "adjustBalance": CarrierEventKind.BALANCE,
+    "transferBalance": CarrierEventKind.BALANCE,
+    "reserveBalance": CarrierEventKind.BALANCE,
 }
 
 
