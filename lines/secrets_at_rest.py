@@ -6,6 +6,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 
+from lines.fields import PlainInMigrations
+
 
 class UnreadableSecret(Exception):
     """No key we hold opens this value: a key was dropped before `rotate` had run."""
@@ -28,8 +30,10 @@ def decrypt(token: str, *, keys: Sequence[str]) -> str:
         raise UnreadableSecret("no key in KEEPLINE_ENCRYPTION_KEYS opens this value") from error
 
 
-class SecretTextField(models.TextField):  # type: ignore[type-arg]
+class SecretTextField(PlainInMigrations, models.TextField):  # type: ignore[type-arg]
     """Text that is plain in Python and sealed in PostgreSQL. It cannot be searched, by design."""
+
+    plain = "django.db.models.TextField"
 
     def get_prep_value(self, value: object) -> object:
         text = super().get_prep_value(value)

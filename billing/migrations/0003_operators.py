@@ -4,12 +4,18 @@ import django.contrib.postgres.indexes
 from django.conf import settings
 from django.db import migrations, models
 
-from billing import guards
+# What operators did is a record like the others: `lines` cannot install it by itself.
+APPEND_ONLY = """
+CREATE OR REPLACE FUNCTION keepline_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% is append only: correct it with a new row', TG_TABLE_NAME
+    USING ERRCODE = 'restrict_violation';
+END $$;
 
-
-def guard_operations(apps, schema_editor):
-    """What operators did is a record like the others: `lines` cannot install it by itself."""
-    schema_editor.execute(guards.append_only_sql(["lines_operation"]), params=None)
+DROP TRIGGER IF EXISTS append_only ON lines_operation;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON lines_operation
+  FOR EACH STATEMENT EXECUTE FUNCTION keepline_append_only();
+"""
 
 
 class Migration(migrations.Migration):
@@ -21,7 +27,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(guard_operations, migrations.RunPython.noop),
+        migrations.RunSQL(APPEND_ONLY, migrations.RunSQL.noop),
         migrations.AlterModelOptions(
             name='binding',
             options={'permissions': [('unpause_binding', 'Can let a paused payment method be charged again')], 'verbose_name': 'payment method', 'verbose_name_plural': 'payment methods'},

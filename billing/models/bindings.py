@@ -1,10 +1,9 @@
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from lines.references import new_reference
+from lines.fields import PlainArrayField, ReferenceField
 from lines.secrets_at_rest import SecretTextField
 
 
@@ -25,7 +24,7 @@ class Rail(models.Model):
     # A charge is refused unless its notice went out this many days before. 0: no such duty.
     mandatory_notice_days = models.PositiveSmallIntegerField(_("mandatory notice, days"), default=0)
     # Frozen into each recharge when it opens.
-    retry_ladder_s = ArrayField(
+    retry_ladder_s = PlainArrayField(
         models.PositiveIntegerField(),
         verbose_name=_("retries after, seconds"),
         default=default_ladder_s,
@@ -58,7 +57,7 @@ class BindingState(models.TextChoices):
 class Binding(models.Model):
     """One agreement by which a rail lets us charge a person. `ref` is our number for it."""
 
-    ref = models.CharField(max_length=26, unique=True, default=new_reference, editable=False)
+    ref = ReferenceField(editable=False)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="bindings", verbose_name=_("owner")
     )

@@ -14,7 +14,7 @@ from billing.states import (
     RefundState,
     Trigger,
 )
-from lines.references import new_reference
+from lines.fields import ReferenceField
 
 
 class Recharge(models.Model):
@@ -24,7 +24,7 @@ class Recharge(models.Model):
     `credited_minor` is what the carrier says it credited. All are frozen when the row opens.
     """
 
-    ref = models.CharField(_("reference"), max_length=26, unique=True, default=new_reference)
+    ref = ReferenceField(_("reference"))
     line = models.ForeignKey(
         "lines.Line", models.PROTECT, related_name="recharges", verbose_name=_("line")
     )
@@ -239,7 +239,7 @@ class PaymentAttempt(models.Model):
 class Refund(models.Model):
     """Money on its way back, whole or part. `reference` never changes on a retry."""
 
-    reference = models.CharField(_("reference"), max_length=26, unique=True, default=new_reference)
+    reference = ReferenceField(_("reference"))
     recharge = models.ForeignKey(Recharge, models.PROTECT, related_name="refunds")
     attempt = models.ForeignKey(PaymentAttempt, models.PROTECT, related_name="refunds")
     amount_minor = models.PositiveBigIntegerField(_("amount"))  # to the payer

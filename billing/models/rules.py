@@ -1,13 +1,12 @@
 from datetime import time
 
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from billing.states import Trigger
-from lines.references import new_reference
+from lines.fields import PlainArrayField, ReferenceField
 
 CYCLE_CHOICES = [  # the values of billing.calendar.Cycle
     ("none", _("no schedule")),
@@ -41,7 +40,7 @@ class Rule(models.Model):
     `wake_at` says when a rule must next be looked at: due work costs what is due, not what exists.
     """
 
-    public_id = models.CharField(max_length=26, unique=True, default=new_reference, editable=False)
+    public_id = ReferenceField(editable=False)
     line = models.OneToOneField(
         "lines.Line", models.PROTECT, related_name="rule", verbose_name=_("line")
     )
@@ -97,14 +96,14 @@ class Rule(models.Model):
     max_per_month_minor = models.PositiveBigIntegerField(_("most a month"))
 
     remind_low_balance = models.BooleanField(_("remind when low"), default=True)
-    remind_days_before = ArrayField(
+    remind_days_before = PlainArrayField(
         models.PositiveSmallIntegerField(),
         verbose_name=_("remind days before a charge"),
         default=default_reminder_days,
         blank=True,
     )
     remind_result = models.BooleanField(_("tell the result"), default=True)
-    channels = ArrayField(
+    channels = PlainArrayField(
         models.CharField(max_length=10), verbose_name=_("channels"), default=default_channels
     )
 

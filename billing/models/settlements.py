@@ -4,7 +4,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from billing.states import Finding, SettlementState
-from lines.references import new_reference
+from lines.fields import ReferenceField
 
 _SAYS_NO_AMOUNT = Q(taken_minor__isnull=True, taken_currency="", returned_ref="")
 # A comparison with NULL alone would let it pass.
@@ -17,7 +17,7 @@ class Settlement(models.Model):
     For what the rail cannot answer by itself. Written by `attestations` alone.
     """
 
-    reference = models.CharField(_("reference"), max_length=26, unique=True, default=new_reference)
+    reference = ReferenceField(_("reference"))
     recharge = models.ForeignKey("billing.Recharge", models.PROTECT, related_name="settlements")
     attempt = models.ForeignKey(
         "billing.PaymentAttempt", models.PROTECT, related_name="settlements"

@@ -2,8 +2,6 @@
 
 import django.contrib.postgres.fields
 import django.db.models.deletion
-import lines.references
-import lines.secrets_at_rest
 from django.conf import settings
 from django.db import migrations, models
 
@@ -64,7 +62,7 @@ class Migration(migrations.Migration):
             name='Line',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=lines.references.new_reference, editable=False, max_length=26, unique=True)),
+                ('public_id', models.CharField(editable=False, max_length=26, unique=True)),
                 ('kind', models.CharField(choices=[('fm', 'FM card'), ('esim', 'eSIM')], max_length=4, verbose_name='kind')),
                 ('label', models.CharField(blank=True, max_length=40, verbose_name='name')),
                 ('msisdn', models.CharField(blank=True, max_length=16, verbose_name='number')),
@@ -95,7 +93,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('eid', models.CharField(blank=True, max_length=32, verbose_name='EID')),
                 ('smdp_address', models.CharField(max_length=255, verbose_name='SM-DP+ address')),
-                ('matching_id', lines.secrets_at_rest.SecretTextField(blank=True, verbose_name='matching ID')),
+                ('matching_id', models.TextField(blank=True, verbose_name='matching ID')),
                 ('oid', models.CharField(blank=True, max_length=64, verbose_name='OID')),
                 ('needs_confirmation_code', models.BooleanField(default=False, verbose_name='needs a confirmation code')),
                 ('state', models.CharField(choices=[('available', 'available'), ('downloaded', 'downloaded'), ('installed', 'installed'), ('enabled', 'enabled'), ('disabled', 'disabled'), ('deleted', 'deleted')], default='available', max_length=12, verbose_name='state')),

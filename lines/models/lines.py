@@ -4,8 +4,8 @@ from django.db.models import Q
 from django.db.models.functions import Right
 from django.utils.translation import gettext_lazy as _
 
+from lines.fields import ReferenceField
 from lines.identifiers import mask_iccid, mask_msisdn
-from lines.references import new_reference
 from lines.secrets_at_rest import SecretTextField
 
 
@@ -31,7 +31,7 @@ GONE_STATUSES = (LineStatus.PORTED_OUT, LineStatus.TERMINATED, LineStatus.REMOVE
 class Line(models.Model):
     """One prepaid line of one owner, with the balance the carrier last reported for it."""
 
-    public_id = models.CharField(max_length=26, unique=True, default=new_reference, editable=False)
+    public_id = ReferenceField(editable=False)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="lines", verbose_name=_("owner")
     )

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
-from lines.references import new_reference
+from lines.fields import PlainInMigrations, ReferenceField
 
 
 class UserManager(BaseUserManager["User"]):
@@ -24,15 +24,19 @@ class UserManager(BaseUserManager["User"]):
         )
 
 
-class OptionalEmailField(models.EmailField):
+class OptionalEmailField(PlainInMigrations, models.EmailField):
     """An address or NULL; an empty text becomes NULL, so that UNIQUE leaves the unset alone."""
+
+    plain = "django.db.models.EmailField"
 
     def get_prep_value(self, value: object) -> object:
         return (super().get_prep_value(value) or "").strip().lower() or None
 
 
-class OptionalPhoneField(models.CharField):
+class OptionalPhoneField(PlainInMigrations, models.CharField):
     """An E.164 number or NULL; an empty text becomes NULL, as above."""
+
+    plain = "django.db.models.CharField"
 
     def get_prep_value(self, value: object) -> object:
         return super().get_prep_value(value) or None
@@ -41,7 +45,7 @@ class OptionalPhoneField(models.CharField):
 class User(AbstractBaseUser, PermissionsMixin):
     """A subscriber or an operator, known by an e-mail address, a phone number, or both."""
 
-    public_id = models.CharField(max_length=26, unique=True, default=new_reference, editable=False)
+    public_id = ReferenceField(editable=False)
     email = OptionalEmailField(_("e-mail address"), unique=True, null=True, blank=True)
     phone = OptionalPhoneField(  # E.164
         _("phone number"), max_length=16, unique=True, null=True, blank=True

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from lines.references import new_reference
+from lines.fields import ReferenceField
 from lines.secrets_at_rest import SecretTextField
 
 
@@ -25,7 +25,7 @@ class ApiClient(models.Model):
     With a `carrier` it is that carrier's own system, and reports balances of the carrier's lines.
     """
 
-    public_id = models.CharField(max_length=26, unique=True, default=new_reference, editable=False)
+    public_id = ReferenceField(editable=False)
     name = models.CharField(_("name"), max_length=60)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -2,8 +2,6 @@
 
 import django.contrib.postgres.fields
 import django.db.models.deletion
-import lines.references
-import lines.secrets_at_rest
 from django.conf import settings
 from django.db import migrations, models
 
@@ -26,7 +24,7 @@ class Migration(migrations.Migration):
                 ('fingerprint', models.CharField(max_length=64)),
                 ('status', models.PositiveSmallIntegerField(null=True)),
                 ('headers', models.JSONField(default=dict)),
-                ('body', lines.secrets_at_rest.SecretTextField(blank=True)),
+                ('body', models.TextField(blank=True)),
                 ('created_at', models.DateTimeField()),
                 ('lease_until', models.DateTimeField(null=True)),
                 ('fence', models.PositiveIntegerField(default=1)),
@@ -57,7 +55,7 @@ class Migration(migrations.Migration):
             name='ApiClient',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=lines.references.new_reference, editable=False, max_length=26, unique=True)),
+                ('public_id', models.CharField(editable=False, max_length=26, unique=True)),
                 ('name', models.CharField(max_length=60, verbose_name='name')),
                 ('token_hash', models.CharField(editable=False, max_length=64, unique=True)),
                 ('token_hint', models.CharField(editable=False, max_length=4, verbose_name='token ends in')),
