@@ -15,6 +15,8 @@ from enum import StrEnum
 from itertools import islice
 from zoneinfo import ZoneInfo
 
+from lines import zones
+
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 # A charge needs time to run. One begun at 23:59 would be counted in the next day's or month's cap.
@@ -109,7 +111,7 @@ def local_instant(*, day: date, at_time: time, timezone: str) -> datetime:
     first instant after the gap.
     """
     wall = datetime.combine(day, at_time.replace(tzinfo=None, fold=0))
-    zone = ZoneInfo(timezone)
+    zone = zones.zone_of(timezone)
     instant = wall.replace(tzinfo=zone).astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) == wall:
         return instant
@@ -148,7 +150,7 @@ def index_after(schedule: Schedule, *, after: datetime) -> int:
     """
     # A due instant strays from its local date by no more than a day, so the first date from the
     # day before is at most a few occurrences early.
-    day = after.astimezone(ZoneInfo(schedule.timezone)).date() - _DAY
+    day = after.astimezone(zones.zone_of(schedule.timezone)).date() - _DAY
     first = _index_from(schedule, day)
     return next(o.index for o in _occurrences_from(schedule, first) if o.due_at > after)
 
@@ -176,7 +178,7 @@ def next_open(*, hours: Hours | None, at: datetime) -> datetime:
     """
     if hours is None:
         return at.astimezone(UTC)
-    day = at.astimezone(ZoneInfo(hours.timezone)).date()
+    day = at.astimezone(zones.zone_of(hours.timezone)).date()
     windows = (_window(hours, day + offset * _DAY) for offset in (-1, 0, 1))
     return next(max(at.astimezone(UTC), opens) for opens, closes in windows if at < closes)
 
@@ -199,7 +201,7 @@ def month_key(at: datetime, timezone: str) -> date:
 
 def day_key(at: datetime, timezone: str) -> date:
     """The local date of `at`: what a daily cap counts by."""
-    return at.astimezone(ZoneInfo(timezone)).date()
+    return at.astimezone(zones.zone_of(timezone)).date()
 
 
 def _since_midnight(at_time: time) -> timedelta:
@@ -256,7 +258,7 @@ def _allowed(schedule: Schedule, local_date: date) -> list[tuple[datetime, datet
     if hours is None:
         return [(begins, last)] if begins <= last else []
     # Elsewhere the date touches two others, and a window of the night before may reach into it.
-    opening_day = begins.astimezone(ZoneInfo(hours.timezone)).date()
+    opening_day = begins.astimezone(zones.zone_of(hours.timezone)).date()
     windows = (_window(hours, opening_day + offset * _DAY) for offset in (-1, 0, 1))
     spans = [(max(opens, begins), min(closes - hours.margin, last)) for opens, closes in windows]
     return [(opens, closes) for opens, closes in spans if opens <= closes]

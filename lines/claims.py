@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
-from zoneinfo import available_timezones
 
 from django.db.models import Q
 from django.utils.functional import Promise
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from lines import identifiers
+from lines import identifiers, zones
 from lines.identifiers import ActivationCode, InvalidIdentifier
 from lines.models import LIVE_STATUSES, Carrier, Line, LineStatus
 
@@ -94,7 +93,7 @@ def check_place(*, carrier: Carrier, timezone: str) -> None:
     """Raises WrongField for a carrier not served, or a time zone that is none."""
     if not carrier.is_enabled:
         raise WrongField("carrier", _("This carrier is not served now. Choose another one."))
-    if timezone not in available_timezones():
+    if not zones.is_zone(timezone):
         raise WrongField("timezone", _("There is no such time zone. Choose one of the list."))
 
 

@@ -7,8 +7,11 @@ and that is Django's own field. Defaults that are functions of ours are Python's
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
+from lines import zones
 from lines.references import new_reference
 
 if TYPE_CHECKING:  # what is read from a row is a text, which the class itself cannot say
@@ -47,3 +50,19 @@ else:
         """A list whose default is a function of ours."""
 
         plain = "django.contrib.postgres.fields.ArrayField"
+
+
+def validate_zone(name: str) -> None:
+    if not zones.is_zone(name):
+        raise ValidationError(_("Write a zone such as Asia/Shanghai or Europe/Berlin."), "no_zone")
+
+
+class ZoneField(PlainInMigrations, _Text):
+    """The name of a time zone that there is."""
+
+    plain = "django.db.models.CharField"
+    default_validators = [validate_zone]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given: dict[str, Any] = {"max_length": 64, "default": zones.DEFAULT}
+        super().__init__(*args, **given | kwargs)

@@ -1,0 +1,1 @@
+import lines  # noqa: F401 - before any module here asks for a time zone

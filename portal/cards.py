@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -21,6 +20,7 @@ from billing.plans.previews import UpcomingCharge
 from billing.rules import caps, forecast
 from billing.rules.forecast import Confidence, Forecast, Reading
 from billing.words import reasons as reasons
+from lines import zones
 from lines.models import BalanceReading, Line
 from portal import charts, stories, wording
 from portal.accounts.models import User
@@ -127,7 +127,7 @@ def standing(line: Line, rule: Rule | None, *, at: datetime) -> Standing:
     if found is queries.Standing.LINE_NOT_ACTIVE:
         return Standing(line.get_status_display(), "bad", is_set_up)
     if found is queries.Standing.PAUSED_BY_OWNER and rule and rule.paused_until:
-        until = timezone.localtime(rule.paused_until, ZoneInfo(line.timezone)).date()
+        until = timezone.localtime(rule.paused_until, zones.zone_of(line.timezone)).date()
         return Standing(_("Paused until %(day)s") % {"day": wording.day(until)}, "warn", is_set_up)
     words, tone = _WORDS[found]
     return Standing(str(words), tone, is_set_up)

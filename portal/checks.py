@@ -3,15 +3,17 @@
 Each refusal has an id of its own and says what to do. Registered by importing (`portal.apps`).
 """
 
+import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.core.checks import Warning as Caution
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from lines import zones
 from portal.supervision.queue_settings import cluster_settings, smallest_retry_s
 
 TAG = "keepline"  # what run_workers checks: not the pages, which it does not serve
@@ -128,6 +130,26 @@ def every_rail_runs(app_configs: object = None, **kwargs: object) -> list[CheckM
         Caution(f"The rail {rail!r} is stopped: {why}", id="keepline.W001")
         for rail, why in settings.RAILS_STOPPED.items()
     ]
+
+
+@register(TAG)
+def zones_come_from_the_package(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
+    """Something in this process may have put the machine's own files back (`lines.zones`)."""
+    if zones.is_package_used():
+        return []
+    return [
+        Error(
+            f"Time zones are read from {', '.join(zoneinfo.TZPATH)} first, not from tzdata "
+            f"{zones.version()}: charges may fall an hour off.",
+            hint="Take out what calls zoneinfo.reset_tzpath.",
+            id="keepline.E024",
+        )
+    ]
+
+
+@register(TAG, deploy=True)
+def zones_have_a_version(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
+    return [Info(f"Time zones are those of tzdata {zones.version()}.", id="keepline.I001")]
 
 
 # What a rule yields: the id, the finding, and what to do.

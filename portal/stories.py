@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +16,7 @@ from billing.states import RechargeState as S
 from billing.states import Trigger
 from billing.words import figures
 from billing.words import reasons as reasons
+from lines import zones
 from portal import wording
 
 # What each state means to the payer; `%(amount)s` is what the line gets.
@@ -85,7 +85,7 @@ def title(recharge: Recharge) -> str:
     amount = wording.short_money(recharge.credit_minor, recharge.currency)
     expected_at = expected(recharge)
     if expected_at is not None and recharge.state in (S.WAITING, S.PAYMENT_PENDING):
-        on = timezone.localtime(expected_at, ZoneInfo(recharge.line.timezone)).date()
+        on = timezone.localtime(expected_at, zones.zone_of(recharge.line.timezone)).date()
         text = _("%(amount)s will be charged on %(day)s")
         return str(text) % {"amount": amount, "day": wording.day(on)}
     return str(_WORDS[S(recharge.state)]) % {"amount": amount}

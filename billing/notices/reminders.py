@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
@@ -20,6 +19,7 @@ from billing.notices import telling
 from billing.notices.telling import Telling
 from billing.promotions import Quote
 from billing.states import Trigger
+from lines import zones
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def due(rule: Rule, *, at: datetime) -> Reminder | None:
     )
     if days is None:
         return None
-    zone = ZoneInfo(rule.line.timezone)
+    zone = zones.zone_of(rule.line.timezone)
     left = run_at.astimezone(zone).date() - at.astimezone(zone).date()
     return Reminder(days, left.days, period_key(rule), run_at)
 
@@ -131,7 +131,7 @@ def reminder_at(*, run_at: datetime, days: int, timezone: str) -> datetime:
 
     A time between 20:00 and 08:00 moves back to 20:00, so the notice is never shorter.
     """
-    local = run_at.astimezone(ZoneInfo(timezone))
+    local = run_at.astimezone(zones.zone_of(timezone))
     day, at_time = local.date() - timedelta(days=days), local.time()
     if at_time < _MORNING:
         day, at_time = day - timedelta(days=1), _EVENING
@@ -256,7 +256,7 @@ def mandatory_notice_sent(*, rule: Rule, due_at: datetime, days: int) -> bool:
     Announced is what got out: by the inbox where the rule names nothing else, else by one of its
     other channels. Changes nothing.
     """
-    zone = ZoneInfo(rule.line.timezone)
+    zone = zones.zone_of(rule.line.timezone)
     no_later_than = due_at.astimezone(zone).date() - timedelta(days=days)
     told = Notice.objects.filter(
         line=rule.line_id,

@@ -8,7 +8,6 @@ always says which one was read.
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -22,6 +21,7 @@ from billing.plans.previews import Preview
 from billing.plans.problems import money_text
 from billing.states import Trigger
 from billing.words.figures import closed_up, day_text, days_text, instant_text, rail_name
+from lines import zones
 
 VERSION = "2026-11-28"
 
@@ -224,7 +224,7 @@ def _at_once(draft: Draft, preview: Preview, *, at: datetime) -> str:
     price = money_text(draft, preview.at_once.price_minor)
     line = draft.line
     if preview.at_once.trigger == Trigger.EXPIRY and line.valid_until is not None:
-        day = line.valid_until.astimezone(ZoneInfo(line.timezone)).date()
+        day = line.valid_until.astimezone(zones.zone_of(line.timezone)).date()
         text = _("The validity ends on {day}, so {price} is charged as soon as you confirm.")
         return text.format(day=day_text(day, at=at), price=price)
     text = _(
@@ -236,7 +236,7 @@ def _at_once(draft: Draft, preview: Preview, *, at: datetime) -> str:
             "The balance of {balance} will not last until the payment method can be charged, so"
             " {price} is taken on {day}."
         )
-    expected_on = preview.at_once.expected_at.astimezone(ZoneInfo(line.timezone)).date()
+    expected_on = preview.at_once.expected_at.astimezone(zones.zone_of(line.timezone)).date()
     return text.format(
         day=day_text(expected_on, at=at),
         balance=money_text(draft, line.balance_minor or 0),
@@ -334,4 +334,4 @@ def _ending(draft: Draft, preview: Preview, *, at: datetime) -> str:
     if ends_at is None or (preview.charges and preview.charges[-1].due_at < ends_at):
         return ""
     text = _("The payment agreement ends on {end}. Later charges need it to be renewed.")
-    return text.format(end=instant_text(ends_at, zone=ZoneInfo(draft.line.timezone), at=at))
+    return text.format(end=instant_text(ends_at, zone=zones.zone_of(draft.line.timezone), at=at))

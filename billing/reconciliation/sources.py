@@ -16,6 +16,7 @@ from billing.gateways.base import UnreadableRow as UnreadableOfRail
 from billing.models import SourceKind
 from billing.money import MAX_AMOUNT_MINOR
 from billing.outside import Outside
+from lines import zones
 from lines.carriers.base import CarrierStatementRow, StatementUnavailable
 from lines.carriers.base import UnreadableRow as UnreadableOfCarrier
 from lines.models import Carrier
@@ -85,7 +86,7 @@ def _rails(outside: Outside) -> Iterator[Source]:
         yield Source(
             SourceKind.RAIL,
             code,
-            ZoneInfo(allowed.statement_timezone),
+            zones.zone_of(allowed.statement_timezone),
             allowed.statement_ready,
             lambda day, gateway=gateway: gateway.statement(day=day),  # type: ignore[misc]
         )
@@ -98,7 +99,7 @@ def _carriers(outside: Outside) -> Iterator[Source]:
             yield Source(
                 SourceKind.CARRIER,
                 carrier.code,
-                ZoneInfo(carrier.timezone),
+                zones.zone_of(carrier.timezone),
                 _CARRIER_READY,
                 lambda day, adapter=adapter: adapter.statement(day=day),  # type: ignore[misc]
             )

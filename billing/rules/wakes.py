@@ -6,7 +6,8 @@ many rules there are.
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+
+from lines import zones
 
 
 def next_wake(
@@ -48,14 +49,14 @@ def expiry_due_at(
     """When the line's present validity calls for a recharge; None: it does not, or no longer."""
     if valid_until is None or expiry_days_before is None:
         return None
-    if valid_until.astimezone(ZoneInfo(timezone)).date() == expiry_fired_for:
+    if valid_until.astimezone(zones.zone_of(timezone)).date() == expiry_fired_for:
         return None
     return valid_until - timedelta(days=expiry_days_before)
 
 
 def expiry_date(valid_until: datetime, timezone: str) -> date:
     """The line's local date on which its validity ends: the identity of an expiry."""
-    return valid_until.astimezone(ZoneInfo(timezone)).date()
+    return valid_until.astimezone(zones.zone_of(timezone)).date()
 
 
 def expiry_wake(

@@ -19,9 +19,7 @@ from django.utils.translation import gettext as _
 
 from billing import money
 from billing.words import declines
-
-# Where a fact's zone is not given: that of the carriers Keepline began with.
-DEFAULT_TIMEZONE = "Asia/Shanghai"
+from lines import zones
 
 _INSTANTS = (
     "at",
@@ -71,7 +69,7 @@ def written(
     `balance_minor` becomes `balance`; `until` becomes `until` and, without the hour, `until_day`.
     Dates in the year of `at` are written without it. Never raises.
     """
-    zone = ZoneInfo(timezone or DEFAULT_TIMEZONE)
+    zone = zones.zone_of(timezone or zones.DEFAULT)
     figures = _amounts(facts) | _instants(facts, zone=zone, at=at) | _counts(facts)
     figures |= {name: str(facts[name]) for name in _NAMES if facts.get(name)}
     return figures | _names(facts)

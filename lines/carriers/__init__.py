@@ -6,12 +6,13 @@ No model is imported here: an adapter, and a simulator's process, know no rows.
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from lines import zones
 from lines.carriers.base import CarrierAdapter
 
 _TMF654 = "lines.carriers.tmf654.adapter.Tmf654Carrier"
@@ -87,10 +88,8 @@ def _made_tmf654(
 
 
 def _tmf654(carrier: Row, token: str) -> CarrierAdapter:
-    try:
-        time_zone = ZoneInfo(carrier.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise CarrierNotConfigured(f"{carrier.code}: its time zone is unknown.") from error
+    if not zones.is_zone(carrier.timezone):
+        raise CarrierNotConfigured(f"{carrier.code}: its time zone is unknown.")
     return _made_tmf654(
         base_url=carrier.base_url,
         token=token,
@@ -100,7 +99,7 @@ def _tmf654(carrier: Row, token: str) -> CarrierAdapter:
         can_filter_by_reference=carrier.can_query_by_reference,
         permanent_codes=frozenset(carrier.permanent_codes),
         hub_secrets=tuple(filter(None, settings.CARRIER_HUB_SECRET.split(","))),
-        time_zone=time_zone,
+        time_zone=zones.zone_of(carrier.timezone),
     )
 
 

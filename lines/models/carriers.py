@@ -3,6 +3,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from lines.fields import ZoneField
+
 
 class Carrier(models.Model):
     """Whoever credits a line: a mobile operator's BSS or an aggregator."""
@@ -18,7 +20,7 @@ class Carrier(models.Model):
     min_amount_minor = models.PositiveBigIntegerField(_("smallest amount"), default=1)
     max_amount_minor = models.PositiveBigIntegerField(_("largest amount"), default=100_000)
     max_balance_minor = models.PositiveBigIntegerField(_("largest balance"), null=True, blank=True)
-    timezone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
+    timezone = ZoneField(_("time zone"))
     adapter = models.CharField(_("adapter"), max_length=20, default="tmf654")
     base_url = models.URLField(_("address of its API"))
     # TMF654 has no client idempotency key: which field echoes our reference is the carrier's own.

@@ -4,7 +4,7 @@ from django.db.models import Q
 from django.db.models.functions import Right
 from django.utils.translation import gettext_lazy as _
 
-from lines.fields import ReferenceField
+from lines.fields import ReferenceField, ZoneField
 from lines.identifiers import mask_iccid, mask_msisdn
 from lines.secrets_at_rest import SecretTextField
 
@@ -50,7 +50,7 @@ class Line(models.Model):
     status = models.CharField(
         _("status"), max_length=12, choices=LineStatus, default=LineStatus.UNVERIFIED
     )
-    timezone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
+    timezone = ZoneField(_("time zone"))
     currency = models.CharField(_("currency"), max_length=3, default="CNY")
     created_at = models.DateTimeField(_("added at"))
     verified_at = models.DateTimeField(_("verified at"), null=True, blank=True)

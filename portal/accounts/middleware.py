@@ -16,6 +16,8 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext as _
 
+from lines import zones
+
 _KEY = "session_limits"
 # The last use is written no more often: a page is not worth a write each time.
 _PRECISION_S = 60
@@ -31,7 +33,7 @@ class SessionLimits:
         if not request.user.is_authenticated:
             return self.get_response(request)
         self._check(request, int(time.time()))
-        with timezone.override(getattr(request.user, "timezone", None)):
+        with timezone.override(zones.zone_of(request.user.timezone)):
             response = self.get_response(request)
         patch_cache_control(response, private=True, no_store=True)
         return response

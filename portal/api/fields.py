@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import Any, NoReturn
-from zoneinfo import ZoneInfo
 
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.money import MAX_AMOUNT_MINOR
-from lines import identifiers
+from lines import identifiers, zones
 
 # PostgreSQL and Python disagree about years far from ours, and nothing here is from there.
 _EARLIEST_YEAR, _LATEST_YEAR = 2000, 2100
@@ -173,9 +172,7 @@ class ZoneField(TextField):
 
     def to_internal_value(self, data: Any) -> str:
         name = super().to_internal_value(data)
-        try:
-            ZoneInfo(name)
-        except (ValueError, OSError, LookupError):
+        if not zones.is_zone(name):
             self.fail("no_zone")
         return name
 

@@ -9,8 +9,20 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, Sum
-from django.db.models.functions import TruncDate
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import (
+    Count,
+    DateTimeField,
+    Exists,
+    F,
+    Field,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    Sum,
+    Value,
+)
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -25,6 +37,7 @@ from portal.desk import charts as desk_charts
 from portal.desk.parts import list_url
 
 CHART_DAYS = 14
+_INSTANTS: "Field[Any, Any]" = ArrayField(DateTimeField())
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _MOST_DECLINES = 6
 # Fewer in an hour say nothing of a rail or carrier.
@@ -32,6 +45,16 @@ _FEWEST_TO_JUDGE = 5
 _NOT_PAID = frozenset({S.FAILED, S.DECLINED, S.MISSED, S.CANCELED})
 _TAKEN_BACK = frozenset({S.UNDELIVERABLE, S.REVERSED})
 _NOT_CREDITED = _TAKEN_BACK | {S.REFUNDING, S.REFUNDED}
+
+
+class _Bucket(Func):
+    """Which of the given instants is the last one not after a row's, counted from 1.
+
+    Which instants days begin at is Python's to say: PostgreSQL has zones of its own.
+    """
+
+    function = "width_bucket"
+    output_field = IntegerField()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +214,18 @@ def charts(at: datetime) -> list[tuple[str, SafeString]]:
     """Charged and given back by day, a picture for each currency."""
     last = timezone.localdate(at)
     days = [last - timedelta(days=back) for back in reversed(range(CHART_DAYS))]
+    *starts, end = [_midnight(day) for day in (*days, last + _DAY)]
     sums: dict[str, dict[tuple[date, str], int]] = defaultdict(dict)
-    for currency, day, kind, minor in (
+    for currency, bucket, kind, minor in (
         Transfer.objects.filter(
-            at__gte=_midnight(days[0]), kind__in=[TransferKind.CHARGE, TransferKind.REFUND]
+            at__gte=starts[0], at__lt=end, kind__in=[TransferKind.CHARGE, TransferKind.REFUND]
         )
-        .annotate(day=TruncDate("at", tzinfo=timezone.get_current_timezone()))
-        .values_list("currency", "day", "kind")
+        .annotate(bucket=_Bucket(F("at"), Value(starts, output_field=_INSTANTS)))
+        .values_list("currency", "bucket", "kind")
         .annotate(minor=Sum("amount_minor"))
         .order_by("currency")
     ):
-        sums[currency][day, kind] = minor
+        sums[currency][days[bucket - 1], kind] = minor
     return [(currency, _chart(days, found, currency)) for currency, found in sums.items()]
 
 

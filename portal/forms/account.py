@@ -1,7 +1,6 @@
 """The account's own form."""
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -12,7 +11,7 @@ LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
 
 
 class ProfileForm(forms.ModelForm):
-    """Name, language and time zone."""
+    """Name, language and time zone; the model knows which zones there are."""
 
     class Meta:
         model = User
@@ -30,9 +29,3 @@ class ProfileForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"].widget.attrs["autocomplete"] = "name"
-
-    def clean_timezone(self) -> str:
-        zone: str = self.cleaned_data["timezone"].strip()
-        if zone not in available_timezones():
-            raise forms.ValidationError(_("Write a zone such as Asia/Shanghai or Europe/Berlin."))
-        return zone

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django import template
 from django.forms import BoundField, CheckboxInput
@@ -12,6 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from billing.models import Rail
+from lines import zones
 from lines.identifiers import mask_iccid
 from lines.models import Carrier
 from portal import wording
@@ -82,7 +82,7 @@ def masked_iccid(iccid: str) -> str:
 
 
 def _local(instant: datetime, zone: str) -> datetime:
-    return timezone.localtime(instant, ZoneInfo(zone) if zone else None)
+    return timezone.localtime(instant, zones.zone_of(zone) if zone else None)
 
 
 @register.filter

@@ -1,7 +1,6 @@
 """A line's own pages: add, prove, look at, rename, recharge by hand, install, remove."""
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django import forms as django_forms
 from django.contrib import messages
@@ -20,7 +19,7 @@ from billing.recharges import machine
 from billing.rules import by_hand
 from billing.rules.caps import CapReached
 from billing.words import figures
-from lines import carriers, identifiers, lifecycle, qr
+from lines import carriers, identifiers, lifecycle, qr, zones
 from lines.models import Line, LineKind, LineStatus
 from lines.references import new_reference
 from portal import cards, charts, owned, stories, wording
@@ -266,7 +265,7 @@ def _slow_rails(bindings: list[Binding], line: Line) -> list[dict[str, Any]]:
         for binding in bindings
         if binding.rail_id in gateways.available()
     }
-    now, zone = timezone.now(), ZoneInfo(line.timezone)
+    now, zone = timezone.now(), zones.zone_of(line.timezone)
     return [
         {"rail": rail, "on": (now + lead).astimezone(zone).date()}
         for rail, lead in leads.items()

@@ -1,7 +1,6 @@
 """Auto-recharge as its owner runs it: all of it at a glance, pause, skip, stop, go on."""
 
 from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -13,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from billing import queries
 from billing.plans import contract, drafts
+from lines import zones
 from lines.models import Line, LineStatus
 from portal import cards, owned, wording
 from portal.forms.rules import PauseForm
@@ -70,7 +70,7 @@ def choose_line(request: HttpRequest) -> HttpResponse:
 @login_required
 def pause(request: HttpRequest, public_id: str) -> HttpResponse:
     rule = owned.rule(request, public_id)
-    zone = ZoneInfo(rule.line.timezone)
+    zone = zones.zone_of(rule.line.timezone)
     today = timezone.now().astimezone(zone).date()
     form = PauseForm(owned.posted(request), today=today, initial={"until": today + timedelta(7)})
     if request.method == "POST" and form.is_valid():

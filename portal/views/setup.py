@@ -8,7 +8,6 @@ limit that changed since is shown again instead of being agreed to unseen.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from allauth.account.adapter import get_adapter
 from django.contrib import messages
@@ -24,6 +23,7 @@ from billing.models import Binding, TopUpMode
 from billing.plans import consents, contract, drafts
 from billing.plans.drafts import Draft
 from billing.plans.problems import InvalidDraft
+from lines import zones
 from lines.models import Line, LineStatus
 from portal import cards, owned
 from portal.forms import setup as forms
@@ -268,7 +268,7 @@ def _typed(request: HttpRequest, line: Line, bindings: list[Binding]) -> forms.A
         kept: forms.AllTyped = request.session[_KEY][line.public_id]
         return kept
     rule = cards.rule_of(line)
-    today = timezone.now().astimezone(ZoneInfo(line.timezone)).date()
+    today = timezone.now().astimezone(zones.zone_of(line.timezone)).date()
     starting = forms.starting_values(line, bindings, today)
     if rule is None:
         return starting

@@ -1,10 +1,15 @@
 """The front page's figures: today's recharges, who answers, and why payments were not taken."""
 
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 from django.utils import timezone, translation
 
 from billing.gateways.base import Refused, Unknown
-from billing.models import DeclineCode, Rail, Recharge
+from billing.models import DeclineCode, Rail, Recharge, Transfer
 from portal.desk import figures as figures
 from portal.desk import front_page
 from tests import world as w
@@ -115,6 +120,44 @@ class TestDeclines:
         Recharge.objects.filter(pk=recharge.pk).update(created_at=world.at - DAY - HOUR)
 
         assert figures.declines(world.at) == []
+
+
+class TestTheChart:
+    """Whose midnight a transfer is counted by is Python's to say, in the reader's zone."""
+
+    # PostgreSQL has rules of its own for the first four; in Chile a clock changes at midnight.
+    ZONES = ("EET", "CET", "MET", "WET", "Asia/Shanghai", "America/Vancouver", "America/Santiago")
+    AT = datetime(2027, 4, 6, 12, tzinfo=UTC)
+
+    def test_has_each_transfer_on_the_reader_s_own_day(self, world, django_assert_num_queries):
+        given = self.given_back_every_half_hour(charge(world, "done"))
+        wrong = {}
+        for zone in self.ZONES:
+            days = Counter(one.astimezone(ZoneInfo(zone)).date().isoformat() for one in given)
+            with timezone.override(zone), translation.override("en"), django_assert_num_queries(1):
+                [(currency, picture)] = figures.charts(self.AT)
+            told = re.findall(r"(2027-\d\d-\d\d): ¥0.00 charged, ¥([\d.]+) given back", picture)
+            assert (currency, len(told)) == ("CNY", figures.CHART_DAYS)
+            wrong |= {(zone, d): said for d, said in told if said != f"{days[d] / 100:.2f}"}
+        assert wrong == {}
+
+    def given_back_every_half_hour(self, recharge: Recharge) -> list[datetime]:
+        """A fen each time, from before the chart's first day until after its last."""
+        instants = [self.AT + HOUR / 2 * number for number in range(-16 * 48, 2 * 48)]
+        Transfer.objects.bulk_create(
+            Transfer(
+                recharge=recharge,
+                kind="refund",
+                reference=f"R{number}",
+                source="undelivered",
+                destination="rail:alipay",
+                amount_minor=1,
+                currency="CNY",
+                at=at,
+            )
+            for number, at in enumerate(instants)
+        )
+        return instants
 
 
 class TestTheCost:

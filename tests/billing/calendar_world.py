@@ -1,13 +1,13 @@
 """Schedules and instants for tests of the calendar, written short."""
 
 from datetime import UTC, date, datetime, time
-from zoneinfo import available_timezones
 
 from billing import calendar
 from billing.calendar import Cycle, Hours, Schedule
+from lines import zones
 
 WECHAT = Hours(opens=time(7), closes=time(22), timezone="Asia/Shanghai")
-ZONES = sorted(available_timezones())
+ZONES = sorted(zones.ZONES)
 
 
 def schedule(
