@@ -149,7 +149,7 @@ def standing(line: Line, rule: Rule | None, *, at: datetime) -> Standing:
         return Standing.NOT_SET_UP
     if not rule.is_on:
         return Standing.OFF if rule.consent_id else Standing.NOT_SET_UP
-    if rule.paused_at is not None:
+    if rule.is_held:
         return Standing.PAUSED_BY_SYSTEM
     if rule.paused_until is not None and rule.paused_until > at:
         return Standing.PAUSED_BY_OWNER

@@ -197,7 +197,7 @@ def next_charge(rules: Iterable[Rule], *, at: datetime) -> tuple[Rule, UpcomingC
 
 def pause_words(rule: Rule, language: str) -> str:
     """Why the system paused it, as a sentence."""
-    return reasons.reason(code=rule.pause_reason, facts={}, language=language).sentence
+    return reasons.reason(code=rule.held_for, facts={}, language=language).sentence
 
 
 def _low_words(draft: Draft, threshold_minor: int) -> str:

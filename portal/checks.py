@@ -19,6 +19,7 @@ from portal.supervision.queue_settings import cluster_settings, smallest_retry_s
 TAG = "keepline"  # what run_workers checks: not the pages, which it does not serve
 OLDEST_POSTGRESQL = 14
 SHORTEST_CONN_MAX_AGE_S = 60
+MOST_NAMED = 50
 # A task calls twice at most, one after the other (charge, then deliver), and then writes.
 CALLS_PER_TASK = 3
 OTHER_BROKERS = ("broker_class", "redis", "django_redis", "iron_mq", "sqs", "mongo")
@@ -150,6 +151,25 @@ def zones_come_from_the_package(app_configs: object = None, **kwargs: object) ->
 @register(TAG, deploy=True)
 def zones_have_a_version(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
     return [Info(f"Time zones are those of tzdata {zones.version()}.", id="keepline.I001")]
+
+
+@register(Tags.database)
+def zones_of_rows_are_known(
+    app_configs: object = None, databases: Sequence[str] | None = None, **kwargs: object
+) -> list[CheckMessage]:
+    """Only the ledger's database has such rows, and not before it is migrated."""
+    if "default" not in (databases or ()):
+        return []
+    from billing.operators import misplaced  # noqa: PLC0415 - models exist only now
+
+    return [
+        Caution(
+            f"{found.kind} {found.reference} holds {found.zone!r}, which is no time zone.",
+            hint="Look at what `manage.py mend_zones` would do, then add --apply.",
+            id="keepline.W002",
+        )
+        for found in misplaced.find()[:MOST_NAMED]
+    ]
 
 
 # What a rule yields: the id, the finding, and what to do.

@@ -6,6 +6,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from billing.states import Trigger
+from lines import zones
 from lines.fields import PlainArrayField, ReferenceField
 
 CYCLE_CHOICES = [  # the values of billing.calendar.Cycle
@@ -166,6 +167,17 @@ class Rule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.line}"
+
+    @property
+    def is_held(self) -> bool:
+        """The system holds it back. A line's zone that is none does so before the executor, coming
+        by, has written it down."""
+        return self.paused_at is not None or not zones.is_zone(self.line.timezone)
+
+    @property
+    def held_for(self) -> str:
+        """Why, as a code."""
+        return self.pause_reason if self.paused_at is not None else "zone_unknown"
 
 
 class Consent(models.Model):

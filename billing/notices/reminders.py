@@ -89,7 +89,7 @@ def next_at(rule: Rule, *, at: datetime) -> datetime | None:
 
 
 def _will_charge(rule: Rule, run_at: datetime) -> bool:
-    is_running = rule.is_on and rule.paused_at is None and not _is_paused_at(rule, run_at)
+    is_running = rule.is_on and not rule.is_held and not _is_paused_at(rule, run_at)
     is_payable = rule.binding is not None and rule.binding.is_usable
     return is_running and is_payable and rule.skip_index != rule.next_index
 

@@ -126,7 +126,7 @@ def _withheld(rule: Rule, one: Occurrence) -> str:
     if one.index == rule.skip_index:
         return "skipped"
     is_paused = rule.paused_until is not None and one.due_at < rule.paused_until
-    return "paused" if is_paused or rule.paused_at is not None else ""
+    return "paused" if is_paused or rule.is_held else ""
 
 
 def _charge(

@@ -13,6 +13,7 @@ from billing.models import Binding, BindingState, Rule, TopUpMode
 from billing.notices import channels, reminders
 from billing.plans.drafts import Draft, first_index, keeps_calendar, schedule_of, standing_rule
 from billing.words.figures import day_text, days_text, rail_name
+from lines import zones
 from lines.models import LineStatus
 
 MAX_CHARGES_A_DAY = 10
@@ -85,6 +86,8 @@ def _line_problems(draft: Draft) -> Problems:
         yield "line", _("The carrier has suspended this line. Try again when it is active.")
     elif not draft.line.is_live:
         yield "line", _("This line is gone. Choose another one.")
+    elif not zones.is_zone(draft.line.timezone):
+        yield "line", _("This line's time zone is not known. Our staff must put it right first.")
 
 
 def _binding_problems(draft: Draft, capabilities: Capabilities | None, at: datetime) -> Problems:

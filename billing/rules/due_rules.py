@@ -14,6 +14,7 @@ from billing.rules import forecast
 from billing.rules.forecast import Confidence, Forecast, Reading
 from billing.rules.verdicts import Caps, Facts, Spent, Standing
 from billing.states import OPEN_STATES
+from lines import zones
 from lines.models import BalanceReading, LineStatus
 
 DUE = """
@@ -256,6 +257,8 @@ def _caps(row: DueRule, *, rail: Capabilities | None) -> Caps:
 def _line_problem(row: DueRule) -> str:
     if row.sim_generation != row.line_generation:
         return "sim_changed"
+    if not zones.is_zone(row.timezone):  # nobody knows when its hours are
+        return "zone_unknown"
     is_chargeable = row.status in (LineStatus.ACTIVE, LineStatus.EXPIRED)
     return "" if is_chargeable else "line_not_active"
 

@@ -78,7 +78,7 @@ class Facts:
     has_open_recharge: bool = False
     paused_until: datetime | None = None
     pause_reason: str = ""  # the system's pause; empty: none
-    line_problem: str = ""  # "line_not_active" or "sim_changed"
+    line_problem: str = ""  # "line_not_active", "sim_changed", "zone_unknown"
     binding_problem: str = ""  # "binding_missing", "binding_not_active", "binding_paused", …
     is_notice_missing: bool = False
 

@@ -174,6 +174,13 @@ DECISIONS: dict[str, Phrasing] = {
         _("Auto-recharge paused: the SIM has changed"),
         _("This line has another SIM now. Confirm the plan again if the line is still yours."),
     ),
+    "zone_unknown": _told(
+        _("Auto-recharge paused: the line's time zone is not known"),
+        _(
+            "Nothing is charged until our staff have put the line's time zone right; then look at"
+            " the plan's times and confirm it again."
+        ),
+    ),
     "above_threshold": _told(
         _("No recharge needed"),
         _("The balance of {effective} is not below {threshold}."),

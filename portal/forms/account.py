@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from lines import zones
 from portal.accounts.models import User
 
 LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
@@ -29,3 +30,7 @@ class ProfileForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"].widget.attrs["autocomplete"] = "name"
+        if not zones.is_zone(self.instance.timezone):
+            self.fields["timezone"].help_text = _(
+                "This zone is not known here, so times are shown in %(zone)s. Write another one."
+            ) % {"zone": zones.DEFAULT}

@@ -158,7 +158,7 @@ def show(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _pause_sentence(request: HttpRequest, card: cards.Card) -> str:
     rule = card.rule
-    if rule is None or rule.paused_at is None:
+    if rule is None or not rule.is_on or not rule.is_held:
         return ""
     return cards.pause_words(rule, request.LANGUAGE_CODE)
 

@@ -31,7 +31,7 @@ def hub(request: HttpRequest) -> HttpResponse:
             "occasions": cards.occasions(drafts.of(rule)),
             "amount": cards.amount_words(drafts.of(rule)),
             "standing": cards.standing(line, rule, at=at),
-            "pause": cards.pause_words(rule, request.LANGUAGE_CODE) if rule.paused_at else "",
+            "pause": cards.pause_words(rule, request.LANGUAGE_CODE) if rule.is_held else "",
             "upcoming": cards.upcoming(rule, at=at, count=_COMING),
         }
         for line in lines

@@ -270,7 +270,7 @@ class TestCaps:
 
 
 class TestWhatStops:
-    @pytest.mark.parametrize("problem", ["line_not_active", "sim_changed"])
+    @pytest.mark.parametrize("problem", ["line_not_active", "sim_changed", "zone_unknown"])
     def test_a_line_that_is_not_what_was_agreed_on_stops_the_rule(self, problem):
         verdict = decide(replace(LOW, line_problem=problem))
         assert (verdict.opening, verdict.pause) == (None, problem)

@@ -19,7 +19,7 @@ DECISION_CODES = """
 charge merged cooling_down open_recharge cap_charge cap_day cap_month cap_binding_month
 cap_owner_month skipped_by_owner paused_by_owner paused_by_system missed notice_not_sent
 reading_stale no_reading max_balance falls_short binding_missing binding_not_active binding_paused
-rail_disabled line_not_active sim_changed above_threshold
+rail_disabled line_not_active sim_changed zone_unknown above_threshold
 """
 RECHARGE_REASONS = """
 opened announced rail_deferred carrier_deferred outside_hours paid sent pending no_answer
