@@ -14,6 +14,8 @@ from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from billing.calendar import Hours
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -302,15 +304,6 @@ class BadNotification(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ChargeHours:
-    """Local hours in which the rail takes charges: `opens` included, `closes` excluded."""
-
-    opens: time
-    closes: time
-    timezone: str
-
-
-@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a rail allows. Read by the calendar, the rules and the executor; never by a name."""
 
@@ -320,7 +313,7 @@ class Capabilities:
     max_amount_minor: int | None = None
     max_charges_per_day: int | None = None
     last_day_of_month: int = 31  # 28: the rail cannot do days 29-31
-    hours: ChargeHours | None = None
+    hours: Hours | None = None  # in which it takes charges
     must_prepare: bool = False  # `prepare_charge` comes before each charge
     notice: timedelta = timedelta(0)  # from announcing to the earliest charge
     window: timedelta | None = None  # from the earliest charge to the latest

@@ -13,7 +13,6 @@ from django.db import transaction
 
 from billing import calendar, rowsets, states
 from billing.bindings import breaker
-from billing.calendar import Hours
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
@@ -92,10 +91,7 @@ def _wait(row: Work, *, gateway: Gateway | None, at: datetime) -> Move | None:
         return row.move(S.WAITING, "announced", row.earliest_charge_at)
     if (slow_from := _slow_from(row, rail=gateway.capabilities, at=at)) is not None:
         return row.move(S.WAITING, "fresh_agreement", slow_from)
-    hours = gateway.capabilities.hours
-    if hours is None:
-        return None
-    opens_at = calendar.next_open(hours=Hours(hours.opens, hours.closes, hours.timezone), at=at)
+    opens_at = calendar.next_open(hours=gateway.capabilities.hours, at=at)
     return row.move(S.WAITING, "outside_hours", opens_at) if opens_at > at else None
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 
 from billing import calendar
-from billing.calendar import Cycle, Hours, Schedule
+from billing.calendar import Cycle, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule, TopUpMode
 from lines.models import Line
@@ -70,13 +70,12 @@ def schedule_of(draft: Draft, *, capabilities: Capabilities | None) -> Schedule 
     """Its calendar inside the rail's hours; None where it has none."""
     if draft.anchor_date is None or draft.cycle == Cycle.NONE:
         return None
-    hours = capabilities.hours if capabilities else None
     return Schedule(
         anchor=draft.anchor_date,
         cycle=Cycle(draft.cycle),
         charge_time=draft.charge_time,
         timezone=draft.line.timezone,
-        hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
+        hours=capabilities.hours if capabilities else None,
     )
 
 

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from django.db.models import Q, Sum
 
 from billing import calendar, promotions
-from billing.calendar import Hours, Occurrence, Schedule
+from billing.calendar import Occurrence, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule, SpendingCap, TopUpMode
 from billing.plans import drafts
@@ -157,11 +157,7 @@ def _earliest(due_at: datetime, capabilities: Capabilities, *, at: datetime) -> 
     """The rail takes it then, or as soon after as it can be told of it, in its hours."""
     if due_at >= at + capabilities.lead:
         return due_at
-    hours = capabilities.hours
-    return calendar.next_open(
-        hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
-        at=at + capabilities.lead,
-    )
+    return calendar.next_open(hours=capabilities.hours, at=at + capabilities.lead)
 
 
 # --- prices -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from billing import calendar, nudges
-from billing.calendar import Hours, day_key, month_key
+from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge, Rule
 from billing.recharges.machine import Move, OpenRecharge, write_history
@@ -86,8 +86,7 @@ def _moves_at(rail: Capabilities | None, *, at: datetime) -> datetime:
     """When the money can move at the earliest."""
     if rail is None:
         return at
-    hours = Hours(rail.hours.opens, rail.hours.closes, rail.hours.timezone) if rail.hours else None
-    return calendar.next_open(hours=hours, at=at) + rail.lead
+    return calendar.next_open(hours=rail.hours, at=at) + rail.lead
 
 
 def _check(*, line: Line, binding: Binding, face_minor: int) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from billing import rowsets
-from billing.calendar import Cycle, Hours, Schedule
+from billing.calendar import Cycle, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import Rule
 from billing.notices import reminders
@@ -230,13 +230,12 @@ def schedule_of(row: DueRule, *, rail: Capabilities | None) -> Schedule | None:
     """The pure calendar of a rule, inside the hours its rail charges in."""
     if row.cycle == Cycle.NONE or row.anchor_date is None:
         return None
-    hours = rail.hours if rail else None
     return Schedule(
         anchor=row.anchor_date,
         cycle=Cycle(row.cycle),
         charge_time=row.charge_time,
         timezone=row.timezone,
-        hours=Hours(hours.opens, hours.closes, hours.timezone) if hours else None,
+        hours=rail.hours if rail else None,
     )
 
 

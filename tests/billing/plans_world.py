@@ -6,7 +6,8 @@ from typing import Any
 
 from django.utils import translation
 
-from billing.gateways.base import Capabilities, ChargeHours
+from billing.calendar import Hours
+from billing.gateways.base import Capabilities
 from billing.models import Consent, Promotion, Rule
 from billing.plans import contract
 from billing.plans.contract import Draft, InvalidDraft
@@ -15,7 +16,7 @@ from tests.world import DAY, NOON
 
 ALIPAY = Capabilities(rail="alipay", currencies=frozenset({"CNY"}))
 FUSSY = replace(ALIPAY, last_day_of_month=28)
-DAYTIME = ChargeHours(time(7), time(22), "Asia/Shanghai")
+DAYTIME = Hours(time(7), time(22), "Asia/Shanghai")
 ANNOUNCING = replace(ALIPAY, hours=DAYTIME, notice=timedelta(hours=24))
 # 22 November 2026, a Sunday, midday in Shanghai.
 TODAY = date(2026, 11, 22)

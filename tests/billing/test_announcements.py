@@ -6,9 +6,9 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
+from billing.calendar import Hours
 from billing.gateways.base import (
     Capabilities,
-    ChargeHours,
     Noticed,
     NotNeeded,
     Pending,
@@ -329,7 +329,7 @@ class TestAnAnnouncement:
 
     def test_waits_for_the_hours_in_which_the_rail_listens(self, slow):
         slow.gateway.capabilities = replace(
-            ANNOUNCING, hours=ChargeHours(time(7), time(22), "Asia/Shanghai")
+            ANNOUNCING, hours=Hours(time(7), time(22), "Asia/Shanghai")
         )
         slow.later(timedelta(hours=11))  # 23:00 in Shanghai
         low_line(slow.at)
@@ -560,7 +560,7 @@ class TestByHand:
         w.assert_balanced()
 
     def test_at_night_waits_for_the_morning_and_is_not_missed(self, slow):
-        hours = ChargeHours(time(7), time(22), "Asia/Shanghai")
+        hours = Hours(time(7), time(22), "Asia/Shanghai")
         slow.gateway.capabilities = replace(
             ANNOUNCING, must_prepare=False, notice=timedelta(0), hours=hours
         )

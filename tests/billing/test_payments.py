@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from billing.calendar import Hours
 from billing.engine import executor
-from billing.gateways.base import Capabilities, ChargeHours, Refused, Succeeded
+from billing.gateways.base import Capabilities, Refused, Succeeded
 from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
 from billing.payments import charging
 from billing.recharges import claims, machine
@@ -109,7 +110,7 @@ class TestJustBeforeTheCharge:
         world.gateway.capabilities = Capabilities(
             rail="alipay",
             currencies=frozenset({"CNY"}),
-            hours=ChargeHours(opens=clock(7), closes=clock(12), timezone="Asia/Shanghai"),
+            hours=Hours(opens=clock(7), closes=clock(12), timezone="Asia/Shanghai"),
         )
         world.run()
         assert (only().state, only().reason) == ("waiting", "outside_hours")

@@ -9,8 +9,8 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from billing.calendar import Hours
 from billing.gateways.base import (
-    ChargeHours,
     ChargeRequest,
     Noticed,
     NotNeeded,
@@ -24,7 +24,7 @@ from billing.gateways.wechat.terms import NoticeMode, Terms
 from billing.gateways.wechat.v3_client import V3Client, V3Reply
 
 KIND = "v3/papay/contracts/notify"
-HOURS = ChargeHours(opens=time(7), closes=time(22), timezone="Asia/Shanghai")
+HOURS = Hours(opens=time(7), closes=time(22), timezone="Asia/Shanghai")
 
 # The vendor's page: what holds where the days are not named, and the most that may be named.
 _USUAL_WINDOW_DAYS = 7
