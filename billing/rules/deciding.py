@@ -12,8 +12,8 @@ from typing import Any
 
 from billing import calendar
 from billing.calendar import Occurrence
+from billing.rules import wakes
 from billing.rules.verdicts import Facts, Opening, Reason, Standing, Verdict
-from billing.rules.wakes import expiry_date, expiry_wake
 from billing.states import Trigger
 
 # An open recharge wakes its rule when it closes; this is for the wake that was lost.
@@ -124,12 +124,16 @@ def _runs_out_too_soon(facts: Facts) -> bool:
 
 def _expiry_due(facts: Facts) -> _Due | None:
     """Once for each validity, `expiry_days_before` days ahead of its end."""
-    if facts.expiry_days_before is None or facts.valid_until is None:
+    fires_at = wakes.expiry_wake(
+        valid_until=facts.valid_until,
+        expiry_days_before=facts.expiry_days_before,
+        expiry_fired_for=facts.standing.expiry_fired_for,
+        timezone=facts.timezone,
+        lead=facts.lead,
+    )
+    if facts.valid_until is None or fires_at is None or facts.at < fires_at:
         return None
-    ends_on = expiry_date(facts.valid_until, facts.timezone)
-    fires_at = facts.valid_until - timedelta(days=facts.expiry_days_before) - facts.lead
-    if facts.standing.expiry_fired_for == ends_on or facts.at < fires_at:
-        return None
+    ends_on = wakes.expiry_date(facts.valid_until, facts.timezone)
     return _Due(Trigger.EXPIRY, ends_on.isoformat(), fires_at)
 
 
@@ -293,24 +297,19 @@ def _wake(
     facts: Facts, standing: Standing, *, low_wakes: datetime | None = None
 ) -> datetime | None:
     """The next instant at which this rule could have something to do by itself."""
-    wakes = [low_wakes]
     early = early_at(facts) if facts.threshold_minor is not None and standing.is_armed else None
-    if early is not None and early > facts.at:  # one that has come was decided on just now
-        wakes.append(early)
-    if standing.next_run_at is not None:
-        wakes.append(standing.next_run_at - facts.lead)
-    if facts.expiry_days_before is not None and facts.valid_until is not None:
-        wakes.append(
-            expiry_wake(
-                valid_until=facts.valid_until,
-                days_before=facts.expiry_days_before,
-                fired_for=standing.expiry_fired_for,
-                timezone=facts.timezone,
-                lead=facts.lead,
-            )
-        )
-    ahead = [one for one in wakes if one is not None]
-    return min(ahead) if ahead else None
+    is_ahead = early is not None and early > facts.at  # one that has come was decided on just now
+    return wakes.next_wake(
+        next_run_at=standing.next_run_at,
+        valid_until=facts.valid_until,
+        expiry_days_before=facts.expiry_days_before,
+        expiry_fired_for=standing.expiry_fired_for,
+        timezone=facts.timezone,
+        paused_until=facts.paused_until,
+        at=facts.at,
+        lead=facts.lead,
+        also=(low_wakes, early if is_ahead else None),
+    )
 
 
 def _rest(facts: Facts, reasons: list[Reason], *, wants_reading: bool) -> Verdict:

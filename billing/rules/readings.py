@@ -119,19 +119,19 @@ def _wake(rule: Rule, *, at: datetime) -> None:
 
 
 def _wake_for_expiry(rule: Rule, line: Line, *, at: datetime) -> None:
-    """A validity that the carrier moved moves the rule's wake with it."""
-    if not rule.is_on or rule.expiry_days_before is None or line.valid_until is None:
-        return
-    wake_at = wakes.expiry_wake(
+    """A validity that the carrier moved moves the rule's wake with it, but not into a pause."""
+    expiry_at = wakes.expiry_wake(
         valid_until=line.valid_until,
-        days_before=rule.expiry_days_before,
-        fired_for=rule.expiry_fired_for,
+        expiry_days_before=rule.expiry_days_before,
+        expiry_fired_for=rule.expiry_fired_for,
         timezone=line.timezone,
         lead=timedelta(seconds=rule.lead_s),
     )
-    if wake_at is not None:
-        later = Q(wake_at=None) | Q(wake_at__gt=max(wake_at, at))
-        Rule.objects.filter(pk=rule.pk).filter(later).update(wake_at=max(wake_at, at))
+    if not rule.is_on or expiry_at is None:
+        return
+    wake_at = max(expiry_at, rule.paused_until or at, at)
+    later = Q(wake_at=None) | Q(wake_at__gt=wake_at)
+    Rule.objects.filter(pk=rule.pk).filter(later).update(wake_at=wake_at)
 
 
 def in_flight_minor(line: Line) -> int:

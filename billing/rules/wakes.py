@@ -20,57 +20,46 @@ def next_wake(
     paused_until: datetime | None,
     at: datetime,
     lead: timedelta = timedelta(0),
+    also: Iterable[datetime | None] = (),
 ) -> datetime | None:
     """The next instant at which a rule could have something to do by itself; None: never.
 
-    `lead`: how long before money moves its rail must be set to work. At or before `at` means now.
-    While its owner pauses it, that is its next scheduled charge (to say why it is not made) or the
-    pause's end; an expiry waits for that end.
+    `lead`: how long before money moves its rail must be set to work. `also`: what only a decision
+    knows of. At or before `at` means now. While its owner pauses it, that is its next scheduled
+    charge (to say why it is not made) or the pause's end; an expiry waits for that end.
     """
     starts_at = next_run_at - lead if next_run_at is not None else None
     if paused_until is not None and paused_until > at:
-        return min(paused_until, starts_at or paused_until)
-    expiry_at = expiry_due_at(
+        return _first([paused_until, starts_at, *also])
+    expiry_at = expiry_wake(
         valid_until=valid_until,
         expiry_days_before=expiry_days_before,
         expiry_fired_for=expiry_fired_for,
         timezone=timezone,
+        lead=lead,
     )
-    return _first([starts_at, expiry_at - lead if expiry_at is not None else None])
+    return _first([starts_at, expiry_at, *also])
 
 
-def expiry_due_at(
+def expiry_wake(
     *,
     valid_until: datetime | None,
     expiry_days_before: int | None,
     expiry_fired_for: date | None,
     timezone: str,
+    lead: timedelta,
 ) -> datetime | None:
     """When the line's present validity calls for a recharge; None: it does not, or no longer."""
     if valid_until is None or expiry_days_before is None:
         return None
-    if valid_until.astimezone(zones.zone_of(timezone)).date() == expiry_fired_for:
+    if expiry_fired_for == expiry_date(valid_until, timezone):
         return None
-    return valid_until - timedelta(days=expiry_days_before)
+    return valid_until - timedelta(days=expiry_days_before) - lead
 
 
 def expiry_date(valid_until: datetime, timezone: str) -> date:
     """The line's local date on which its validity ends: the identity of an expiry."""
     return valid_until.astimezone(zones.zone_of(timezone)).date()
-
-
-def expiry_wake(
-    *,
-    valid_until: datetime,
-    days_before: int,
-    fired_for: date | None,
-    timezone: str,
-    lead: timedelta,
-) -> datetime | None:
-    """When a validity's end calls for a recharge; None: it was dealt with already."""
-    if fired_for == expiry_date(valid_until, timezone):
-        return None
-    return valid_until - timedelta(days=days_before) - lead
 
 
 def _first(instants: Iterable[datetime | None]) -> datetime | None:

@@ -55,6 +55,47 @@ class TestALowReading:
         assert not Recharge.objects.exists()
 
 
+class TestAValidity:
+    """It ends in ten days, and the rule recharges three days before."""
+
+    @pytest.fixture
+    def rule(self, world):
+        return w.rule(w.line(balance_minor=1860), expiry_days_before=3)
+
+    def test_that_is_reported_has_its_rule_looked_at_in_time(self, rule):
+        push(rule, 1500, valid_until=w.NOON + 10 * w.DAY)
+        assert rule.wake_at == w.NOON + 7 * w.DAY
+
+    def test_that_is_about_to_end_has_its_rule_looked_at_now(self, world, rule):
+        push(rule, 1500, valid_until=w.NOON + w.DAY)
+        assert rule.wake_at == w.NOON
+        world.run()
+        assert Recharge.objects.get().trigger == "expiry"
+
+    def test_never_moves_a_wake_back(self, rule):
+        Rule.objects.update(wake_at=w.NOON + w.HOUR)
+        push(rule, 1500, valid_until=w.NOON + 10 * w.DAY)
+        assert rule.wake_at == w.NOON + w.HOUR
+
+    def test_that_was_dealt_with_or_of_a_rule_that_is_off_wakes_nothing(self, rule):
+        Rule.objects.update(expiry_fired_for=(w.NOON + 10 * w.DAY).date())
+        push(rule, 1500, valid_until=w.NOON + 10 * w.DAY)
+        assert rule.wake_at is None
+        Rule.objects.update(expiry_fired_for=None, is_on=False)
+        later = w.NOON + w.MINUTE
+        push(rule, 1500, valid_until=w.NOON + 10 * w.DAY, observed_at=later, at=later)
+        assert rule.wake_at is None
+
+    def test_waits_for_the_end_of_its_owners_pause(self, world, rule):
+        """Within it the recharge would be refused, and the validity be dealt with all the same."""
+        Rule.objects.update(paused_until=w.NOON + 9 * w.DAY)
+        push(rule, 1500, valid_until=w.NOON + 10 * w.DAY)
+        assert rule.wake_at == w.NOON + 9 * w.DAY
+        world.later(9 * w.DAY)
+        world.run()
+        assert Recharge.objects.get().trigger == "expiry"
+
+
 class TestTheLatch:
     def test_rearms_only_at_the_threshold_and_its_hysteresis(self, world, rule):
         Rule.objects.update(hysteresis_minor=500, is_armed=False)

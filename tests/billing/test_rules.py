@@ -162,6 +162,21 @@ class TestTriggersTogether:
         )
         assert decide(later).standing.wake_at == NOON + 7 * DAY
 
+    def test_expiry_does_not_wake_the_rule_in_its_owners_pause(self):
+        """It would be refused there, and spent."""
+        paused = replace(
+            SCHEDULED,
+            paused_until=NOON + 9 * DAY,
+            valid_until=NOON + 10 * DAY,
+            expiry_days_before=3,
+        )
+        verdict = decide(paused)
+        assert [reason.code for reason in verdict.reasons] == ["paused_by_owner"]
+        assert verdict.standing.wake_at == NOON + 9 * DAY
+        ended = replace(paused, at=NOON + 9 * DAY, standing=verdict.standing)
+        assert [reason.trigger for reason in decide(ended).reasons] == ["expiry"]
+        assert amount(ended) == 5000
+
 
 class TestTheSchedule:
     def test_an_occurrence_is_spent_when_it_runs(self):
