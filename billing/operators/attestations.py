@@ -14,7 +14,6 @@ from django.db import transaction
 from django.db.models import F
 
 from billing import four_eyes, nudges, rowsets
-from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
 from billing.ledger import transfers
 from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
 from billing.notices import telling
@@ -124,14 +123,11 @@ def approve(*, settlement: Settlement, seen: str, approved_by: Any, at: datetime
     Raises SamePerson, NotWaiting, RequestExpired, OperationChanged, NotSettleable, BeingAsked,
     AlreadyReturned; then nothing has moved. The second of two approvals finds NotWaiting.
     """
-    if settlement.requested_by_id == approved_by.pk:
-        raise SamePerson(settlement.reference)
     with transaction.atomic():
         recharge = Recharge.objects.select_for_update(no_key=True).get(pk=settlement.recharge_id)
-        locked = _waiting(settlement)
-        if four_eyes.is_over(asked_at=locked.created_at, at=at):
-            raise RequestExpired(locked.reference)
-        four_eyes.check(asked=locked.fingerprint, seen=seen, now=_fingerprint(locked))
+        locked = four_eyes.approvable(
+            settlement, approved_by=approved_by, seen=seen, fingerprint_of=_fingerprint, at=at
+        )
         _hold_off_workers(recharge, locked)
         _decide(locked, SettlementState.APPROVED, by=approved_by, at=at)
         _CARRY_OUT[Finding(locked.finding)](recharge, locked, at)
@@ -142,32 +138,18 @@ def approve(*, settlement: Settlement, seen: str, approved_by: Any, at: datetime
 def reject(*, settlement: Settlement, rejected_by: Any, at: datetime) -> None:
     """It is not so, or is taken back by whoever said it. Raises NotWaiting. Nothing moves."""
     with transaction.atomic():
-        _decide(_waiting(settlement), SettlementState.REJECTED, by=rejected_by, at=at)
+        _decide(four_eyes.waiting(settlement), SettlementState.REJECTED, by=rejected_by, at=at)
     settlement.refresh_from_db()
 
 
 def expire(*, at: datetime, limit: int) -> int:
     """End what nobody has confirmed in time; how many. Nothing moves. May run at any time."""
     with transaction.atomic():
-        over = Settlement.objects.select_for_update(no_key=True, skip_locked=True).filter(
-            state=SettlementState.REQUESTED, created_at__lte=at - four_eyes.LASTS
-        )
-        ended = list(over.order_by("created_at")[:limit])
+        free = Settlement.objects.select_for_update(no_key=True, skip_locked=True)
+        ended = list(four_eyes.over(free, at=at)[:limit])
         for one in ended:
             _decide(one, SettlementState.EXPIRED, by=None, at=at)
     return len(ended)
-
-
-def _waiting(settlement: Settlement) -> Settlement:
-    """The row, locked. In the caller's transaction. Raises NotWaiting."""
-    locked = (
-        Settlement.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("recharge", "attempt")
-        .get(pk=settlement.pk)
-    )
-    if locked.state != SettlementState.REQUESTED:
-        raise NotWaiting(locked.reference)
-    return locked
 
 
 def _decide(one: Settlement, state: SettlementState, *, by: Any, at: datetime) -> None:

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F
 
 from billing import four_eyes, nudges, rowsets
-from billing.four_eyes import NotWaiting, RequestExpired, SamePerson
+from billing.four_eyes import NotWaiting
 from billing.ledger import transfers
 from billing.models import PaymentAttempt, Recharge, Refund
 from billing.money import share
@@ -101,21 +101,21 @@ def request(
         )
 
 
-def approve(*, refund: Refund, approved_by: Any, at: datetime, seen: str = "") -> Refund:
+def approve(*, refund: Refund, approved_by: Any, at: datetime, seen: str | None = None) -> Refund:
     """Let exactly what was asked for go. `seen` is what the approver's page showed; without it,
     `refund` as it is handed in.
 
     Raises SamePerson, NotWaiting, RequestExpired, OperationChanged; then nothing has moved. The
     second of two approvals finds NotWaiting.
     """
-    if refund.requested_by_id == approved_by.pk:
-        raise SamePerson(refund.reference)
     with transaction.atomic():
-        locked = _requested(refund)
-        if four_eyes.is_over(asked_at=locked.created_at, at=at):
-            raise RequestExpired(locked.reference)
-        asked, now = locked.fingerprint, fingerprint_of(locked)
-        four_eyes.check(asked=asked, seen=seen or refund.fingerprint, now=now)
+        locked = four_eyes.approvable(
+            refund,
+            approved_by=approved_by,
+            seen=refund.fingerprint if seen is None else seen,
+            fingerprint_of=fingerprint_of,
+            at=at,
+        )
         locked.state = RefundState.REVERSING if locked.reversal_minor else RefundState.INTENDED
         locked.approved_by, locked.act_at = approved_by, at
         locked.save(update_fields=["state", "approved_by", "act_at"])
@@ -127,37 +127,23 @@ def approve(*, refund: Refund, approved_by: Any, at: datetime, seen: str = "") -
 def reject(*, refund: Refund, rejected_by: Any, at: datetime) -> None:
     """Do not refund. Raises NotWaiting. Nothing moved, and the recharge is as it was."""
     with transaction.atomic():
-        undo(_requested(refund), because="refund_refused", actor_id=rejected_by.pk, at=at)
+        undo(four_eyes.waiting(refund), because="refund_refused", actor_id=rejected_by.pk, at=at)
 
 
 def expire(*, at: datetime, limit: int) -> int:
     """End what was asked for and nobody has approved in time; how many. Nothing moved, and the
     recharge is as it was. May run at any time."""
-    over = Refund.objects.filter(
-        state=RefundState.REQUESTED, created_at__lte=at - four_eyes.LASTS
-    ).order_by("created_at")
+    over = four_eyes.over(Refund.objects.all(), at=at)
     return sum(_expire(refund, at=at) for refund in over[:limit])
 
 
 def _expire(refund: Refund, *, at: datetime) -> bool:
     try:
         with transaction.atomic():
-            undo(_requested(refund), because="request_expired", actor_id=None, at=at)
+            undo(four_eyes.waiting(refund), because="request_expired", actor_id=None, at=at)
     except NotWaiting:  # somebody has decided this moment, after all
         return False
     return True
-
-
-def _requested(refund: Refund) -> Refund:
-    """The row, locked, in the caller's transaction. Raises NotWaiting."""
-    locked = (
-        Refund.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("recharge", "attempt")
-        .get(pk=refund.pk)
-    )
-    if locked.state != RefundState.REQUESTED:
-        raise NotWaiting(locked.reference)
-    return locked
 
 
 def fingerprint_of(refund: Refund) -> str:

@@ -108,7 +108,7 @@ class TestAsking:
 
     def test_the_same_person_cannot_approve(self, world, completed, support):
         refund = ask(completed, support)
-        with pytest.raises(approvals.SamePerson):
+        with pytest.raises(four_eyes.SamePerson):
             approvals.approve(refund=refund, approved_by=support, at=world.at)
         refund.refresh_from_db()
         assert (refund.state, refund.approved_by) == ("requested", None)
@@ -116,7 +116,7 @@ class TestAsking:
     def test_only_the_first_of_two_approvals_counts(self, world, completed, support, finance):
         refund = ask(completed, support)
         approvals.approve(refund=refund, approved_by=finance, at=world.at)
-        with pytest.raises(approvals.NotWaiting):
+        with pytest.raises(four_eyes.NotWaiting):
             approvals.approve(refund=refund, approved_by=w.person("third"), at=world.at)
         world.run()
         assert list(world.gateway.refunded.values()) == [5000]
@@ -138,6 +138,15 @@ class TestAsking:
         refund.refresh_from_db()
         assert (refund.state, refund.approved_by) == ("requested", None)
         assert world.gateway.refunded == {}
+
+    @pytest.mark.parametrize("seen", ["", "0" * 64])
+    def test_is_approved_only_as_the_page_showed_it(self, world, completed, support, finance, seen):
+        refund = ask(completed, support)
+        with pytest.raises(four_eyes.OperationChanged):
+            approvals.approve(refund=refund, approved_by=finance, at=world.at, seen=seen)
+        world.run()
+        refund.refresh_from_db()
+        assert (refund.state, world.gateway.refunded) == ("requested", {})
 
     @pytest.mark.parametrize("amount_minor", [0, -1, 5001])
     def test_never_more_than_was_charged_and_never_nothing(self, completed, support, amount_minor):
@@ -174,7 +183,7 @@ class TestAsking:
     ):
         refund = ask(completed, support)
         approvals.approve(refund=refund, approved_by=finance, at=world.at)
-        with pytest.raises(approvals.NotWaiting):
+        with pytest.raises(four_eyes.NotWaiting):
             approvals.reject(refund=refund, rejected_by=finance, at=world.at)
         refund.refresh_from_db()
         assert refund.state == "reversing"

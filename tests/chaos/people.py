@@ -18,7 +18,7 @@ import requests
 from django.db import Error, close_old_connections, connection
 from django_q.models import OrmQ
 
-from billing import gateways
+from billing import four_eyes, gateways
 from billing.models import Binding, Promotion, Recharge, Refund, Rule
 from billing.operators import operations
 from billing.plans import contract, drafts
@@ -50,7 +50,7 @@ REFUSALS = (
     approvals.NotRefundable,
     approvals.TooMuch,
     approvals.WholeOnly,
-    approvals.NotWaiting,
+    four_eyes.NotWaiting,
     approvals.NotRefusedByRail,
     operations.NotHeld,
     operations.AmountDiffers,
