@@ -7,6 +7,7 @@ from billing import calendar
 from billing.calendar import Cycle, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule, TopUpMode
+from billing.rules import gathering
 from lines.models import Line
 
 
@@ -68,15 +69,7 @@ def of(rule: Rule) -> Draft:
 
 def schedule_of(draft: Draft, *, capabilities: Capabilities | None) -> Schedule | None:
     """Its calendar inside the rail's hours; None where it has none."""
-    if draft.anchor_date is None or draft.cycle == Cycle.NONE:
-        return None
-    return Schedule(
-        anchor=draft.anchor_date,
-        cycle=Cycle(draft.cycle),
-        charge_time=draft.charge_time,
-        timezone=draft.line.timezone,
-        hours=capabilities.hours if capabilities else None,
-    )
+    return gathering.schedule_of(draft, timezone=draft.line.timezone, rail=capabilities)
 
 
 def first_index(schedule: Schedule, *, rule: Rule | None, at: datetime) -> int:

@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db.models import Q, Sum
-
 from billing import calendar, promotions
 from billing.calendar import Occurrence, Schedule
 from billing.gateways.base import Capabilities
-from billing.models import Recharge, Rule, SpendingCap, TopUpMode
+from billing.models import Rule
 from billing.plans import drafts
 from billing.plans.drafts import Draft
 from billing.promotions import Quote
-from billing.rules import caps, deciding, due_rules
+from billing.rules import caps, deciding, gathering
 from billing.rules.verdicts import Caps, Facts, Opening, Spent, Standing
-from billing.states import OPEN_STATES, RechargeState, Trigger
+from billing.states import Trigger
 
 COUNT = 12
 _LONGEST_MONTH = 31
@@ -216,17 +214,12 @@ def _month_max(draft: Draft, *, capabilities: Capabilities) -> int:
 
 
 def _caps(draft: Draft, capabilities: Capabilities) -> Caps:
-    """The owner's, with the rail's own as a further one."""
-    limits = [draft.max_per_charge_minor]
-    if capabilities.max_amount_minor is not None:
-        limits.append(capabilities.max_amount_minor)
-    shared = SpendingCap.objects.filter(owner=draft.line.owner_id, currency=draft.line.currency)
-    return Caps(
-        charge_minor=min(limits),
-        day_count=draft.max_per_day_count,
-        line_month_minor=draft.max_per_month_minor,
-        binding_month_minor=draft.binding.max_per_month_minor if draft.binding else None,
-        owner_month_minor=shared.values_list("max_per_month_minor", flat=True).first(),
+    owner_id, currency = draft.line.owner_id, draft.line.currency
+    return gathering.caps_of(
+        draft,
+        binding_minor=draft.binding.max_per_month_minor if draft.binding else None,
+        owner_minor=caps.owner_cap_minor(owner_id=owner_id, currency=currency),
+        rail=capabilities,
     )
 
 
@@ -247,8 +240,8 @@ def _at_once(
     """
     if draft.is_schedule_only:
         return None
-    facts = _facts(draft, rule=rule, capabilities=capabilities, at=at)
-    opening: Opening | None = deciding.decide(facts).opening
+    found = _facts(draft, rule=rule, capabilities=capabilities, at=at)
+    opening: Opening | None = deciding.decide(found).opening
     if opening is None:
         return None
     given = pricing.quote(at=at, trigger=opening.trigger, face_minor=opening.face_minor)
@@ -262,69 +255,34 @@ def _at_once(
 
 def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: datetime) -> Facts:
     """As if the draft were confirmed: armed, unpaused, and its schedule not due."""
-    line, carrier = draft.line, draft.line.carrier
-    in_flight_minor, has_open = _in_flight(draft)
-    outlook = due_rules.outlooks([line.pk], at=at).get(line.pk) if capabilities.lead else None
-    return Facts(
-        at=at,
-        timezone=line.timezone,
+    line, lead = draft.line, capabilities.lead
+    outlook = gathering.outlooks([line.pk], at=at).get(line.pk) if lead else None
+    return gathering.facts_of(
+        plan=draft,
+        line=line,
+        carrier=line.carrier,
         standing=Standing(0, None, None, True, 1, rule.expiry_fired_for if rule else None, None),
         schedule=None,
         grace=timedelta(days=1),
-        face_minor=draft.face_minor,
         caps=_caps(draft, capabilities),
-        spent=_spent(draft, at=at),
-        sells=tuple(sorted(carrier.denominations_minor)),
-        min_amount_minor=carrier.min_amount_minor,
-        max_amount_minor=carrier.max_amount_minor,
-        max_balance_minor=carrier.max_balance_minor,
-        threshold_minor=draft.threshold_minor,
-        target_minor=draft.target_minor,
-        is_to_target=draft.topup_mode == TopUpMode.TO,
-        balance_minor=line.balance_minor,
-        reserved_minor=line.balance_reserved_minor,
-        observed_at=line.balance_observed_at,
+        spent=_spent(draft, moves_at=at + lead),
+        coming=gathering.in_flight_of(line.pk),
+        outlook=outlook,
+        lead=lead,
+        at=at,
         # An old figure is asked for anew first; that it is low is worth saying now.
         max_reading_age=timedelta.max,
-        in_flight_minor=in_flight_minor,
-        valid_until=line.valid_until,
-        expiry_days_before=draft.expiry_days_before,
         cooldown_until=rule.cooldown_until if rule else None,
-        lead=capabilities.lead,
-        runs_out_at=outlook.runs_out_at if outlook else None,
-        used_in_lead_minor=outlook.used_in_minor(capabilities.lead) if outlook else 0,
-        has_open_recharge=has_open,
     )
 
 
-def _in_flight(draft: Draft) -> tuple[int, bool]:
-    """Credit the last reading cannot know of, unknown included, and whether one is under way."""
-    line = draft.line
-    landed = Q(state=RechargeState.COMPLETED, completed_at__gt=line.balance_observed_at)
-    under_way = Q(state__in=OPEN_STATES)
-    counted = under_way | landed if line.balance_observed_at else under_way
-    sums = Recharge.objects.filter(counted, line=line).aggregate(
-        minor=Sum("face_minor") + Sum("bonus_minor")
+def _spent(draft: Draft, *, moves_at: datetime) -> Spent:
+    counted = caps.Counted.on(
+        moves_at,
+        line_id=draft.line.pk,
+        binding_id=draft.binding.pk if draft.binding else None,
+        owner_id=draft.line.owner_id,
+        currency=draft.line.currency,
+        timezone=draft.line.timezone,
     )
-    has_open = Recharge.objects.filter(under_way, line=line).exists()
-    return int(sums["minor"] or 0), has_open
-
-
-def _spent(draft: Draft, *, at: datetime) -> Spent:
-    line, binding_id = draft.line, draft.binding.pk if draft.binding else 0
-    day = calendar.day_key(at, line.timezone)
-    month = calendar.month_key(at, line.timezone)
-    tally = caps.tally(
-        line_ids=[line.pk],
-        capped_binding_ids=[binding_id],
-        capped_owner_ids=[line.owner_id],
-        months=[month],
-    )
-    return tally.spent(
-        line=line.pk,
-        binding=binding_id,
-        owner=line.owner_id,
-        currency=line.currency,
-        day=day,
-        month=month,
-    )
+    return caps.spent_by(counted)

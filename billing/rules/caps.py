@@ -9,11 +9,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import Sum
-
 from billing import rowsets
 from billing.calendar import day_key, month_key
 from billing.models import Binding, Recharge, Rule, SpendingCap
+from billing.rules import deciding
 from billing.rules.verdicts import Spent
 from billing.states import UNPAID_END_STATES
 from lines.models import Line
@@ -45,6 +44,32 @@ def lock_shared_caps(*, binding_ids: Iterable[int], owner_ids: Iterable[int]) ->
             rowsets.run(sql, [sorted(ids)])
 
 
+class Counted(NamedTuple):
+    """What one charge counts against: the line, whoever shares its caps, the line's local day."""
+
+    line_id: int
+    binding_id: int  # 0: none
+    owner_id: int
+    currency: str
+    day: date
+    month: date
+
+    @classmethod
+    def on(
+        cls,
+        moves_at: datetime,
+        *,
+        line_id: int,
+        binding_id: int | None,
+        owner_id: int,
+        currency: str,
+        timezone: str,
+    ) -> "Counted":
+        """Caps count by the day money moves, which on a slow rail is not today."""
+        day, month = day_key(moves_at, timezone), month_key(moves_at, timezone)
+        return cls(line_id, binding_id or 0, owner_id, currency, day, month)
+
+
 class Tally:
     """Sums for a batch, kept current as the batch itself opens recharges.
 
@@ -57,31 +82,19 @@ class Tally:
         self.binding: dict[tuple[int, str, date], int] = defaultdict(int)
         self.owner: dict[tuple[int, str, date], int] = defaultdict(int)
 
-    def spent(
-        self, *, line: int, binding: int, owner: int, currency: str, day: date, month: date
-    ) -> Spent:
+    def spent(self, by: Counted) -> Spent:
         return Spent(
-            day_count=self.day[line, day],
-            line_month_minor=self.line[line, month],
-            binding_month_minor=self.binding[binding, currency, month],
-            owner_month_minor=self.owner[owner, currency, month],
+            day_count=self.day[by.line_id, by.day],
+            line_month_minor=self.line[by.line_id, by.month],
+            binding_month_minor=self.binding[by.binding_id, by.currency, by.month],
+            owner_month_minor=self.owner[by.owner_id, by.currency, by.month],
         )
 
-    def add(
-        self,
-        *,
-        line: int,
-        binding: int,
-        owner: int,
-        currency: str,
-        day: date,
-        month: date,
-        minor: int,
-    ) -> None:
-        self.day[line, day] += 1
-        self.line[line, month] += minor
-        self.binding[binding, currency, month] += minor
-        self.owner[owner, currency, month] += minor
+    def add(self, by: Counted, *, minor: int) -> None:
+        self.day[by.line_id, by.day] += 1
+        self.line[by.line_id, by.month] += minor
+        self.binding[by.binding_id, by.currency, by.month] += minor
+        self.owner[by.owner_id, by.currency, by.month] += minor
 
 
 _LINES = """
@@ -126,7 +139,8 @@ def tally(
 ) -> Tally:
     """Count what is spent by lines, and by those bindings and owners that have a cap at all."""
     sums = Tally()
-    for one in rowsets.read(_LINES, [line_ids, months, _UNPAID], into=LineSum):
+    params: list[object] = [line_ids, months, _UNPAID]
+    for one in rowsets.read(_LINES, params, into=LineSum) if line_ids else ():
         sums.day[one.line_id, one.cap_day] += one.charges
         sums.line[one.line_id, one.cap_month] += int(one.minor)
     shared = (
@@ -141,47 +155,55 @@ def tally(
     return sums
 
 
-def spent_minor(*, at: datetime, timezone: str, **by: object) -> int:
-    """This local month's total for a line, binding or owner, in minor units."""
-    counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
-    month = counted.filter(cap_month=month_key(at, timezone), **by)
-    return int(month.aggregate(total=Sum("price_minor"))["total"] or 0)
+def spent_by(one: Counted) -> Spent:
+    """What counts against one charge's caps already."""
+    sums = tally(
+        line_ids=[one.line_id],
+        capped_binding_ids=[one.binding_id],
+        capped_owner_ids=[one.owner_id],
+        months=[one.month],
+    )
+    return sums.spent(one)
+
+
+def owner_cap_minor(*, owner_id: int, currency: str) -> int | None:
+    found = SpendingCap.objects.filter(owner=owner_id, currency=currency)
+    return found.values_list("max_per_month_minor", flat=True).first()
+
+
+def _binding_cap_minor(binding: Binding) -> int | None:
+    """As the row has it now."""
+    return Binding.objects.values_list("max_per_month_minor", flat=True).get(pk=binding.pk)
 
 
 def check_caps(*, line: Line, binding: Binding, amount_minor: int, at: datetime) -> None:
     """Raises CapReached where one recharge by hand of `amount_minor` would break a cap.
 
-    Call with the line (and its rule) locked; this locks the shared caps.
+    Its owner has just typed the amount, so that there is no cap of one charge
+    (docs/decisions/0004-caps-block.md). Call with the line (and its rule) locked; this locks the
+    shared caps.
     """
     lock_shared_caps(binding_ids=[binding.pk], owner_ids=[line.owner_id])
     rule = Rule.objects.filter(line=line, is_on=True).first()
-    owner_cap = SpendingCap.objects.filter(owner=line.owner_id, currency=line.currency).first()
-    fresh = Binding.objects.get(pk=binding.pk)
-    caps: tuple[tuple[str, int | None, dict[str, object]], ...] = (
-        ("cap_month", rule.max_per_month_minor if rule else None, {"line": line}),
-        (
-            "cap_binding_month",
-            fresh.max_per_month_minor,
-            {"binding": binding, "currency": line.currency},
-        ),
-        (
-            "cap_owner_month",
-            owner_cap.max_per_month_minor if owner_cap else None,
-            {"owner": line.owner_id, "currency": line.currency},
-        ),
+    counted = Counted.on(
+        at,
+        line_id=line.pk,
+        binding_id=binding.pk,
+        owner_id=line.owner_id,
+        currency=line.currency,
+        timezone=line.timezone,
     )
-    for code, cap_minor, by in caps:
-        spent = spent_minor(at=at, timezone=line.timezone, **by) if cap_minor is not None else 0
-        if cap_minor is not None and spent + amount_minor > cap_minor:
-            raise CapReached(
-                code,
-                cap_minor=cap_minor,
-                spent_minor=spent,
-                face_minor=amount_minor,
-                currency=line.currency,
-            )
-    if rule:
-        _check_day(rule=rule, line=line, at=at)
+    reached = deciding.cap_reached(
+        amount_minor=amount_minor,
+        spent=spent_by(counted),
+        day_count=rule.max_per_day_count if rule else None,
+        line_month_minor=rule.max_per_month_minor if rule else None,
+        binding_month_minor=_binding_cap_minor(binding),
+        owner_month_minor=owner_cap_minor(owner_id=line.owner_id, currency=line.currency),
+    )
+    if reached:
+        code, figures = reached
+        raise CapReached(code, **figures, currency=line.currency)
 
 
 def leaves_room(*, binding: Binding, recharge: Recharge) -> bool:
@@ -190,17 +212,8 @@ def leaves_room(*, binding: Binding, recharge: Recharge) -> bool:
     Locks the binding's cap. The line's and the owner's caps count the recharge already.
     """
     lock_shared_caps(binding_ids=[binding.pk], owner_ids=[])
-    cap_minor = Binding.objects.values_list("max_per_month_minor", flat=True).get(pk=binding.pk)
-    counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
-    month = counted.filter(
-        binding=binding, currency=recharge.currency, cap_month=recharge.cap_month
-    )
-    spent_minor = month.aggregate(total=Sum("price_minor"))["total"] or 0
+    cap_minor = _binding_cap_minor(binding)
+    month = recharge.cap_month
+    sums = tally(line_ids=[], capped_binding_ids=[binding.pk], capped_owner_ids=[], months=[month])
+    spent_minor = sums.binding[binding.pk, recharge.currency, month]
     return cap_minor is None or spent_minor + recharge.price_minor <= cap_minor
-
-
-def _check_day(*, rule: Rule, line: Line, at: datetime) -> None:
-    counted = Recharge.objects.exclude(state__in=UNPAID_END_STATES)
-    today = counted.filter(line=line, cap_day=day_key(at, line.timezone)).count()
-    if today + 1 > rule.max_per_day_count:
-        raise CapReached("cap_day", cap_count=rule.max_per_day_count)

@@ -13,7 +13,7 @@ from typing import Any
 from billing import calendar
 from billing.calendar import Occurrence
 from billing.rules import wakes
-from billing.rules.verdicts import Facts, Opening, Reason, Standing, Verdict
+from billing.rules.verdicts import Facts, Opening, Reason, Spent, Standing, Verdict
 from billing.states import Trigger
 
 # An open recharge wakes its rule when it closes; this is for the wake that was lost.
@@ -243,25 +243,49 @@ def _sold(facts: Facts, wanted: int) -> tuple[int, ...]:
 
 def _cap(facts: Facts, amount_minor: int) -> tuple[str, datetime | None, dict[str, Any]] | None:
     """The first cap this amount would break, when a low balance may try again, and figures."""
-    caps, spent = facts.caps, facts.spent
-    day, month = _next_day(facts), _next_month(facts)
+    caps = facts.caps
     if amount_minor > caps.charge_minor:
         return "cap_charge", None, {"cap_minor": caps.charge_minor, "face_minor": amount_minor}
-    if spent.day_count + 1 > caps.day_count:
-        return "cap_day", day, {"cap_count": caps.day_count, "spent_count": spent.day_count}
+    reached = cap_reached(
+        amount_minor=amount_minor,
+        spent=facts.spent,
+        day_count=caps.day_count,
+        line_month_minor=caps.line_month_minor,
+        binding_month_minor=caps.binding_month_minor,
+        owner_month_minor=caps.owner_month_minor,
+    )
+    if reached:
+        code, figures = reached
+        return code, _next_day(facts) if code == "cap_day" else _next_month(facts), figures
+    effective = effective_minor(facts)
+    most = facts.max_balance_minor
+    if most is not None and effective is not None and effective + amount_minor > most:
+        return "max_balance", _next_day(facts), {"cap_minor": most}
+    return None
+
+
+def cap_reached(
+    *,
+    amount_minor: int,
+    spent: Spent,
+    day_count: int | None,
+    line_month_minor: int | None,
+    binding_month_minor: int | None,
+    owner_month_minor: int | None,
+) -> tuple[str, dict[str, int]] | None:
+    """The first cap of a day or month that one more charge would break, with its figures; None as
+    a cap: there is none. For the owner's hand as for the robot (rule 25)."""
+    if day_count is not None and spent.day_count + 1 > day_count:
+        return "cap_day", {"cap_count": day_count, "spent_count": spent.day_count}
     months = (
-        ("cap_month", caps.line_month_minor, spent.line_month_minor),
-        ("cap_binding_month", caps.binding_month_minor, spent.binding_month_minor),
-        ("cap_owner_month", caps.owner_month_minor, spent.owner_month_minor),
+        ("cap_month", line_month_minor, spent.line_month_minor),
+        ("cap_binding_month", binding_month_minor, spent.binding_month_minor),
+        ("cap_owner_month", owner_month_minor, spent.owner_month_minor),
     )
     for code, cap_minor, spent_minor in months:
         if cap_minor is not None and spent_minor + amount_minor > cap_minor:
             figures = {"cap_minor": cap_minor, "spent_minor": spent_minor}
-            return code, month, figures | {"face_minor": amount_minor}
-    effective = effective_minor(facts)
-    most = facts.max_balance_minor
-    if most is not None and effective is not None and effective + amount_minor > most:
-        return "max_balance", day, {"cap_minor": most}
+            return code, figures | {"face_minor": amount_minor}
     return None
 
 

@@ -1,21 +1,19 @@
-"""Due rules, and the facts a decision about each depends on: a few queries for a batch."""
+"""Due rules: claimed in a batch, and what is in the way of each."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import NamedTuple
 
 from billing import rowsets
-from billing.calendar import Cycle, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import Rule
 from billing.notices import reminders
-from billing.rules import forecast
-from billing.rules.forecast import Confidence, Forecast, Reading
+from billing.rules import gathering
+from billing.rules.forecast import Forecast
+from billing.rules.gathering import OnItsWay
 from billing.rules.verdicts import Caps, Facts, Spent, Standing
-from billing.states import OPEN_STATES
 from lines import zones
-from lines.models import BalanceReading, LineStatus
+from lines.models import LineStatus
 
 DUE = """
 SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cycle,
@@ -103,38 +101,11 @@ class DueRule(NamedTuple):
     owner_cap_minor: int | None
 
 
-# Credit the last reading cannot know of: under way, or landed since it was made.
-_IN_FLIGHT = """
-SELECT g.line_id, bool_or(g.state = ANY(%b)) AS is_open,
-       sum(g.face_minor + g.bonus_minor) AS minor
-FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
-WHERE g.line_id = ANY(%b) AND (g.state = ANY(%b)
-      OR (g.state = 'completed' AND g.completed_at > l.balance_observed_at))
-GROUP BY g.line_id"""
-
-
-class InFlight(NamedTuple):
-    """One row of `_IN_FLIGHT`."""
-
-    line_id: int
-    is_open: bool
-    minor: Decimal
-
-
-_OPEN = [state.value for state in OPEN_STATES]
-
-
 def claim(*, at: datetime, limit: int, rule_id: int | None = None) -> list[DueRule]:
     """Up to `limit` rules to look at, locked for the caller's transaction; others' are skipped."""
     only = "AND r.id = %s" if rule_id else ""
     params: list[object] = [at, rule_id, limit] if rule_id else [at, limit]
     return rowsets.read(DUE.format(only=only), params, into=DueRule)
-
-
-def in_flight(line_ids: Sequence[int]) -> dict[int, tuple[bool, int]]:
-    """For each line that has any: whether a recharge is open, and the credit on its way."""
-    rows = rowsets.read(_IN_FLIGHT, [_OPEN, line_ids, _OPEN], into=InFlight)
-    return {one.line_id: (one.is_open, int(one.minor)) for one in rows}
 
 
 def lead_of(row: DueRule, capabilities: Mapping[str, Capabilities]) -> timedelta:
@@ -149,63 +120,32 @@ def watched(rows: Sequence[DueRule], *, capabilities: Mapping[str, Capabilities]
     return [r.line_id for r in rows if r.rail in slow and r.threshold_minor is not None]
 
 
-def outlooks(line_ids: Sequence[int], *, at: datetime) -> dict[int, Forecast]:
-    """The forecasts good enough to act on, by line."""
-    if not line_ids:
-        return {}
-    readings: dict[int, list[Reading]] = {}
-    applied = BalanceReading.objects.filter(
-        line__in=line_ids, is_applied=True, observed_at__gt=at - forecast.LOOKS_BACK
-    )
-    for line_id, observed_at, minor in applied.values_list(
-        "line_id", "observed_at", "balance_minor"
-    ):
-        readings.setdefault(line_id, []).append(Reading(observed_at, minor))
-    made = {line_id: forecast.forecast(known, at=at) for line_id, known in readings.items()}
-    return {pk: one for pk, one in made.items() if one.confidence is Confidence.GOOD}
-
-
 def facts_of(
     row: DueRule,
     *,
     at: datetime,
     spent: Spent,
-    in_flight_minor: int,
-    has_open: bool,
+    coming: OnItsWay,
     outlook: Forecast | None,
     capabilities: Mapping[str, Capabilities],
 ) -> Facts:
     """All that `deciding.decide` looks at, from a row of `claim`."""
-    rail = capabilities.get(row.rail)
-    lead = lead_of(row, capabilities)
-    return Facts(
-        at=at,
-        timezone=row.timezone,
+    rail, lead = capabilities.get(row.rail), lead_of(row, capabilities)
+    return gathering.facts_of(
+        plan=row,
+        line=row,
+        carrier=row,
         standing=standing_of(row, wake_at=None),
-        schedule=schedule_of(row, rail=rail),
+        schedule=gathering.schedule_of(row, timezone=row.timezone, rail=rail),
         grace=timedelta(seconds=row.grace_s),
-        face_minor=row.face_minor,
         caps=_caps(row, rail=rail),
         spent=spent,
-        sells=tuple(sorted(row.denominations_minor)),
-        min_amount_minor=row.min_amount_minor,
-        max_amount_minor=row.max_amount_minor,
-        max_balance_minor=row.max_balance_minor,
-        threshold_minor=row.threshold_minor,
-        target_minor=row.target_minor,
-        is_to_target=row.topup_mode == "to",
-        balance_minor=row.balance_minor,
-        reserved_minor=row.balance_reserved_minor,
-        observed_at=row.balance_observed_at,
-        max_reading_age=timedelta(seconds=row.max_reading_age_s),
-        in_flight_minor=in_flight_minor,
-        valid_until=row.valid_until,
-        expiry_days_before=row.expiry_days_before,
-        cooldown_until=row.cooldown_until,
+        coming=coming,
+        outlook=outlook,
         lead=lead,
-        runs_out_at=outlook.runs_out_at if outlook else None,
-        used_in_lead_minor=outlook.used_in_minor(lead) if outlook else 0,
-        has_open_recharge=has_open,
+        at=at,
+        max_reading_age=timedelta(seconds=row.max_reading_age_s),
+        cooldown_until=row.cooldown_until,
         paused_until=row.paused_until,
         pause_reason=row.pause_reason if row.paused_at else "",
         line_problem=_line_problem(row),
@@ -226,30 +166,9 @@ def standing_of(row: DueRule, *, wake_at: datetime | None) -> Standing:
     )
 
 
-def schedule_of(row: DueRule, *, rail: Capabilities | None) -> Schedule | None:
-    """The pure calendar of a rule, inside the hours its rail charges in."""
-    if row.cycle == Cycle.NONE or row.anchor_date is None:
-        return None
-    return Schedule(
-        anchor=row.anchor_date,
-        cycle=Cycle(row.cycle),
-        charge_time=row.charge_time,
-        timezone=row.timezone,
-        hours=rail.hours if rail else None,
-    )
-
-
 def _caps(row: DueRule, *, rail: Capabilities | None) -> Caps:
-    """The owner's caps, and the rail's own as a further one."""
-    charge_minor = row.max_per_charge_minor
-    if rail and rail.max_amount_minor is not None:
-        charge_minor = min(charge_minor, rail.max_amount_minor)
-    return Caps(
-        charge_minor=charge_minor,
-        day_count=row.max_per_day_count,
-        line_month_minor=row.max_per_month_minor,
-        binding_month_minor=row.binding_cap_minor,
-        owner_month_minor=row.owner_cap_minor,
+    return gathering.caps_of(
+        row, binding_minor=row.binding_cap_minor, owner_minor=row.owner_cap_minor, rail=rail
     )
 
 

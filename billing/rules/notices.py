@@ -12,6 +12,7 @@ from billing.models import NoticeKind
 from billing.notices import telling
 from billing.notices.telling import Telling
 from billing.promotions import Quote
+from billing.rules.caps import Counted
 from billing.rules.due_rules import DueRule
 from billing.rules.verdicts import Verdict
 
@@ -28,6 +29,7 @@ class Decided:
     row: DueRule
     verdict: Verdict
     quote: Quote
+    counted: Counted
     month_spent_minor: int = 0  # of the line, this charge counted
     recharge_id: int | None = None
     lead: timedelta = timedelta(0)  # of its rail: money moves so long after it is set to work

@@ -9,19 +9,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from django.db import transaction
 
 from billing import promotions, rowsets
-from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Recharge, Rule
 from billing.promotions import Quote
 from billing.recharges import machine
 from billing.rowsets import Column
-from billing.rules import caps, deciding, due_rules, notices
+from billing.rules import caps, deciding, due_rules, gathering, notices
 from billing.rules.due_rules import DueRule
+from billing.rules.gathering import OnItsWay
 from billing.rules.notices import Decided
 from billing.rules.verdicts import Opening
 from billing.states import RechargeState
@@ -166,15 +166,6 @@ def _open(
 # --- deciding -----------------------------------------------------------------------------------
 
 
-class _Keys(TypedDict):
-    """Whose caps a charge counts against."""
-
-    line: int
-    binding: int
-    owner: int
-    currency: str
-
-
 def _decide(
     rows: Sequence[DueRule], *, at: datetime, capabilities: dict[str, Capabilities]
 ) -> list[Decided]:
@@ -183,49 +174,46 @@ def _decide(
         binding_ids=_capped_bindings(rows),
         owner_ids=[row.owner_id for row in rows if row.owner_cap_minor is not None],
     )
-    # Caps count by the day money moves, which on a slow rail is not today.
-    moves_at = [at + due_rules.lead_of(row, capabilities) for row in rows]
-    zones = {(row.timezone, moment) for row, moment in zip(rows, moves_at, strict=True)}
-    months = sorted({month_key(moment, zone) for zone, moment in zones})
+    counted = [_counted(row, at=at, capabilities=capabilities) for row in rows]
     tally = caps.tally(
         line_ids=[row.line_id for row in rows],
         capped_binding_ids=_capped_bindings(rows),
         capped_owner_ids=[r.owner_id for r in rows if r.owner_cap_minor is not None],
-        months=months,
+        months=sorted({by.month for by in counted}),
     )
     line_ids = [row.line_id for row in rows]
-    flying = due_rules.in_flight(line_ids)
-    outlooks = due_rules.outlooks(due_rules.watched(rows, capabilities=capabilities), at=at)
+    flying = gathering.in_flight(line_ids)
+    outlooks = gathering.outlooks(due_rules.watched(rows, capabilities=capabilities), at=at)
     book = promotions.Book.load(at=at, line_ids=line_ids)
     decided = []
-    for row, moment in zip(rows, moves_at, strict=True):
-        day, month = day_key(moment, row.timezone), month_key(moment, row.timezone)
-        keys = _Keys(
-            line=row.line_id,
-            binding=row.binding_id or 0,
-            owner=row.owner_id,
-            currency=row.currency,
-        )
-        spent = tally.spent(**keys, day=day, month=month)
-        is_open, in_flight_minor = flying.get(row.line_id, (False, 0))
-        facts = due_rules.facts_of(
+    for row, by in zip(rows, counted, strict=True):
+        found = due_rules.facts_of(
             row,
             at=at,
-            spent=spent,
-            in_flight_minor=in_flight_minor,
-            has_open=is_open,
+            spent=tally.spent(by),
+            coming=flying.get(row.line_id, OnItsWay()),
             outlook=outlooks.get(row.line_id),
             capabilities=capabilities,
         )
-        verdict = deciding.decide(facts)
+        verdict = deciding.decide(found)
         quote = Quote.none()
         if verdict.opening:
             quote = _quote(row, verdict.opening, book=book, capabilities=capabilities, at=at)
-            price_minor = verdict.opening.face_minor - quote.discount_minor
-            tally.add(**keys, day=day, month=month, minor=price_minor)
-        after = tally.spent(**keys, day=day, month=month).line_month_minor
-        decided.append(Decided(row, verdict, quote, after, lead=facts.lead))
+            tally.add(by, minor=verdict.opening.face_minor - quote.discount_minor)
+        after = tally.spent(by).line_month_minor
+        decided.append(Decided(row, verdict, quote, by, after, lead=found.lead))
     return decided
+
+
+def _counted(row: DueRule, *, at: datetime, capabilities: dict[str, Capabilities]) -> caps.Counted:
+    return caps.Counted.on(
+        at + due_rules.lead_of(row, capabilities),
+        line_id=row.line_id,
+        binding_id=row.binding_id,
+        owner_id=row.owner_id,
+        currency=row.currency,
+        timezone=row.timezone,
+    )
 
 
 def _capped_bindings(rows: Sequence[DueRule]) -> list[int]:
@@ -298,8 +286,6 @@ def _recharge_row(one: Decided, *, at: datetime) -> tuple[object, ...]:
     row, opening, quote = one.row, one.verdict.opening, one.quote
     assert opening is not None  # noqa: S101 - the caller keeps only those with an opening
     ladder = "{" + ",".join(map(str, row.retry_ladder_s or ())) + "}"
-    moves_at = at + one.lead
-    day, month = day_key(moves_at, row.timezone), month_key(moves_at, row.timezone)
     face_minor = opening.face_minor
     return (
         new_reference(),
@@ -324,8 +310,8 @@ def _recharge_row(one: Decided, *, at: datetime) -> tuple[object, ...]:
         0,
         0,
         0,
-        day,
-        month,
+        one.counted.day,
+        one.counted.month,
         at,
         opening.due_at,
         opening.expires_at,

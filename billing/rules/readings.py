@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from billing import nudges
-from billing.models import NoticeKind, Recharge, Rule
+from billing.models import NoticeKind, Rule
 from billing.notices import telling
-from billing.rules import deciding, wakes
-from billing.states import OPEN_STATES, RechargeState
+from billing.rules import deciding, gathering, wakes
 from lines import balances
 from lines.balances import Applied
 from lines.models import Line
@@ -77,7 +76,8 @@ def _consider(line: Line, *, at: datetime) -> None:
     _wake_for_expiry(rule, line, at=at)
     if rule.threshold_minor is None or line.balance_minor is None:
         return
-    effective = line.balance_minor - line.balance_reserved_minor + in_flight_minor(line)
+    coming = gathering.in_flight_of(line.pk)
+    effective = line.balance_minor - line.balance_reserved_minor + coming.minor
     if effective >= rule.threshold_minor + rule.hysteresis_minor and not rule.is_armed:
         Rule.objects.filter(pk=rule.pk).update(is_armed=True, episode=rule.episode + 1)
     elif effective < rule.threshold_minor:
@@ -132,11 +132,3 @@ def _wake_for_expiry(rule: Rule, line: Line, *, at: datetime) -> None:
     wake_at = max(expiry_at, rule.paused_until or at, at)
     later = Q(wake_at=None) | Q(wake_at__gt=wake_at)
     Rule.objects.filter(pk=rule.pk).filter(later).update(wake_at=wake_at)
-
-
-def in_flight_minor(line: Line) -> int:
-    """Credit the last reading cannot know of, unknown included (rule 8). Minor units."""
-    landed = Q(state=RechargeState.COMPLETED, completed_at__gt=line.balance_observed_at)
-    flying = Recharge.objects.filter(Q(state__in=OPEN_STATES) | landed, line=line)
-    sums = flying.aggregate(face=Sum("face_minor"), bonus=Sum("bonus_minor"))
-    return int(sums["face"] or 0) + int(sums["bonus"] or 0)

@@ -183,6 +183,25 @@ class TestACapByHand:
         Rule.objects.update(max_per_day_count=count)
         self.press_again(rule, world.at, code)
 
+    def test_is_told_with_its_figures_and_the_days_before_the_months(self, world, rule):
+        """As the robot tells it."""
+        self.spend(world, rule)
+        Rule.objects.update(max_per_month_minor=5999, max_per_day_count=1)
+        with pytest.raises(by_hand.CapReached) as day:
+            recharge_by_hand(rule, at=world.at, key="again")
+        Rule.objects.update(max_per_day_count=2)
+        with pytest.raises(by_hand.CapReached) as month:
+            recharge_by_hand(rule, at=world.at, key="again")
+
+        assert (day.value.code, day.value.facts) == (
+            "cap_day",
+            {"cap_count": 1, "spent_count": 1, "currency": "CNY"},
+        )
+        assert (month.value.code, month.value.facts) == (
+            "cap_month",
+            {"cap_minor": 5999, "spent_minor": 3000, "face_minor": 3000, "currency": "CNY"},
+        )
+
     @pytest.mark.parametrize("opens", ["by hand", "by its rule"])
     def test_counts_no_other_currency(self, world, rule, opens):
         """A card of one owner that pays in Hong Kong too: 30.00 there is not 30.00 here."""

@@ -3,7 +3,7 @@
 import pytest
 
 from billing.models import Recharge
-from billing.rules import due_rules
+from billing.rules import gathering
 from tests import world as w
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +62,7 @@ class TestCreditOnItsWay:
         rule = w.rule()
         recharge(rule, *path, completed_at=completed_at)
 
-        assert due_rules.in_flight([rule.line_id]).get(rule.line_id) == expected
+        assert gathering.in_flight([rule.line_id]).get(rule.line_id) == expected
 
     def test_is_not_bought_again_with_the_bonus_still_unread(self, world):
         rule = w.rule(w.line(balance_minor=980), threshold_minor=6200, wake_at=world.at)

@@ -261,6 +261,21 @@ class TestWhatHappensAtOnce:
 
         assert preview(low(line=line, max_per_day_count=9)).fires_at_once is False
 
+    def test_counts_against_the_caps_of_the_month_in_which_the_money_moves(self):
+        """On a rail that must be told nine days before it is 1 December."""
+        line = w.line(balance_minor=1)
+        slow = replace(ALIPAY, notice=9 * DAY)
+        spent = _recharge(line, state="due", face_minor=20_000)
+        _move_to_completed(spent, at=NOON - 2 * HOUR)
+        of = low(line=line, max_per_day_count=9)
+        assert preview(of).fires_at_once is False
+        assert preview(of, slow).fires_at_once is True
+
+        Recharge.objects.update(cap_month=date(2026, 12, 1), cap_day=date(2026, 12, 1))
+
+        assert preview(of).fires_at_once is True
+        assert preview(of, slow).fires_at_once is False
+
     def test_is_nothing_while_the_last_one_cools_down(self):
         line = w.line(balance_minor=1)
         w.rule(line, is_on=False, cooldown_until=NOON + MINUTE)

@@ -21,7 +21,7 @@ from billing.models import (
 )
 from billing.recharges import machine
 from billing.refunds import approvals
-from billing.rules import readings as intake
+from billing.rules import gathering
 from billing.states import OPEN_STATES
 from lines.models import BalanceReading, CarrierCall, Delivery
 from tests import world as w
@@ -230,7 +230,7 @@ def _forgotten_rules() -> list[dict[str, Any]]:
         _rule_story(rule)
         for rule in rules.select_related("line")
         # Credit that the last reading cannot know of: the line is asked for its balance soon.
-        if intake.in_flight_minor(rule.line) == 0
+        if gathering.in_flight_of(rule.line_id).minor == 0
     ]
 
 
