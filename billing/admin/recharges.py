@@ -1,11 +1,8 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -18,7 +15,7 @@ from billing.admin.recharge_acts import ACTS
 from billing.models import Consent, PaymentAttempt, Recharge, RechargeMove, Refund
 from billing.states import RefundState, SettlementState
 from lines.admin.acts import ActsMixin, Button
-from lines.admin.base import RecordAdmin, label, link, money, page_url, period, state
+from lines.admin.base import RecordAdmin, StoryMixin, label, link, money, page_url, period, state
 from lines.admin.searching import SearchMixin, of_owner_or_line
 from lines.models import Delivery
 
@@ -39,10 +36,11 @@ class Attention(admin.SimpleListFilter):
 
 
 @admin.register(Recharge)
-class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
+class RechargeAdmin(StoryMixin, ActsMixin, SearchMixin, RecordAdmin):
     """Recharges; the page of one is its whole story and what may be done now."""
 
     acts = ACTS
+    page_template = "admin/billing/recharge/page.html"
     list_display = ("ref", "created_at", "standing", "line_link", "owner_link", "price", "by",
                     "trigger")  # fmt: skip
     list_filter = (Attention, "state", "trigger", columns.by_rail(), period("created_at"))
@@ -82,30 +80,11 @@ class RechargeAdmin(ActsMixin, SearchMixin, RecordAdmin):
         rows: QuerySet[Any] = super().get_queryset(request)
         return rows.select_related(*related)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Not a form: there is nothing to edit. The story, the money, and the legal operations."""
-        recharge = self.get_object(request, unquote(object_id))
-        if recharge is None:
-            raise Http404
-        if not self.has_view_permission(request, recharge):
-            raise PermissionDenied
-        return TemplateResponse(
-            request, "admin/billing/recharge/page.html", self._context(request, recharge)
-        )
-
-    def _context(self, request: HttpRequest, recharge: Recharge) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, recharge: Recharge) -> dict[str, Any]:
+        """The story, the money, and the legal operations."""
         events = timeline.of(recharge)
         return {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "title": recharge.ref,
-            "original": recharge,
             "recharge": recharge,
             "buttons": [
                 *self.buttons(request, recharge),

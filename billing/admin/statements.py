@@ -6,17 +6,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import (
-    Http404,
     HttpRequest,
-    HttpResponse,
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -30,7 +26,7 @@ from billing.models import Difference, DifferenceState, Statement, StatementStat
 from billing.reconciliation import days, statements
 from billing.spreadsheets import BYTE_ORDER_MARK, harmless
 from lines.admin.acts import Act, ActsMixin
-from lines.admin.base import RecordAdmin, label, link, period, state
+from lines.admin.base import RecordAdmin, StoryMixin, label, link, period, state
 from lines.admin.searching import SearchMixin
 
 FETCH = Act(
@@ -126,10 +122,11 @@ def _to_list(statement: Any) -> Any:
 
 
 @admin.register(Difference)
-class DifferenceAdmin(ActsMixin, SearchMixin, RecordAdmin):
+class DifferenceAdmin(StoryMixin, ActsMixin, SearchMixin, RecordAdmin):
     """What does not match; the page of one says what each side has, and what to do."""
 
     acts = (EXPLAIN,)
+    page_template = "admin/billing/difference/page.html"
     list_before_template = "admin/billing/difference/export.html"
     list_display = ("found_at", "statement_link", "kind", "state_label", "our_ref", "their_ref",
                     "our_amount", "their_amount", "line_number", "recharge_link")  # fmt: skip
@@ -181,33 +178,14 @@ class DifferenceAdmin(ActsMixin, SearchMixin, RecordAdmin):
             headers={"Content-Disposition": 'attachment; filename="differences.csv"'},
         )
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Not a form: the two sides in words, where the evidence is, and what may be done."""
-        one = self.get_object(request, unquote(object_id))
-        if one is None:
-            raise Http404
-        if not self.has_view_permission(request, one):
-            raise PermissionDenied
-        return TemplateResponse(
-            request, "admin/billing/difference/page.html", self._context(request, one)
-        )
-
     def facts(self, subject: Difference) -> list[tuple[Any, Any]]:
         told = difference_words.told(subject)
         return [(_("Our books"), told.ours), (_("Their statement"), told.theirs)]
 
-    def _context(self, request: HttpRequest, one: Difference) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, one: Difference) -> dict[str, Any]:
+        """The two sides in words, where the evidence is, and what may be done."""
         return {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "title": one.get_kind_display(),
-            "original": one,
             "difference": one,
             "told": difference_words.told(one),
             "state": label(one.get_state_display(), tones.DIFFERENCE.get(one.state, "")),

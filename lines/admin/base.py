@@ -8,10 +8,13 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet, URLField
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -54,6 +57,37 @@ class RecordAdmin(Desk):
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class StoryMixin:
+    """For a record whose page is not a form, since there is nothing to edit, but its story."""
+
+    page_template: str
+    admin_site: Any
+    opts: Any
+
+    def page_context(self, request: HttpRequest, one: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        one = self.get_object(request, unquote(object_id))  # type: ignore[attr-defined]
+        if one is None:
+            raise Http404
+        if not self.has_view_permission(request, one):  # type: ignore[attr-defined]
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": one,
+            **self.page_context(request, one),
+        }
+        return TemplateResponse(request, self.page_template, context)
 
 
 class SettingAdmin(Desk):
