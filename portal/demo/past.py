@@ -13,15 +13,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import requests
-from allauth.account.models import EmailAddress
-from django.contrib.auth import get_user_model
 from django.db.models import Sum
 from django_q.models import OrmQ
 
 from billing import gateways
 from billing.bindings import lifecycle as binding_lifecycle
 from billing.engine import executor
-from billing.models import Binding, Notice, Promotion, Rail, Rule
+from billing.models import Binding, Notice, Rail, Rule
 from billing.outside import Outside
 from billing.plans import contract
 from billing.plans.drafts import Draft
@@ -29,18 +27,20 @@ from billing.rules import readings
 from billing.rules.readings import Reading
 from lines import lifecycle
 from lines.models import Carrier, Line
+from portal.accounts.models import User
 from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, SPARE, Card, Person
+from portal.demo.factories import (
+    CarrierFactory,
+    EmailAddressFactory,
+    PromotionFactory,
+    UserFactory,
+)
 
 ZONE = "Asia/Shanghai"
 EAST_OF_IT = "Asia/Tokyo"  # an hour ahead
 CHARGE_TIME = time(9, 30)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 _TIMEOUT_S = 30
-CARRIERS = (
-    ("cmcc", "中国移动", "China Mobile", [1000, 2000, 3000, 5000, 10_000, 20_000]),
-    ("cucc", "中国联通", "China Unicom", [1000, 2000, 3000, 5000, 10_000, 20_000]),
-    ("ctcc", "中国电信", "China Telecom", [1000, 2000, 3000, 5000, 10_000, 20_000]),
-)
 FULL_MINOR = 6_000  # a line's balance when its story begins
 
 
@@ -68,7 +68,7 @@ class Past:
 
     def seed(self) -> None:
         """People, lines, plans and their history. Once: a demo that has people is left alone."""
-        if get_user_model().objects.exists():
+        if User.objects.exists():
             self.say("  there already; nothing changed")
             return
         carriers = self.furnish()
@@ -90,25 +90,16 @@ class Past:
         return carriers
 
     def _carriers(self) -> dict[str, Carrier]:
-        made = {}
-        for code, name, name_en, sold in CARRIERS:
-            made[code] = Carrier.objects.create(
-                code=code,
-                name=name,
-                name_en=name_en,
-                currency="CNY",
-                denominations_minor=sold,
-                max_balance_minor=100_000,
-                base_url=self.simulators.carriers[code],
-            )
-        return made
+        return {
+            code: CarrierFactory.create(code=code, max_balance_minor=100_000, base_url=url)
+            for code, url in self.simulators.carriers.items()
+        }
 
     def _promotion(self) -> None:
-        Promotion.objects.create(
+        PromotionFactory.create(
             code="autopay",
             name="自动充值 98.5 折",
             name_en="Auto-recharge, 1.5 % off",
-            kind=Promotion.Kind.DISCOUNT,
             basis_points=150,
             starts_at=self.now - 400 * DAY,
             ends_at=self.now + 400 * DAY,
@@ -361,14 +352,9 @@ def _credited(line: Line) -> int:
     return int(done.aggregate(total=Sum("credited_minor"))["total"] or 0)
 
 
-def _person(name: str, email: str, *, language: str, is_staff: bool = False) -> Any:
-    person = get_user_model().objects.create_user(
-        email=email,
-        password=PASSWORD,
-        name=name,
-        language=language,
-        is_staff=is_staff,
-        is_superuser=is_staff,
+def _person(name: str, email: str, *, language: str, is_staff: bool = False) -> User:
+    person = UserFactory.create(
+        name=name, email=email, password=PASSWORD, language=language, administrator=is_staff
     )
-    EmailAddress.objects.create(user=person, email=email, verified=True, primary=True)
+    EmailAddressFactory.create(user=person)
     return person
