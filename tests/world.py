@@ -1,24 +1,28 @@
-"""People, lines and rules for tests, by the shortest road that the database's guards allow.
+"""The world that tests of the core happen in: its clock, its rail and carrier, its sentences.
 
-Alice has a line with a rule that is on; Bob and Charlie are strangers to her.
+    w.rule(w.line(balance_minor=980))   # Alice's, paid by a binding of hers
+
+The rows behind them are made by `tests/factories`, as any other row is.
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
-from itertools import count
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from billing.engine import executor
 from billing.ledger import verification
-from billing.models import Binding, Consent, Rail, Recharge, Rule
+from billing.models import Binding, Rail, Recharge, Rule
 from billing.outside import Outside
-from lines.models import Carrier, Line, LineKind, LineStatus
+from lines.models import Carrier, Line
 from portal.accounts.models import User
+from tests.factories import instants
+from tests.factories.billing import BindingFactory, RailFactory, RuleFactory
+from tests.factories.lines import CarrierFactory, LineFactory
+from tests.factories.portal import UserFactory
 from tests.fakes import FakeCarrier, FakeGateway
 
-NOON = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)  # midday in Shanghai
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-_numbers = count(10_000_000)
+NOON = instants.NOON
+MINUTE, HOUR, DAY = instants.MINUTE, instants.HOUR, instants.DAY
 
 
 @dataclass
@@ -56,21 +60,12 @@ class World:
 
 
 def carrier(code: str = "cmcc", **more: Any) -> Carrier:
-    defaults = {
-        "name": "中国移动",
-        "name_en": "China Mobile",
-        "currency": "CNY",
-        "denominations_minor": [1000, 2000, 3000, 5000, 10000, 20000],
-        "base_url": "http://127.0.0.1:1",
-    }
-    found, _made = Carrier.objects.get_or_create(code=code, defaults=defaults | more)
-    return found
+    return CarrierFactory.create(code=code, **more)
 
 
 def rail(code: str = "alipay", **more: Any) -> Rail:
-    found, _made = Rail.objects.get_or_create(
-        code=code, defaults={"name": "支付宝", "name_en": "Alipay"}
-    )
+    """As it is there, but for `more`."""
+    found = RailFactory.create(code=code)
     if more:
         Rail.objects.filter(pk=found.pk).update(**more)
         found.refresh_from_db()
@@ -78,68 +73,24 @@ def rail(code: str = "alipay", **more: Any) -> Rail:
 
 
 def person(name: str = "alice", **more: Any) -> User:
-    found = User.objects.filter(email=f"{name}@example.com").first()
-    return found or User.objects.create_user(
-        email=f"{name}@example.com", password="correct horse battery", name=name, **more
-    )
+    return UserFactory.create(name=name, **more)
 
 
 def line(owner: User | None = None, **more: Any) -> Line:
-    number = f"+86138{next(_numbers)}"
-    given: dict[str, Any] = {
-        "owner": owner or person(),
-        "kind": LineKind.FM,
-        "carrier": carrier(),
-        "label": "妈妈的手机",
-        "msisdn": number,
-        "status": LineStatus.ACTIVE,
-        "created_at": NOON - 30 * DAY,
-        "verified_at": NOON - 30 * DAY,
-        "balance_minor": 1860,
-        "balance_observed_at": NOON - 4 * MINUTE,
-    }
-    return Line.objects.create(**given | more)
+    return LineFactory.create(**_given(owner=owner), **more)
 
 
 def binding(owner: User | None = None, **more: Any) -> Binding:
-    given: dict[str, Any] = {
-        "owner": owner or person(),
-        "rail": rail(),
-        "provider_ref": f"2026{next(_numbers)}",
-        "label": "li***@163.com",
-        "fingerprint": f"fp{next(_numbers)}",
-        "state": "active",
-        "created_at": NOON - 30 * DAY,
-        "signed_at": NOON - 30 * DAY,
-    }
-    return Binding.objects.create(**given | more)
+    return BindingFactory.create(**_given(owner=owner), **more)
 
 
-def rule(of: Line | None = None, *, is_on: bool = True, **more: Any) -> Rule:
+def rule(of: Line | None = None, **more: Any) -> Rule:
     """A rule that tops up by 50.00 below 10.00, at most once a day and 150.00 a month."""
-    of = of or line()
-    tool = more.pop("binding", None) or binding(of.owner)
-    given: dict[str, Any] = {
-        "line": of,
-        "binding": tool,
-        "face_minor": 5000,
-        "threshold_minor": 1000,
-        "max_per_charge_minor": 10_000,
-        "max_per_month_minor": 15_000,
-        "created_at": NOON - 30 * DAY,
-        "charge_time": time(12, 0),
-    }
-    consent = Consent.objects.create(
-        line=of,
-        owner=of.owner,
-        binding=tool,
-        text="同意",
-        text_version="1",
-        language="zh-hans",
-        plan={},
-        at=NOON - 30 * DAY,
-    )
-    return Rule.objects.create(is_on=is_on, consent=consent, **given | more)
+    return RuleFactory.create(**_given(line=of), **more)
+
+
+def _given(**named: Any) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def assert_balanced() -> None:

@@ -17,6 +17,7 @@ from billing.bindings import lifecycle
 from billing.models import Binding, PaymentAttempt, Rail
 from billing.rules import readings
 from billing.rules.readings import Reading
+from lines.models import Line
 from portal.demo.cast import RICH
 from tests import world as w
 
@@ -57,7 +58,7 @@ def _bind(owner: object) -> Binding:
     return lifecycle.refresh(binding=started.binding, gateway=gateway, at=now)
 
 
-def _line(owner: object, number: int) -> w.Line:
+def _line(owner: object, number: int) -> Line:
     msisdn = f"+861380001{number:04d}"
     body = {"number": msisdn, "iccid": f"898600000001{number:07d}", "balance_minor": 1860}
     url = f"{settings.SIMULATORS['cmcc']}/_control/lines"

@@ -17,6 +17,7 @@ from billing.gateways.base import (
 )
 from billing.ledger import verification
 from billing.models import (
+    Binding,
     Decision,
     Notice,
     PaymentAttempt,
@@ -283,7 +284,7 @@ class TestDeclines:
             world.later(timedelta(hours=wait))
             world.run()
         assert (only().state, only().attention) == ("failed", "")
-        assert w.Binding.objects.get().failures_in_a_row == 0
+        assert Binding.objects.get().failures_in_a_row == 0
 
     def test_a_later_try_that_succeeds_completes_it(self, world, low):
         world.gateway.script = [self.soft()]
@@ -479,7 +480,7 @@ class TestJustBeforeTheCharge:
             (lambda: Line.objects.update(sim_generation=2), "line_gone"),
             (lambda: Rule.objects.update(is_on=False), "rule_stopped"),
             (lambda: Rule.objects.update(paused_until=w.NOON + w.DAY), "rule_stopped"),
-            (lambda: w.Binding.objects.update(state="revoked"), "binding_ended"),
+            (lambda: Binding.objects.update(state="revoked"), "binding_ended"),
         ],
     )
     def test_everything_is_looked_at_again(self, world, low, change, reason):
