@@ -18,6 +18,7 @@ from django.urls import reverse
 
 from portal.accounts import texts
 from portal.accounts.models import User
+from tests.factories.portal import PASSWORD
 from tests.portal import people
 
 PHONE = "138 0000 0021"
@@ -108,7 +109,7 @@ class TestRegisteringByPhone:
 
 
 class TestRegisteringByEmail:
-    FORM = {"email": "Carol@Example.org", "password1": people.PASSWORD}
+    FORM = {"email": "Carol@Example.org", "password1": PASSWORD}
 
     def test_ends_signed_in_once_the_code_is_entered(self, browser):
         page = browser.post("/account/signup/?by=email", self.FORM)
@@ -161,12 +162,12 @@ class TestSigningIn:
         people.person(
             "Alice", email="alice@example.org", phone=E164, phone_verified_at=datetime.now(UTC)
         )
-        browser.post("/account/login/", {"login": login, "password": people.PASSWORD})
+        browser.post("/account/login/", {"login": login, "password": PASSWORD})
         assert is_in(browser)
 
     def test_by_a_number_that_was_never_proven_is_refused(self, browser):
         people.person("Mallory", phone=E164)
-        browser.post("/account/login/", {"login": PHONE, "password": people.PASSWORD})
+        browser.post("/account/login/", {"login": PHONE, "password": PASSWORD})
         assert not is_in(browser)
 
     def test_with_a_wrong_password_says_so_and_keeps_the_login(self, browser):
@@ -188,13 +189,13 @@ class TestSigningIn:
 
     def test_goes_nowhere_outside(self, browser):
         people.person("Alice")
-        form = {"login": "alice@example.org", "password": people.PASSWORD}
+        form = {"login": "alice@example.org", "password": PASSWORD}
         page = browser.post("/account/login/?next=https://evil.example/", form)
         assert page.headers["Location"] == HOME
 
     def test_shows_the_pages_in_the_accounts_language(self, browser):
         people.person("Alice", language="zh-hans")
-        browser.post("/account/login/", {"login": "alice@example.org", "password": people.PASSWORD})
+        browser.post("/account/login/", {"login": "alice@example.org", "password": PASSWORD})
         assert '<html lang="zh-hans">' in browser.get(HOME).content.decode()
 
 
@@ -203,7 +204,7 @@ class TestGuessing:
         people.person("Alice")
         for _number in range(5):
             browser.post("/account/login/", {"login": "alice@example.org", "password": "wrong"})
-        form = {"login": "alice@example.org", "password": people.PASSWORD}
+        form = {"login": "alice@example.org", "password": PASSWORD}
         page = browser.post("/account/login/", form)
         assert "Too many tries" in page.content.decode()
         assert not is_in(browser)
@@ -212,7 +213,7 @@ class TestGuessing:
         people.person("Alice", phone=E164, phone_verified_at=datetime.now(UTC))
         for _number in range(5):
             browser.post("/account/login/", {"login": "13900000001", "password": "wrong"})
-        browser.post("/account/login/", {"login": PHONE, "password": people.PASSWORD})
+        browser.post("/account/login/", {"login": PHONE, "password": PASSWORD})
         assert is_in(browser)
 
     def test_is_counted_where_every_process_sees_it(self, browser):
@@ -281,7 +282,7 @@ class TestASession:
     def test_elsewhere_is_ended_by_its_owner(self, db):
         people.person("Alice")
         here, there = Client(), Client()
-        form = {"login": "alice@example.org", "password": people.PASSWORD}
+        form = {"login": "alice@example.org", "password": PASSWORD}
         for client in (here, there):
             client.post("/account/login/", form)
         assert UserSession.objects.count() == 2
@@ -291,7 +292,7 @@ class TestASession:
 
     def test_elsewhere_is_ended_by_a_new_password(self, alice, as_user):
         here, there = as_user(alice), as_user(alice)
-        new = {"oldpassword": people.PASSWORD, "password1": "another long secret"}
+        new = {"oldpassword": PASSWORD, "password1": "another long secret"}
         here.post("/account/password/change/", new)
         assert is_in(here)
         assert not is_in(there)
@@ -304,7 +305,7 @@ class TestASession:
 
     @pytest.mark.parametrize("name", ["sessionid"])
     def test_cookie_is_kept_from_scripts_and_other_sites(self, alice, browser, name):
-        form = {"login": "alice@example.org", "password": people.PASSWORD}
+        form = {"login": "alice@example.org", "password": PASSWORD}
         browser.post("/account/login/", form)
         cookie = browser.cookies[name]
         assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
@@ -316,7 +317,7 @@ class TestASecondFactor:
         secret = totp.generate_totp_secret()
         totp.TOTP.activate(alice, secret)
         assert secret not in str(Authenticator.objects.get().data)
-        form = {"login": "alice@example.org", "password": people.PASSWORD}
+        form = {"login": "alice@example.org", "password": PASSWORD}
         page = browser.post("/account/login/", form)
         assert page.headers["Location"] == "/account/2fa/authenticate/"
         assert not is_in(browser)

@@ -11,6 +11,7 @@ from billing import spreadsheets
 from billing.models import Notice, Recharge, Rule
 from billing.plans.previews import UpcomingCharge
 from portal import exports
+from tests.factories.billing import NoticeFactory
 from tests.portal import people
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -31,7 +32,7 @@ class TestHistory:
     def test_goes_on_on_the_next_page(self, alice, as_user):
         line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
         for hours in range(10):
-            people.recharge(line, pays, at=NOON - timedelta(days=500, hours=hours))
+            people.recharge(line, pays, at=NOON - timedelta(days=500, hours=hours), completed=True)
         first = as_user(alice).get("/history/").content.decode()
         second = as_user(alice).get("/history/?page=2").content.decode()
         assert (first.count("¥50 credited"), second.count("¥50 credited")) == (19, 3)
@@ -50,7 +51,7 @@ class TestOneRecharge:
 
     def test_says_on_which_day_a_slow_rail_will_take_the_money(self, alice, as_user):
         line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
-        made = people.recharge(line, pays, at=datetime.now(UTC), state="due")
+        made = people.recharge(line, pays, at=datetime.now(UTC))
         on = datetime(2027, 1, 14, 1, 30, tzinfo=UTC)
         told = {"state": "waiting", "reason": "announced", "earliest_charge_at": on}
         Recharge.objects.filter(pk=made.pk).update(**told)
@@ -67,7 +68,7 @@ class TestOneRecharge:
     def test_that_waits_is_canceled_and_one_that_ended_is_not(self, alice, as_user):
         client = as_user(alice)
         line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
-        waits = people.recharge(line, pays, at=datetime.now(UTC), state="due")
+        waits = people.recharge(line, pays, at=datetime.now(UTC))
         client.post(reverse("portal:recharge-cancel", args=[waits.ref]))
         waits.refresh_from_db()
         assert (waits.state, waits.moves.order_by("-pk")[0].actor) == ("canceled", alice)
@@ -96,7 +97,7 @@ class TestTheTable:
     def test_saves_nothing_where_nothing_was_charged(self, alice, as_user):
         trip = alice.lines.get(kind="esim")
         pays = alice.bindings.get()
-        people.recharge(trip, pays, at=datetime.now(UTC), state="failed", discount_minor=75)
+        people.recharge(trip, pays, at=datetime.now(UTC), failed=True, discount_minor=75)
         [row] = [row for row in self.rows(alice, as_user) if row["Line"] == trip.label]
         assert (row["Charged"], row["Saved"], row["Bonus"]) == ("0.00", "0.00", "0.00")
 
@@ -158,7 +159,7 @@ class TestTheInbox:
         assert '<span class="count">' not in client.get("/notices/").content.decode()
 
     def test_marks_nobody_elses_as_read(self, alice, bob, as_user):
-        theirs = people.notice(bob, at=NOON)
+        theirs = NoticeFactory.create(owner=bob)
         as_user(alice).post("/notices/read/")
         theirs.refresh_from_db()
         assert theirs.read_at is None

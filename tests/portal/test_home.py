@@ -64,7 +64,7 @@ class TestHome:
 
         def add(number):
             trip = people.esim(bob, at=at, msisdn=f"+86138000001{number}", iccid="")
-            people.recharge(trip, pays, at=at, state="declined")
+            people.recharge(trip, pays, at=at, declined=True)
 
         add(21)
         with CaptureQueriesContext(connection) as one:

@@ -10,6 +10,8 @@ from billing.models import Recharge, Rule
 from lines import carriers, lifecycle
 from lines.models import Line
 from portal.accounts.models import User
+from tests import world as w
+from tests.factories.billing import PaymentAttemptFactory
 from tests.portal import people
 
 CARD = {
@@ -51,7 +53,7 @@ def phone(monkeypatch) -> Phone:
 
 @pytest.fixture
 def charlie(db):
-    people.carrier()
+    w.carrier()
     return people.person("Charlie")
 
 
@@ -212,7 +214,7 @@ class TestByHand:
 
     def test_while_one_is_under_way_is_refused(self, alice, as_user):
         line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
-        people.recharge(line, pays, at=datetime.now(UTC), state="due")
+        people.recharge(line, pays, at=datetime.now(UTC))
         form = {"face": "2000", "binding": pays.ref, "once": "another"}
         target = reverse("portal:by-hand", args=[line.public_id])
         before = Recharge.objects.count()
@@ -231,7 +233,7 @@ class TestByHand:
 
     def test_over_the_days_limit_is_refused_in_other_words(self, alice, as_user):
         line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
-        people.recharge(line, pays, at=datetime.now(UTC))
+        people.recharge(line, pays, at=datetime.now(UTC), completed=True)
         form = {"face": "2000", "binding": pays.ref, "once": "another"}
         target = reverse("portal:by-hand", args=[line.public_id])
         text = as_user(alice).post(target, form).content.decode()
@@ -243,24 +245,9 @@ class TestByHand:
 def declined(owner: User) -> Line:
     """A line whose charge was declined for want of money, to be tried again on 14 January."""
     line, pays = owner.lines.get(kind="fm"), owner.bindings.get()
-    made = people.recharge(line, pays, at=datetime.now(UTC), state="due")
-    made.attempts.create(
-        number=1,
-        reference="01M82GAT5M5GSVH2JEB9EA3YFD",
-        rail="alipay",
-        binding=pays,
-        amount_minor=made.price_minor,
-        currency="CNY",
-        state="declined",
-        code="BUYER_BALANCE_NOT_ENOUGH",
-        decline_class="soft",
-        created_at=made.created_at,
-        settled_at=made.created_at,
-    )
     again = datetime(2027, 1, 14, 1, 30, tzinfo=UTC)
-    Recharge.objects.filter(pk=made.pk).update(state="charging")
-    told = {"state": "declined", "reason": "soft_decline", "act_at": again}
-    Recharge.objects.filter(pk=made.pk).update(**told)
+    made = people.recharge(line, pays, at=datetime.now(UTC), declined=True, act_at=again)
+    PaymentAttemptFactory.create(recharge=made, declined=True)
     return line
 
 
@@ -287,9 +274,13 @@ class TestALinesPage:
 
     def test_shows_no_balance_before_it_is_verified_and_says_so(self, alice, as_user):
         line = people.line(
-            alice, 77, at=datetime.now(UTC), status="unverified", balance_observed_at=None
+            alice,
+            77,
+            at=datetime.now(UTC),
+            unproven=True,
+            balance_minor=None,
+            balance_observed_at=None,
         )
-        Line.objects.filter(pk=line.pk).update(balance_minor=None)
         text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()
         assert "shown once the line is verified" in text
 

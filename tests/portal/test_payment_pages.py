@@ -16,7 +16,9 @@ from billing.gateways.base import (
     SigningPage,
     Unknown,
 )
-from billing.models import Binding, Rail, Rule
+from billing.models import Binding, Rule
+from tests import world as w
+from tests.factories.billing import BindingFactory
 from tests.fakes import FakeGateway
 from tests.portal import people
 
@@ -50,7 +52,7 @@ def rail() -> Iterator[SigningGateway]:
 
 @pytest.fixture
 def charlie(db):
-    people.alipay()
+    w.rail()
     return people.person("Charlie")
 
 
@@ -102,15 +104,14 @@ class TestBinding:
         assert (rail.request.payer_ip, rail.request.language) == ("127.0.0.1", "en")
 
     def test_leaves_what_the_rail_added_on_the_way_back_off_the_address(self, client, charlie):
-        waiting = Binding.objects.create(
-            owner=charlie, rail=people.alipay(), created_at=datetime.now(UTC)
-        )
+        waiting = BindingFactory.create(owner=charlie, pending=True, at=datetime.now(UTC))
         response = client.get(f"{page_of(waiting)}?agreement_no=2026&sign=kiwf2CRc")
         assert (response.status_code, response.headers["Location"]) == (302, page_of(waiting))
 
     def test_is_looked_at_when_wechat_pay_sends_the_payer_back_to_the_list(self, client, charlie):
-        wechat, _made = Rail.objects.get_or_create(code="wechat")
-        waiting = Binding.objects.create(owner=charlie, rail=wechat, created_at=datetime.now(UTC))
+        waiting = BindingFactory.create(
+            owner=charlie, rail=w.rail("wechat"), pending=True, at=datetime.now(UTC)
+        )
         response = client.get("/payment/?from_wxpay=1")
         assert response.headers["Location"] == page_of(waiting)
         Binding.objects.update(state="active")

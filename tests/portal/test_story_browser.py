@@ -22,6 +22,8 @@ from lines import carriers
 from portal.accounts import texts
 from portal.accounts.models import User
 from tests import days
+from tests import world as w
+from tests.factories.portal import PASSWORD
 from tests.fakes import FakeGateway
 from tests.portal import people
 from tests.portal.addresses import PAGES, url
@@ -93,7 +95,7 @@ def context_of(browser: Browser, **more: Any) -> BrowserContext:
 def sign_in(page: Page, site: str, user: User) -> None:
     page.goto(f"{site}/account/login/")
     page.locator("[name=login]").fill(str(user.email))
-    page.locator("[name=password]").fill(people.PASSWORD)
+    page.locator("[name=password]").fill(PASSWORD)
     page.locator("main form button.primary").click()
     expect(page).to_have_url(f"{site}/")
 
@@ -110,8 +112,8 @@ class TestTheMainJob:
     def test_is_done_on_a_phone_without_javascript(
         self, browser: Browser, site: str, box: list[str]
     ) -> None:
-        people.carrier()
-        people.alipay()
+        w.carrier()
+        w.rail()
         context = context_of(browser, viewport=PHONE, java_script_enabled=False)
         page = context.new_page()
         with gateways.override("alipay", SignedAtOnce()):
