@@ -5,10 +5,10 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.urls import NoReverseMatch, reverse
 
-from portal.accounts.models import User
 from tests import world as w
 from tests.admin import pages
 from tests.admin.conftest import sign_in
+from tests.factories.portal import UserFactory
 
 
 def served(client, address: str) -> bool:
@@ -19,7 +19,7 @@ def served(client, address: str) -> bool:
 
 class TestWithoutASecondFactor:
     def test_an_administrator_sees_not_one_page(self, house):
-        user = User.objects.create_superuser(email="root@example.com")
+        user = UserFactory.create(administrator=True)
         client = sign_in(user, with_second_factor=False)
 
         shown = [address for address in pages.every() if served(client, address)]
@@ -27,7 +27,7 @@ class TestWithoutASecondFactor:
         assert shown == []
 
     def test_an_administrator_is_led_to_set_one_up_and_told_why(self, db):
-        user = User.objects.create_superuser(email="root@example.com")
+        user = UserFactory.create(administrator=True)
         client = sign_in(user, with_second_factor=False)
 
         response = client.get("/admin/billing/recharge/?needs=yes")
@@ -38,7 +38,7 @@ class TestWithoutASecondFactor:
         )
 
     def test_one_who_has_a_factor_but_came_in_without_it_is_asked_for_it(self, db):
-        user = User.objects.create_superuser(email="root@example.com")
+        user = UserFactory.create(administrator=True)
         client = sign_in(user, with_second_factor=False)
         Authenticator.objects.create(user=user, type="totp", data={"secret": "x"})
 
@@ -56,7 +56,7 @@ class TestWithoutASecondFactor:
         assert response["Location"].startswith("/account/2fa/totp/activate/")
 
     def test_a_post_does_nothing_either(self, house, operator):
-        user = User.objects.create_superuser(email="root@example.com")
+        user = UserFactory.create(administrator=True)
         client = sign_in(user, with_second_factor=False)
         rail = w.rail()
 
@@ -71,7 +71,7 @@ class TestWithoutASecondFactor:
 
     def test_a_local_installation_may_go_without(self, db, settings):
         settings.ADMIN_NEEDS_SECOND_FACTOR = False
-        user = User.objects.create_superuser(email="root@example.com")
+        user = UserFactory.create(administrator=True)
 
         response = sign_in(user, with_second_factor=False).get("/admin/")
 

@@ -455,7 +455,7 @@ class TestTheIncidentSwitches:
 
 class TestRulesAndBindings:
     def test_a_rule_paused_by_the_system_goes_on(self, root, world):
-        rule = w.rule(paused_at=world.at, pause_reason="crashed")
+        rule = w.rule(paused=True, pause_reason="crashed")
 
         response = do(root, rule, "resume-rule")
 
@@ -463,7 +463,7 @@ class TestRulesAndBindings:
         assert Rule.objects.get().paused_at is None
 
     def test_a_rule_that_is_off_stays_off(self, root, world):
-        rule = w.rule(is_on=False, paused_at=world.at, pause_reason="crashed")
+        rule = w.rule(is_on=False, paused=True, pause_reason="crashed")
 
         response = do(root, rule, "resume-rule")
 
@@ -472,7 +472,7 @@ class TestRulesAndBindings:
         assert not Operation.objects.exists()
 
     def test_a_paused_payment_method_is_charged_again(self, root, world):
-        binding = w.binding(paused_at=world.at, pause_reason="breaker", failures_in_a_row=3)
+        binding = w.binding(paused=True)
 
         do(root, binding, "unpause-binding")
 

@@ -20,6 +20,7 @@ from portal.accounts.models import User
 from tests import world as w
 from tests.admin import pages
 from tests.admin.conftest import hold, open_one, sign_in
+from tests.factories.portal import UserFactory
 
 CHROMIUM = os.environ.get("KEEPLINE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 DESK: Any = {"width": 1280, "height": 900}
@@ -69,7 +70,7 @@ class Browser:
 @pytest.fixture
 def browser(request: Any, house: Any, live_server: Any) -> Iterator[Browser]:
     """On a desk, unless the test says otherwise."""
-    client = sign_in(User.objects.create_superuser(email="root@example.com", name="Root"))
+    client = sign_in(UserFactory.create(administrator=True, name="Root"))
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(

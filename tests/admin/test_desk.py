@@ -6,13 +6,14 @@ import pytest
 from django.utils import timezone, translation
 
 from billing.gateways.base import Unknown
-from billing.models import Binding, InboundNotification, Rail, RailCall, Recharge, Rule
+from billing.models import Binding, Recharge, Rule
 from billing.refunds import approvals
 from lines.models import Carrier
 from portal.desk import front_page
-from portal.models import Heartbeat
 from tests import world as w
 from tests.admin.conftest import give, hold, open_one, sign_in
+from tests.factories.billing import InboundNotificationFactory, RailCallFactory
+from tests.factories.portal import HeartbeatFactory
 from tests.world import DAY, HOUR, MINUTE
 
 
@@ -113,8 +114,8 @@ class TestWhatNeedsAPerson:
         assert titles[0].endswith("method 1")
 
     def test_rules_paused_by_the_system_but_not_those_that_are_off(self, world, seen):
-        w.rule(w.line(label="paused"), paused_at=world.at, pause_reason="breaker")
-        w.rule(w.line(label="off"), paused_at=world.at, pause_reason="breaker", is_on=False)
+        w.rule(w.line(label="paused"), paused=True)
+        w.rule(w.line(label="off"), paused=True, is_on=False)
 
         count, titles, _details = seen("billing.view_rule")["Rules paused by the system"]
 
@@ -123,14 +124,8 @@ class TestWhatNeedsAPerson:
 
     def test_notifications_that_nobody_acted_on_for_five_minutes(self, world, seen):
         for number, minutes in ((1, 4), (2, 6)):
-            InboundNotification.objects.create(
-                source="rail:alipay",
-                dedupe_id=f"n{number}",
-                kind="charge",
-                our_ref=f"REF{number}",
-                amount_minor=1,
-                body_masked="",
-                received_at=world.at - minutes * MINUTE,
+            InboundNotificationFactory.create(
+                our_ref=f"REF{number}", received_at=world.at - minutes * MINUTE
             )
 
         _count, _titles, details = seen("billing.view_inboundnotification")[
@@ -149,7 +144,7 @@ class TestWhatNeedsAPerson:
 
     def test_says_what_to_do_next(self, operator, world, rule):
         hold(world, open_one(world, rule, "held"))
-        w.rule(w.line(label="paused"), paused_at=world.at, pause_reason="breaker")
+        w.rule(w.line(label="paused"), paused=True)
         user = give(operator, "billing.view_recharge", "billing.view_rule")
 
         with translation.override("en"):
@@ -203,7 +198,7 @@ class TestTheMachinery:
         assert details == ["charges are held back", "credits are held back", "switched off"]
 
     def test_shows_parts_without_a_sign_of_life(self, seen, world):
-        Heartbeat.objects.create(name="sweep", answered_at=timezone.now())
+        HeartbeatFactory.create(name="sweep", answered_at=timezone.now())
 
         _count, titles, details = seen("portal.view_heartbeat")["The machinery"]
 
@@ -259,7 +254,7 @@ class TestFiguresOfToday:
         assert picture.count('class="charged"') == 14
 
     def test_cost_few_queries(self, house, root, django_assert_max_num_queries):
-        Rail.objects.get_or_create(code="alipay")
+        w.rail()
         with django_assert_max_num_queries(33):
             root.get("/admin/")
 
@@ -271,16 +266,8 @@ class TestFiguresOfToday:
 
 class TestAnAnswerThatIsNotGenuine:
     def call(self, world, **more):
-        given = {
-            "rail": "alipay",
-            "kind": "alipay.trade.pay",
-            "reference": "R1",
-            "request": "{}",
-            "response": '{"code": "10000"}',
-            "is_verified": False,
-            "at": world.at - HOUR,
-        }
-        return RailCall.objects.create(**given | more)
+        given = {"kind": "alipay.trade.pay", "reference": "R1", "at": world.at - HOUR}
+        return RailCallFactory.create(**given | more)
 
     def test_is_on_the_front_page_for_three_days(self, world, seen):
         self.call(world)

@@ -9,11 +9,12 @@ import pytest
 from django.utils import timezone, translation
 
 from billing.gateways.base import Refused, Unknown
-from billing.models import DeclineCode, Rail, Recharge, Transfer
+from billing.models import Recharge, Transfer
 from portal.desk import figures as figures
 from portal.desk import front_page
 from tests import world as w
 from tests.admin.conftest import give, open_one, sign_in
+from tests.factories.billing import DeclineCodeFactory
 from tests.world import DAY, HOUR
 
 
@@ -50,7 +51,7 @@ class TestATile:
 
 class TestRailsAndCarriers:
     def test_are_told_apart_by_their_own_leg(self, world):
-        DeclineCode.objects.create(rail="alipay", code="POOR", decline_class="soft")
+        DeclineCodeFactory.create(code="POOR", decline_class="soft")
         charge(world, "done")
         charge(world, "declined", Refused("POOR"))
         charge(world, "unknown", Unknown("timeout"))
@@ -82,7 +83,7 @@ class TestRailsAndCarriers:
         ]
 
     def test_a_payer_without_money_is_no_fault_of_the_rail(self, operator, world):
-        DeclineCode.objects.create(rail="alipay", code="POOR", decline_class="soft")
+        DeclineCodeFactory.create(code="POOR", decline_class="soft")
         for number in range(6):
             charge(world, f"poor {number}", Refused("POOR"))
 
@@ -101,7 +102,7 @@ class TestRailsAndCarriers:
 
 class TestDeclines:
     def test_put_first_what_nobody_has_listed_and_lead_to_listing_it(self, world):
-        DeclineCode.objects.create(rail="alipay", code="POOR", decline_class="soft")
+        DeclineCodeFactory.create(code="POOR", decline_class="soft")
         for number in range(2):
             charge(world, f"poor {number}", Refused("POOR"))
         charge(world, "new", Refused("NEW.CODE"))
@@ -162,7 +163,7 @@ class TestTheChart:
 
 class TestTheCost:
     def test_is_one_query_each_however_many_there_are(self, world, django_assert_max_num_queries):
-        Rail.objects.get_or_create(code="alipay")
+        w.rail()
         for number in range(3):
             charge(world, f"done {number}")
 

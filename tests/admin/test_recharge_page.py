@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from billing.admin import advice
 from billing.gateways.base import Refused, Unknown
-from billing.models import DeclineCode, InboundNotification, Notice, RailCall, Recharge, Transfer
+from billing.models import Notice, RailCall, Recharge, Transfer
 from billing.operators import operations
 from billing.recharges import machine
 from billing.refunds import approvals
@@ -17,6 +17,7 @@ from lines import operations as record
 from lines.models import Delivery
 from tests import world as w
 from tests.admin.conftest import hold, open_one
+from tests.factories.billing import DeclineCodeFactory, InboundNotificationFactory, RailCallFactory
 from tests.world import MINUTE
 
 
@@ -51,12 +52,8 @@ def done(world, rule):
 class TestTheStory:
     def test_tells_every_source_once_and_in_order(self, root, world, done):
         attempt = done.attempts.get()
-        InboundNotification.objects.create(
-            source="rail:alipay",
-            dedupe_id="n1",
-            kind="charge",
+        InboundNotificationFactory.create(
             our_ref=attempt.reference,
-            amount_minor=5000,
             claims="TRADE_SUCCESS",
             body_masked="notify_id=1",
             received_at=world.at,
@@ -95,9 +92,7 @@ class TestTheStory:
         assert [one for one in (*moves, *references) if one not in page] == []
 
     def test_a_decline_is_told_with_the_rails_code(self, root, world, rule):
-        DeclineCode.objects.update_or_create(
-            rail="alipay", code="POOR", defaults={"decline_class": "soft"}
-        )
+        DeclineCodeFactory.create(code="POOR", decline_class="soft")
         world.gateway.script = [Refused("POOR")]
         recharge = open_one(world, rule, "poor")
         world.run()
@@ -108,13 +103,10 @@ class TestTheStory:
         assert "rail's code POOR" in page
 
     def test_raw_evidence_is_in_a_details_element_and_never_markup(self, root, world, done):
-        RailCall.objects.create(
-            rail="alipay",
-            kind="query",
+        RailCallFactory.create(
             reference=done.attempts.get().reference,
             request='{"a": 1}',
             response="<script>alert(1)</script>",
-            is_verified=False,
             error="bad signature",
             at=world.at,
         )
@@ -126,13 +118,10 @@ class TestTheStory:
         assert re.search(r'<details class="k-doubt">\s*<summary>Evidence: query</summary>', content)
 
     def test_evidence_that_is_hostile_does_not_break_the_page(self, root, world, done):
-        RailCall.objects.create(
-            rail="alipay",
-            kind="query",
+        RailCallFactory.create(
             reference=done.attempts.get().reference,
             request="[" * 100_000,
             response="9" * 5000,
-            is_verified=False,
             at=world.at,
         )
 
@@ -235,14 +224,12 @@ class TestWhatToDo:
 class TestADispute:
     def test_is_told_even_where_the_rail_names_only_its_own_number(self, root, world, done):
         for number, claims in (("1", "charge.dispute.created:needs_response"), ("2", "other")):
-            InboundNotification.objects.create(
-                source="rail:alipay",
-                dedupe_id=number,
+            InboundNotificationFactory.create(
                 kind="dispute",
+                amount_minor=None,
                 provider_ref=done.attempts.get().provider_ref if number == "1" else "another",
                 claims=claims,
                 outcome="paused",
-                body_masked="{}",
                 received_at=world.at,
             )
 

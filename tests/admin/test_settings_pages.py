@@ -8,12 +8,12 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import DeclineCode, Promotion, Rail, SpendingCap
+from billing.models import DeclineCode, Promotion, Rail
 from lines.models import Carrier
 from portal.accounts.models import User
 from tests import world as w
 from tests.admin.conftest import give, sign_in
-from tests.world import DAY
+from tests.factories.billing import DeclineCodeFactory, PromotionFactory, SpendingCapFactory
 
 
 def change(client, row, **fields):
@@ -45,7 +45,7 @@ def errors(response) -> dict[str, list[str]]:
 class TestADeclineCode:
     @pytest.fixture
     def code(self, db):
-        return DeclineCode.objects.create(rail="alipay", code="NEW.CODE", decline_class="unknown")
+        return DeclineCodeFactory.create(code="NEW.CODE", decline_class="unknown")
 
     def test_gets_another_class_and_the_log_keeps_both(self, root, code):
         response = change(root, code, decline_class="soft", note="as the rail's support says")
@@ -59,7 +59,7 @@ class TestADeclineCode:
 
     @pytest.mark.parametrize(("rail", "is_added"), [("wechat", True), ("wechta", False)])
     def test_is_added_for_a_rail_that_there_is(self, root, rail, is_added):
-        Rail.objects.get_or_create(code="wechat")
+        w.rail("wechat")
         address = reverse("admin:billing_declinecode_add")
 
         response = root.post(address, {"rail": rail, "code": "MET", "decline_class": "soft"})
@@ -69,7 +69,7 @@ class TestADeclineCode:
             assert errors(response).keys() == {"rail"}
 
     def test_that_was_met_is_filled_in_from_the_front_page(self, root, db):
-        Rail.objects.get_or_create(code="wechat")
+        w.rail("wechat")
 
         page = root.get(reverse("admin:billing_declinecode_add") + "?rail=wechat&code=MET")
 
@@ -215,17 +215,8 @@ class TestAPromotion:
     @pytest.fixture
     def promotion(self, db):
         at = timezone.now().replace(microsecond=0)
-        return Promotion.objects.create(
-            code="autumn",
-            name="秋季立减",
-            name_en="Autumn",
-            kind="discount",
-            basis_points=150,
-            starts_at=at - DAY,
-            ends_at=at + 9 * DAY,
-            budget_minor=100_000,
-            reserved_minor=500,
-            consumed_minor=2000,
+        return PromotionFactory.create(
+            at=at, basis_points=150, budget_minor=100_000, reserved_minor=500, consumed_minor=2000
         )
 
     def test_budget_is_not_lowered_below_what_is_promised(self, root, promotion):
@@ -288,7 +279,7 @@ class TestAPromotion:
 
 class TestASpendingCap:
     def test_is_changed_and_kept_in_the_log(self, root):
-        cap = SpendingCap.objects.create(owner=w.person(), max_per_month_minor=50_000)
+        cap = SpendingCapFactory.create(max_per_month_minor=50_000)
 
         change(root, cap, max_per_month_minor="60000")
 

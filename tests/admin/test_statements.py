@@ -8,21 +8,20 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from billing.models import Difference, Statement, StatementState
+from billing.models import Statement, StatementState
 from lines.models import Operation
 from portal.desk import front_page
 from tests import world as w
 from tests.admin.conftest import give, open_one, sign_in
 from tests.admin.test_acts import do, said
+from tests.factories.billing import DifferenceFactory, StatementFactory
 
 VIEW = ("billing.view_difference", "billing.view_statement")
 
 
 @pytest.fixture
 def statement(world):
-    return Statement.objects.create(
-        source_kind="rail",
-        code="alipay",
+    return StatementFactory.create(
         day=(world.at - timedelta(days=1)).date(),
         state="done",
         rows_read=100_000,
@@ -42,7 +41,7 @@ def differ(statement, world):
             "our_currency": "CNY", "their_currency": "CNY", "our_state": "booked",
             "line_number": 7, "found_at": world.at, "seen_run": 1,
         }  # fmt: skip
-        return Difference.objects.create(statement=statement, kind=kind, **(given | more))
+        return DifferenceFactory.create(statement=statement, kind=kind, **(given | more))
 
     return differ
 
@@ -245,7 +244,7 @@ class TestTheFrontPage:
         differ()
         differ("status", our_ref="P2", state="resolved")
         late = statement.day - timedelta(days=4)
-        Statement.objects.create(source_kind="carrier", code="cmcc", day=late, state="failed")
+        StatementFactory.create(source_kind="carrier", code="cmcc", day=late, state="failed")
         user = give(operator, *VIEW)
         assert self.seen(user, world) == {
             "Statement rows that do not match": (1, ["another amount · Alipay"]),

@@ -11,7 +11,7 @@ from billing.models import Binding, Notice, NoticeKind, Recharge, Rule
 from billing.notices import telling
 from billing.rules import by_hand
 from lines.carriers.tmf654.adapter import Tmf654Carrier
-from lines.models import EsimProfile, Line, LineKind
+from lines.models import Line
 from portal.accounts.models import User
 from tests import world
 from tests.api.callers import Caller, integrator, with_token
@@ -69,11 +69,9 @@ def belongings(name: str) -> Belongings:
     owner = world.person(name)
     tool = world.binding(owner)
     line = world.line(owner)
-    esim = world.line(owner, kind=LineKind.ESIM, label="旅行")
-    EsimProfile.objects.create(
-        line=esim, smdp_address="smdp.example.com", matching_id=f"SECRET-{name.upper()}"
-    )
-    unproven = world.line(owner, status="unverified", verified_at=None)
+    code = f"SECRET-{name.upper()}"
+    esim = world.line(owner, esim=True, label="旅行", profile__matching_id=code)
+    unproven = world.line(owner, unproven=True)
     rule = world.rule(line, binding=tool, max_per_day_count=5)
     spent = by_hand.recharge(
         line=esim,

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from billing import gateways
-from lines.models import EsimProfile, LineKind
 from portal.api.models import Scope
 from tests import world
 from tests.api.callers import token_of
@@ -76,8 +75,7 @@ class TestTheExamples:
         alice = world.person("alice")
         world.binding(alice)
         world.line(alice, msisdn="+8613800000021")
-        esim = world.line(alice, kind=LineKind.ESIM)
-        EsimProfile.objects.create(line=esim, smdp_address="smdp.example.com", matching_id="K2")
+        world.line(alice, esim=True, label="妈妈的手机", profile__matching_id="K2")
         shown = examples()
         with gateways.override("alipay", FakeGateway()):
             said = _run(

@@ -10,11 +10,12 @@ from django_q.models import Schedule
 from portal import housekeeping
 from portal.api import idempotency
 from portal.api.models import IdempotentRequest, RequestCount
+from tests.factories.portal import IdempotentRequestFactory, RequestCountFactory
 
 
 def kept(key: str, *, days: int) -> None:
     made_at = timezone.now() - timedelta(days=days)
-    IdempotentRequest.objects.create(caller="user:1", key=key, fingerprint="x", created_at=made_at)
+    IdempotentRequestFactory.create(key=key, created_at=made_at)
 
 
 @pytest.mark.django_db
@@ -24,7 +25,7 @@ class TestTidy:
         for number in range(5):
             kept(f"old {number}", days=8)
         kept("young", days=6)
-        RequestCount.objects.create(key="read:user:1", window=0, count=1)
+        RequestCountFactory.create()
         assert housekeeping.tidy() == 6
         assert [one.key for one in IdempotentRequest.objects.all()] == ["young"]
         assert not RequestCount.objects.exists()

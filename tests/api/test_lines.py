@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from billing.models import Decision
 from lines import lifecycle
 from lines.carriers.tmf654.adapter import Tmf654Carrier
-from lines.models import BalanceReading, EsimProfile, Line, LineProof
+from lines.models import EsimProfile, Line, LineProof
 from tests import world
 from tests.api.callers import Caller
 from tests.api.conftest import Belongings
 from tests.api.test_matrix import new_line
+from tests.factories.billing import DecisionFactory
+from tests.factories.lines import BalanceReadingFactory
 
 CODE = "LPA:1$smdp.example.com$SECRET-ALICE"
 
@@ -175,14 +176,7 @@ class TestLists:
         self, as_alice: Caller, alice: Belongings
     ) -> None:
         for number in range(5):
-            BalanceReading.objects.create(
-                line=alice.line,
-                balance_minor=number,
-                observed_at=world.NOON,
-                received_at=world.NOON,
-                source="pushed",
-                is_applied=False,
-            )
+            BalanceReadingFactory.create(line=alice.line, balance_minor=number, is_applied=False)
         path, seen = f"lines/{alice.line.public_id}/readings?limit=2", []
         while path:
             page = as_alice.get(path).json()
@@ -210,14 +204,9 @@ class TestLists:
 
 class TestDecisions:
     def test_say_why_in_words_with_their_figures(self, as_alice: Caller, alice: Belongings) -> None:
-        Decision.objects.create(
+        DecisionFactory.create(
             rule=alice.rule,
-            trigger="low_balance",
-            period_key="e1",
-            code="cooling_down",
-            is_charge=False,
             facts={"balance_minor": 980, "threshold_minor": 1000, "until": "2026-11-22T05:00:00Z"},
-            at=world.NOON,
         )
         path = f"lines/{alice.line.public_id}/decisions"
         [shown] = as_alice.get(path, Accept_Language="en").json()["results"]

@@ -6,11 +6,12 @@ import pytest
 from django_q.models import OrmQ
 
 from billing.gateways.base import BindingFacts, BindingStatus
-from billing.models import Binding, Recharge, SpendingCap
+from billing.models import Binding, Recharge
 from tests import world
 from tests.api.callers import Caller
 from tests.api.conftest import Belongings
 from tests.api.test_matrix import by_hand
+from tests.factories.billing import SpendingCapFactory
 from tests.fakes import FakeGateway
 
 
@@ -60,7 +61,7 @@ class TestByHand:
         Binding.objects.update(paused_at=None)
         unproven = as_alice.post("recharges", by_hand(alice) | {"line": alice.unproven.public_id})
         assert (unproven.status_code, unproven.json()["code"]) == (409, "line_not_live")
-        SpendingCap.objects.create(owner=alice.owner, max_per_month_minor=1)
+        SpendingCapFactory.create(owner=alice.owner, max_per_month_minor=1)
         capped = as_alice.post("recharges", by_hand(alice))
         assert (capped.status_code, capped.json()["code"]) == (409, "cap_reached")
         assert Recharge.objects.count() == 1  # the one she had

@@ -9,9 +9,9 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from portal.api import throttles
-from portal.api.models import RequestCount
 from tests.api.callers import Caller, integrator, with_token
 from tests.api.conftest import Belongings
+from tests.factories.portal import RequestCountFactory
 from tests.world import carrier, person
 
 
@@ -71,7 +71,7 @@ class TestPurge:
         now = timezone.now()
         for hours in (0, 2):
             window = int((now - timedelta(hours=hours)).timestamp())
-            RequestCount.objects.create(key="read:x", window=window, count=1)
+            RequestCountFactory.create(window=window)
         assert throttles.purge(at=now) == 1
         assert throttles.purge(at=now) == 0
 

@@ -76,15 +76,7 @@ def start(gateway=None, *, owner=None, at=NOON, **more):
 
 
 def pending(owner=None, **more):
-    return w.binding(
-        owner,
-        state="pending",
-        provider_ref="",
-        fingerprint="",
-        label="",
-        signed_at=None,
-        **{"created_at": NOON} | more,
-    )
+    return w.binding(owner, pending=True, **more)
 
 
 def refresh(binding, says, *, at=NOON):

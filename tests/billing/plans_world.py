@@ -12,6 +12,7 @@ from billing.models import Consent, Promotion, Rule
 from billing.plans import contract
 from billing.plans.contract import Draft, InvalidDraft
 from tests import world as w
+from tests.factories.billing import PromotionFactory
 from tests.world import DAY, NOON
 
 ALIPAY = Capabilities(rail="alipay", currencies=frozenset({"CNY"}))
@@ -91,13 +92,5 @@ def agreed(rule: Rule) -> Consent:
 
 
 def offer(**more) -> Promotion:
-    given: dict[str, Any] = {
-        "code": "seventy-five",
-        "name": "优惠",
-        "name_en": "Offer",
-        "kind": "discount",
-        "fixed_minor": 75,
-        "starts_at": NOON - DAY,
-        "ends_at": NOON + 400 * DAY,
-    }
-    return Promotion.objects.create(**(given | more))
+    """0.75 off for more than a year."""
+    return PromotionFactory.create(**{"fixed_minor": 75, "ends_at": NOON + 400 * DAY} | more)

@@ -25,6 +25,7 @@ from billing.reconciliation import days as statement_days
 from lines.carriers.base import CarrierStatementRow
 from lines.models import Delivery
 from tests import world as w
+from tests.factories.billing import RefundFactory, TransferFactory
 
 DAY = date(2026, 11, 21)
 START = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)  # its midnight in Shanghai
@@ -120,17 +121,22 @@ def unbook(number: int, state: str) -> None:
 def give_back(number: int, *, state: str = "succeeded") -> Refund:
     """A refund of 10.00 of a payment, in the ledger if it has succeeded."""
     recharge = Recharge.objects.get(ref=ref("G", number))
-    made = Refund.objects.create(
-        reference=ref("F", number), recharge=recharge, attempt=recharge.attempts.get(),
-        amount_minor=1000, currency="CNY", state=state, reason="test",
-        created_at=START + timedelta(hours=4), settled_at=START + timedelta(hours=5),
-    )  # fmt: skip
+    made = RefundFactory.create(
+        reference=ref("F", number),
+        attempt=recharge.attempts.get(),
+        amount_minor=1000,
+        state=state,
+        created_at=START + timedelta(hours=4),
+        settled_at=START + timedelta(hours=5),
+    )
     if state == "succeeded":
-        Transfer.objects.create(
-            recharge=recharge, kind="refund", reference=made.reference, source="undelivered",
-            destination="rail:alipay", amount_minor=1000, currency="CNY",
-            at=START + timedelta(hours=5),
-        )  # fmt: skip
+        TransferFactory.create(
+            recharge=recharge,
+            refund=True,
+            reference=made.reference,
+            amount_minor=1000,
+            at=made.settled_at,
+        )
     return made
 
 

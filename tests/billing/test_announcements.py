@@ -20,7 +20,6 @@ from billing.ledger import verification
 from billing.models import (
     Binding,
     Decision,
-    DeclineCode,
     Notice,
     PaymentAttempt,
     RailCall,
@@ -34,6 +33,7 @@ from billing.rules import by_hand, readings
 from billing.rules.readings import Reading
 from lines.models import BalanceReading, Line
 from tests import world as w
+from tests.factories.billing import DeclineCodeFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -296,7 +296,7 @@ class TestAnAnnouncement:
         assert (only().reason, only().attention) == ("announced", "")
 
     def test_refused_because_the_agreement_is_gone_ends_it_and_asks_the_payer(self, slow):
-        DeclineCode.objects.create(rail="alipay", code="GONE", decline_class="hard")
+        DeclineCodeFactory.create(code="GONE", decline_class="hard")
         low_line(slow.at)
         slow.gateway.preparations = [Refused("GONE")]
         slow.run()
@@ -361,7 +361,7 @@ class TestTheWindow:
         assert Notice.objects.filter(kind="missed").count() == 1
 
     def test_has_room_for_retries_each_with_a_number_of_its_own(self, slow):
-        DeclineCode.objects.create(rail="alipay", code="POOR", decline_class="soft")
+        DeclineCodeFactory.create(code="POOR", decline_class="soft")
         self.announced(slow)
         slow.gateway.script = [Refused("POOR"), Refused("POOR")]
         slow.later(NOTICE)
@@ -379,7 +379,7 @@ class TestTheWindow:
 
     def test_ends_the_ladder_when_the_next_try_would_be_too_late(self, slow):
         slow.gateway.capabilities = replace(ANNOUNCING, window=timedelta(hours=5))
-        DeclineCode.objects.create(rail="alipay", code="POOR", decline_class="soft")
+        DeclineCodeFactory.create(code="POOR", decline_class="soft")
         self.announced(slow)
         slow.gateway.script = [Refused("POOR")]
         slow.later(NOTICE)
@@ -499,7 +499,7 @@ class TestARailThatTakesADay:
 
 class TestTheSecondTool:
     def test_on_an_announcing_rail_is_announced_anew(self, slow):
-        DeclineCode.objects.create(rail="alipay", code="GONE", decline_class="hard")
+        DeclineCodeFactory.create(code="GONE", decline_class="hard")
         alice = w.person()
         second = w.binding(alice)
         low_line(slow.at, fallback_binding=second)

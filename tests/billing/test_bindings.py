@@ -362,8 +362,8 @@ class TestEnding:
         [
             lambda rule: rule.binding,
             lambda rule: w.binding(w.person("bob")),
-            lambda rule: w.binding(state="revoked"),
-            lambda rule: w.binding(paused_at=NOON, pause_reason="breaker"),
+            lambda rule: w.binding(revoked=True),
+            lambda rule: w.binding(paused=True),
         ],
     )
     def test_moves_rules_to_no_binding_that_cannot_be_charged(self, target):

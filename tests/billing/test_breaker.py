@@ -127,7 +127,7 @@ class TestTheBreaker:
         assert (rule.paused_at, rule.pause_reason, rule.wake_at) == (None, "", NOON + HOUR)
 
     def test_is_closed_for_that_owner_alone_and_for_its_own_pauses(self):
-        mine = w.rule(w.line(), paused_at=NOON, pause_reason="crashed")
+        mine = w.rule(w.line(), paused=True, pause_reason="crashed")
         bobs = w.rule(
             w.line(w.person("bob")),
             binding=w.binding(w.person("bob"), fingerprint=mine.binding.fingerprint),

@@ -4,13 +4,14 @@ from datetime import date
 
 import pytest
 
-from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
+from billing.models import Binding, Decision, Recharge, Rule
 from billing.recharges import machine
 from billing.refunds import approvals
 from billing.rules import by_hand, openings, readings
 from billing.rules.readings import Reading
 from lines.models import Line
 from tests import world as w
+from tests.factories.billing import SpendingCapFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -174,7 +175,7 @@ class TestACapByHand:
         owner = rule.line.owner
         other = w.line(owner)
         self.spend(world, rule, line=other, binding=w.binding(owner))
-        SpendingCap.objects.create(owner=owner, max_per_month_minor=cap_minor)
+        SpendingCapFactory.create(owner=owner, max_per_month_minor=cap_minor)
         self.press_again(rule, world.at, code)
 
     @pytest.mark.parametrize(("count", "code"), [(2, None), (1, "cap_day")])
@@ -206,7 +207,7 @@ class TestACapByHand:
     def test_counts_no_other_currency(self, world, rule, opens):
         """A card of one owner that pays in Hong Kong too: 30.00 there is not 30.00 here."""
         owner = rule.line.owner
-        SpendingCap.objects.create(owner=owner, max_per_month_minor=6000)
+        SpendingCapFactory.create(owner=owner, max_per_month_minor=6000)
         Binding.objects.update(max_per_month_minor=6000)
         for _ in range(2):  # as much as both caps
             abroad = w.line(owner, carrier=w.carrier("csl", currency="HKD"), currency="HKD")

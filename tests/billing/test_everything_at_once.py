@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from billing.gateways.base import Closed, NotFound, Pending, Refused, Unknown
 from billing.ledger import verification
 from billing.ledger.verification import Effect
-from billing.models import Binding, PaymentAttempt, Promotion, Recharge, Refund, Rule
+from billing.models import Binding, PaymentAttempt, Recharge, Refund, Rule
 from billing.operators import operations
 from billing.plans import contract
 from billing.recharges import machine
@@ -38,6 +38,7 @@ from lines.carriers.base import NotFound as NoOrder
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
 from tests import world as w
+from tests.factories.billing import PromotionFactory
 from tests.fakes import LOST_AFTER, LOST_BEFORE
 from tests.world import World
 
@@ -80,13 +81,8 @@ class Anything(RuleBasedStateMachine):
         owner = w.person()
         self.tool, self.second = w.binding(owner), w.binding(owner)
         self.people = [w.person("ops"), w.person("finance")]
-        Promotion.objects.create(
-            code="p",
-            name="p",
-            name_en="p",
-            kind="discount",
+        PromotionFactory.create(
             basis_points=700,
-            starts_at=w.NOON - w.DAY,
             ends_at=w.NOON + 900 * w.DAY,
             budget_minor=2_000,
         )

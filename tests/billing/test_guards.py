@@ -5,10 +5,10 @@ from django.db import DatabaseError, connection, transaction
 
 from billing.guards import APPEND_ONLY
 from billing.ledger import transfers
-from billing.models import Refund
 from billing.recharges.machine import IllegalMove, LostRace, Move, move, move_one
 from billing.states import FIRST_STATES, MOVES, RechargeState
 from tests import world as w
+from tests.factories.billing import RefundFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -151,16 +151,8 @@ class TestMoney:
 
     def test_nobody_approves_their_own_refund_even_in_sql(self, recharge):
         alice = w.person()
-        attempt = recharge.attempts.get()
-        refund = Refund.objects.create(
-            recharge=recharge,
-            attempt=attempt,
-            amount_minor=1,
-            currency="CNY",
-            state="requested",
-            reason="test",
-            requested_by=alice,
-            created_at=w.NOON,
+        refund = RefundFactory.create(
+            attempt=recharge.attempts.get(), state="requested", requested_by=alice
         )
         with pytest.raises(DatabaseError, match="refund_two_people"):
             execute(

@@ -18,11 +18,12 @@ from billing.gateways.base import (
     Pending,
     Unknown,
 )
-from billing.models import Binding, InboundNotification, PaymentAttempt, Recharge, Refund, Rule
+from billing.models import Binding, InboundNotification, PaymentAttempt, Recharge, Rule
 from billing.recharges import machine
 from lines.carriers.base import Accepted, CarrierEvent
 from lines.models import Delivery, Line
 from tests import world as w
+from tests.factories.billing import RefundFactory
 from tests.race import race
 from tests.world import DAY, MINUTE, NOON
 
@@ -238,16 +239,7 @@ class TestARefundsMessage:
         world.run()
         recharge = Recharge.objects.get()
         attempt = PaymentAttempt.objects.get()
-        refund = Refund.objects.create(
-            recharge=recharge,
-            attempt=attempt,
-            amount_minor=100,
-            currency="CNY",
-            state="unknown",
-            reason="x",
-            created_at=NOON,
-            act_at=NOON + DAY,
-        )
+        refund = RefundFactory.create(attempt=attempt, state="unknown", act_at=NOON + DAY)
         accept(
             note(NotificationKind.REFUND, our_ref=attempt.reference, refund_ref=refund.reference)
         )
@@ -295,7 +287,7 @@ class TestABindingsMessage:
         assert Binding.objects.get().check_at == NOON
 
     def test_leaves_one_that_has_ended_alone(self):
-        w.binding(state="revoked", ref="B1")
+        w.binding(revoked=True, ref="B1")
         accept(note(NotificationKind.BINDING, our_ref="B1"))
         process()
         assert (Binding.objects.get().check_at, only().done_at) == (None, NOON)

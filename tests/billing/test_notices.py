@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from billing.models import Notice, NoticeDelivery, NoticeKind, Promotion
+from billing.models import Notice, NoticeDelivery, NoticeKind
 from billing.notices import reminders, telling
 from billing.notices.telling import Telling
 from tests import world as w
 from tests.billing.notices_world import FACTS, RUN_AT, deliveries, tell
 from tests.billing.readers import LANGUAGES, teach_chinese
+from tests.factories.billing import PromotionFactory
 from tests.world import DAY, HOUR, MINUTE, NOON
 
 
@@ -310,15 +311,7 @@ class TestTheReminder:
 
     def test_names_the_most_that_is_taken_and_the_offer_apart(self):
         scheduled()
-        Promotion.objects.create(
-            code="five",
-            name="优惠",
-            name_en="Offer",
-            kind="discount",
-            fixed_minor=75,
-            starts_at=NOON,
-            ends_at=NOON + 30 * DAY,
-        )
+        PromotionFactory.create(fixed_minor=75, ends_at=NOON + 30 * DAY)
 
         sweep(RUN_AT - 5 * DAY)
 

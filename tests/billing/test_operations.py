@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from billing.gateways.base import Refused, Succeeded, Unknown
-from billing.models import Binding, DeclineCode, Rail, Recharge, Refund, Rule
+from billing.models import Binding, Rail, Recharge, Refund, Rule
 from billing.operators import operations
 from billing.recharges import claims, machine
 from billing.refunds import approvals
@@ -13,6 +13,7 @@ from billing.states import RechargeState as S
 from lines.carriers.base import Rejected
 from lines.models import Delivery, Line
 from tests import world as w
+from tests.factories.billing import DeclineCodeFactory
 from tests.race import behind
 from tests.world import DAY, HOUR, World
 
@@ -566,7 +567,7 @@ class TestTheIncidentSwitchOfARail:
 
 class TestUnpausingABinding:
     def test_lets_it_be_charged_again(self, world, operator):
-        binding = w.binding(paused_at=world.at, pause_reason="breaker", failures_in_a_row=3)
+        binding = w.binding(paused=True)
 
         operations.unpause_binding(binding=binding, actor=operator, at=world.at)
 
@@ -580,9 +581,7 @@ class TestUnpausingABinding:
 
 def test_a_hard_decline_held_for_nobody_is_not_askable(world):
     """A final recharge has nothing left to ask about."""
-    DeclineCode.objects.update_or_create(
-        rail="alipay", code="CLOSED", defaults={"decline_class": "hard"}
-    )
+    DeclineCodeFactory.create(code="CLOSED", decline_class="hard")
     recharge = after(world, Refused("CLOSED"))
     assert recharge.state == S.FAILED
 

@@ -9,6 +9,7 @@ import pytest
 from billing.gateways.base import ActionRequired, Closed, NotFound, Pending, Succeeded, Unknown
 from billing.models import Binding, DeclineCode, Notice, PaymentAttempt, RailCall, Recharge, Rule
 from tests import world as w
+from tests.factories.billing import DeclineCodeFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +24,7 @@ def low(world: Any) -> Any:
     world.gateway.capabilities = replace(
         world.gateway.capabilities, settles_within=timedelta(hours=1)
     )
-    DeclineCode.objects.create(rail="alipay", code="canceled", decline_class="auth")
+    DeclineCodeFactory.create(code="canceled", decline_class="auth")
     w.rule(w.line(balance_minor=980), wake_at=world.at)
     return world
 

@@ -10,12 +10,13 @@ import pytest
 from billing.calendar import Hours
 from billing.engine import executor
 from billing.gateways.base import Capabilities, Refused, Succeeded
-from billing.models import Binding, PaymentAttempt, Promotion, PromotionUse, Recharge, Rule
+from billing.models import Binding, PaymentAttempt, PromotionUse, Recharge, Rule
 from billing.payments import charging
 from billing.recharges import claims, machine
 from billing.rules import by_hand, openings
 from lines.models import Carrier, Delivery
 from tests import world as w
+from tests.factories.billing import PromotionFactory
 from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
@@ -216,16 +217,7 @@ class TestMoneyFoundWhileTheCarrierIsHeldBack:
 class TestABonus:
     @pytest.fixture(autouse=True)
     def promotion(self):
-        return Promotion.objects.create(
-            code="more",
-            name="多",
-            name_en="More",
-            kind="bonus",
-            fixed_minor=100,
-            starts_at=w.NOON - w.DAY,
-            ends_at=w.NOON + w.DAY,
-            budget_minor=100,
-        )
+        return PromotionFactory.create(kind="bonus", fixed_minor=100, budget_minor=100)
 
     def test_is_spent_when_the_price_is_paid(self, world, low, promotion):
         world.run()

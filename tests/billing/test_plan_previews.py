@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 import pytest
 from django.utils import translation
@@ -11,8 +10,9 @@ from billing.models import Consent, Notice, Recharge, Rule, SpendingCap
 from billing.plans import contract
 from lines.models import Line
 from tests import world as w
-from tests.billing.plans_world import ALIPAY, ANNOUNCING, DAYTIME, TODAY, draft, low, offer, preview
+from tests.billing.plans_world import ALIPAY, ANNOUNCING, DAYTIME, draft, low, offer, preview
 from tests.billing.readers import teach_chinese
+from tests.factories.billing import RechargeFactory, SpendingCapFactory
 from tests.world import DAY, HOUR, MINUTE, NOON
 
 
@@ -162,7 +162,7 @@ class TestTheMostAMonthCanCost:
 
     def test_is_the_cap_of_the_payment_method_or_of_the_owner_where_that_is_lower(self):
         assert preview(low(binding=w.binding(max_per_month_minor=9000))).month_max_minor == 9000
-        SpendingCap.objects.create(owner=w.person(), max_per_month_minor=8000)
+        SpendingCapFactory.create(max_per_month_minor=8000)
         assert preview(low()).month_max_minor == 8000
         SpendingCap.objects.update(currency="HKD")
         assert preview(low()).month_max_minor == 15_000
@@ -240,14 +240,13 @@ class TestWhatHappensAtOnce:
     def test_is_nothing_while_a_recharge_is_under_way(self):
         line = w.line(balance_minor=1)
         assert preview(low(line=line)).fires_at_once is True
-        _recharge(line, state="due")
+        RechargeFactory.create(line=line)
 
         assert preview(low(line=line)).fires_at_once is False
 
     def test_counts_what_has_landed_since_the_last_reading(self):
         line = w.line(balance_minor=1, balance_observed_at=NOON - HOUR)
-        done = _recharge(line, state="due")
-        _move_to_completed(done, at=NOON - 2 * HOUR)
+        RechargeFactory.create(line=line, completed=True, at=NOON - 2 * HOUR)
         of = low(line=line, max_per_day_count=9)
         assert preview(of).fires_at_once is True
 
@@ -257,7 +256,7 @@ class TestWhatHappensAtOnce:
 
     def test_is_nothing_where_a_cap_is_used_up(self):
         line = w.line(balance_minor=1)
-        _move_to_completed(_recharge(line, state="due", face_minor=20_000), at=NOON - 2 * HOUR)
+        RechargeFactory.create(line=line, completed=True, face_minor=20_000, at=NOON - 2 * HOUR)
 
         assert preview(low(line=line, max_per_day_count=9)).fires_at_once is False
 
@@ -284,32 +283,3 @@ class TestWhatHappensAtOnce:
 
 
 LINE_FACTS = ("balance_minor", "balance_observed_at", "balance_reserved_minor", "valid_until")
-
-
-def _recharge(line: Line, *, face_minor: int = 5000, **more) -> Recharge:
-    given: dict[str, Any] = {
-        "line": line,
-        "owner": line.owner,
-        "binding": w.binding(line.owner),
-        "rail": "alipay",
-        "sim_generation": 1,
-        "trigger": "manual",
-        "period_key": "hand:1",
-        "face_minor": face_minor,
-        "price_minor": face_minor,
-        "currency": "CNY",
-        "ladder_s": [],
-        "cap_day": TODAY,
-        "cap_month": TODAY.replace(day=1),
-        "created_at": NOON,
-        "due_at": NOON,
-        "expires_at": NOON + DAY,
-    }
-    return Recharge.objects.create(**(given | more))
-
-
-def _move_to_completed(one: Recharge, *, at: datetime) -> None:
-    for to in ("charging", "delivering", "completed"):
-        given = {"charged_at": at} if to == "delivering" else {}
-        given |= {"completed_at": at} if to == "completed" else {}
-        Recharge.objects.filter(pk=one.pk).update(state=to, **given)

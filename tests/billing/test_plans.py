@@ -199,7 +199,7 @@ class TestConfirm:
 
     def test_is_agreed_to_for_the_sim_the_line_has_now(self):
         line = w.line()
-        rule = w.rule(line, sim_generation=1, paused_at=NOON, pause_reason="sim_changed")
+        rule = w.rule(line, sim_generation=1, paused=True, pause_reason="sim_changed")
         Line.objects.update(sim_generation=2)
 
         again = confirm(rule=saved(rule))
@@ -208,7 +208,7 @@ class TestConfirm:
 
     @pytest.mark.parametrize("reason", ["crashed", "operator"])
     def test_does_not_lift_a_pause_that_waits_for_a_person(self, reason):
-        rule = w.rule(paused_at=NOON, pause_reason=reason)
+        rule = w.rule(paused=True, pause_reason=reason)
 
         with pytest.raises(InvalidDraft) as refusal:
             confirm(rule=saved(rule))

@@ -13,6 +13,7 @@ from billing import promotions
 from billing.models import Promotion, PromotionUse, Recharge
 from billing.promotions import Book, Offer, OfferGone, Quote, QuoteLine
 from tests import world as w
+from tests.factories.billing import PromotionFactory, RechargeFactory
 from tests.race import behind, is_free, read_as_it_lies
 from tests.world import DAY, NOON
 
@@ -222,41 +223,12 @@ class TestWhateverIsOffered:
 
 
 def promotion(code: str = "five", **more) -> Promotion:
-    given_: dict[str, Any] = {
-        "code": code,
-        "name": "九五折",
-        "name_en": "5 % off",
-        "kind": "discount",
-        "starts_at": NOON - DAY,
-        "ends_at": NOON + DAY,
-    }
-    if "fixed_minor" not in more:
-        given_["basis_points"] = 500
-    return Promotion.objects.create(**(given_ | more))
+    return PromotionFactory.create(code=code, **more)
 
 
 def recharge(rule, number: int = 1, **more) -> Recharge:
-    given_: dict[str, Any] = {
-        "line": rule.line,
-        "owner": rule.line.owner,
-        "rule": rule,
-        "binding": rule.binding,
-        "rail": "alipay",
-        "sim_generation": 1,
-        "trigger": "schedule",
-        "period_key": f"{number}:2026-11-22",
-        "state": "due",
-        "face_minor": 5000,
-        "price_minor": 5000,
-        "currency": "CNY",
-        "ladder_s": [],
-        "cap_day": NOON.date(),
-        "cap_month": NOON.date().replace(day=1),
-        "created_at": NOON,
-        "due_at": NOON,
-        "expires_at": NOON + DAY,
-    }
-    return Recharge.objects.create(**(given_ | more))
+    key = f"{number}:2026-11-22"
+    return RechargeFactory.create(rule=rule, trigger="schedule", period_key=key, **more)
 
 
 def quote_for(

@@ -7,10 +7,11 @@ from django.contrib.auth.models import AnonymousUser
 
 from billing import queries
 from billing.gateways.base import Pending
-from billing.models import Decision, Notice, Recharge, Rule
+from billing.models import Recharge, Rule
 from billing.queries import Standing
 from lines.models import Line
 from tests import world as w
+from tests.factories.billing import DecisionFactory, NoticeFactory, RechargeFactory
 from tests.world import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db
@@ -25,35 +26,9 @@ EVERYTHING = [
 ]
 
 
-def recharge(line, *, price=5000, month=date(2026, 11, 1), state="completed", **more):
-    paid = {"charged_at": NOON, "completed_at": NOON} if state == "completed" else {}
-    given = {
-        "line": line,
-        "owner": line.owner,
-        "binding": w.binding(line.owner),
-        "rail": "alipay",
-        "sim_generation": 1,
-        "trigger": "manual",
-        "period_key": f"hand:{Recharge.objects.count()}",
-        "state": "due",
-        "face_minor": price,
-        "price_minor": price,
-        "currency": line.currency,
-        "ladder_s": [],
-        "cap_day": month,
-        "cap_month": month,
-        "created_at": NOON,
-        "due_at": NOON,
-        "expires_at": NOON + DAY,
-    }
-    made = Recharge.objects.create(**given | more)
-    for step in {
-        "completed": ["charging", "charged", "delivering", "completed"],
-        "failed": ["charging", "failed"],
-    }.get(state, []):
-        Recharge.objects.filter(pk=made.pk).update(state=step, **paid)
-    made.refresh_from_db()
-    return made
+def recharge(line, *, price=5000, month=date(2026, 11, 1), **more):
+    given = {"completed": True, "face_minor": price, "cap_day": month, "cap_month": month}
+    return RechargeFactory.create(line=line, **given | more)
 
 
 def belongings(name):
@@ -61,12 +36,8 @@ def belongings(name):
     line = w.line(w.person(name))
     rule = w.rule(line, binding=w.binding(line.owner))
     made = recharge(line)
-    Notice.objects.create(
-        owner=line.owner, kind="recharged", occurrence_key=name, line=line, created_at=NOON
-    )
-    Decision.objects.create(
-        rule=rule, trigger="manual", period_key="1", code="charge", is_charge=True, at=NOON
-    )
+    NoticeFactory.create(owner=line.owner, line=line)
+    DecisionFactory.create(rule=rule)
     return line.owner, made
 
 
@@ -130,8 +101,8 @@ class TestSpendingByMonth:
     def test_counts_what_was_taken_less_what_went_back(self):
         line = w.line()
         recharge(line, price=5000, refund_committed_minor=2000)
-        recharge(line, price=3000, state="failed")
-        recharge(line, price=1000, state="due")
+        recharge(line, price=3000, completed=False, failed=True)
+        recharge(line, price=1000, completed=False)
         assert queries.spending_by_month(line=line, at=NOON, months=1) == [
             (date(2026, 11, 1), 3000)
         ]
@@ -180,14 +151,7 @@ class TestLineSummaries:
         first, last = recharge(line), recharge(line)
         Recharge.objects.filter(pk=first.pk).update(completed_at=NOON - DAY)
         for hour, code in enumerate(("cooling_down", "charge", "cap_day")):
-            Decision.objects.create(
-                rule=line.rule,
-                trigger="low_balance",
-                period_key="1",
-                code=code,
-                is_charge=False,
-                at=NOON + (hour % 2) * HOUR,
-            )
+            DecisionFactory.create(rule=line.rule, code=code, at=NOON + (hour % 2) * HOUR)
         [summary] = queries.line_summaries(line.owner, NOON)
         assert summary.last_recharge == last
         assert summary.last_decision.code == "charge"
@@ -205,7 +169,7 @@ class TestLineSummaries:
             line = w.line(alice)
             w.rule(line, binding=w.binding(alice))
             recharge(line)
-            recharge(line, state="due")
+            recharge(line, completed=False)
         with django_assert_num_queries(5):
             summaries = queries.line_summaries(alice, NOON)
             shown = {(one.line.carrier.name, one.rule.binding.rail.name) for one in summaries}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule, SpendingCap, Transfer
+from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule, Transfer
 from billing.recharges import claims, machine
 from billing.reference_data import load
 from billing.refunds import approvals
@@ -12,6 +12,7 @@ from billing.rules import by_hand, readings
 from billing.rules.readings import Reading
 from tests import world as w
 from tests.billing.racers import race
+from tests.factories.billing import RechargeFactory, SpendingCapFactory
 from tests.world import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
@@ -160,7 +161,7 @@ class TestSixteenProcesses:
     def test_never_break_a_cap_that_their_lines_share(self):
         owner = w.person()
         tool = w.binding(owner)
-        SpendingCap.objects.create(owner=owner, max_per_month_minor=23_000)
+        SpendingCapFactory.create(owner=owner, max_per_month_minor=23_000)
         for _ in range(16):
             w.rule(w.line(owner, balance_minor=980), binding=tool, wake_at=w.NOON)
         race(run, processes=16)
@@ -188,26 +189,9 @@ class TestSixteenProcesses:
     def test_racing_for_one_row_have_one_winner_a_thousand_times(self):
         owner = w.person()
         tool = w.binding(owner)
-        template = {
-            "owner": owner,
-            "binding": tool,
-            "rail": "alipay",
-            "sim_generation": 1,
-            "trigger": "manual",
-            "state": "due",
-            "face_minor": 5000,
-            "price_minor": 5000,
-            "currency": "CNY",
-            "ladder_s": [],
-            "cap_day": w.NOON.date(),
-            "cap_month": w.NOON.date(),
-            "created_at": w.NOON,
-            "due_at": w.NOON,
-            "expires_at": w.NOON,
-            "act_at": w.NOON,
-        }
         opened = Recharge.objects.bulk_create(
-            Recharge(line=w.line(owner), period_key=str(n), **template) for n in range(1000)
+            RechargeFactory.build(line=w.line(owner), binding=tool, act_at=w.NOON)
+            for _ in range(1000)
         )
         results = race(claim([one.pk for one in opened]), processes=16)
         assert [sum(column) for column in zip(*results, strict=True)] == [1] * 1000

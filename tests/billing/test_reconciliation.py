@@ -13,7 +13,6 @@ from django.db import connection
 from billing.gateways.base import StatementKind, StatementRow
 from billing.models import (
     Difference,
-    InboundNotification,
     PaymentAttempt,
     Rail,
     Recharge,
@@ -36,6 +35,7 @@ from tests.billing.statement_day import (
     refund,
     unbook,
 )
+from tests.factories.billing import InboundNotificationFactory, TransferFactory
 
 ONE_DAY = timedelta(days=1)
 
@@ -357,19 +357,13 @@ class TestRefundsAndDisputes:
         assert (made.state, made.act_at) == ("unknown", day.at)  # asked, not believed
 
     def test_a_dispute_that_the_rail_told_of_is_no_difference(self, day):
-        InboundNotification.objects.create(
-            source="rail:alipay", dedupe_id="d", kind="dispute", our_ref=ref("P", 3),
-            amount_minor=5000, body_masked="", received_at=day.at,
-        )  # fmt: skip
+        InboundNotificationFactory.create(kind="dispute", our_ref=ref("P", 3), received_at=day.at)
         lost = payment(3, line_number=11, kind=StatementKind.DISPUTE)
         won = payment(3, line_number=12, kind=StatementKind.DISPUTE_WON)
         assert day.compare(*honest(), lost, won) == []
 
     def test_money_that_comes_back_after_a_dispute_was_booked_as_lost_is_a_difference(self, day):
-        InboundNotification.objects.create(
-            source="rail:alipay", dedupe_id="d", kind="dispute", our_ref=ref("P", 3),
-            amount_minor=5000, body_masked="", received_at=day.at,
-        )  # fmt: skip
+        InboundNotificationFactory.create(kind="dispute", our_ref=ref("P", 3), received_at=day.at)
         day_of.lose(3)
         lost = payment(3, line_number=11, kind=StatementKind.DISPUTE)
         assert day.compare(*honest(), lost) == []
@@ -398,10 +392,7 @@ class TestMoneyThatTheStatementProves:
         unbook(3, "unknown")
         day.compare(*honest())
         recharge = Recharge.objects.get(ref=ref("G", 3))
-        Transfer.objects.create(
-            recharge=recharge, kind="charge", reference=ref("P", 3), source="rail:alipay",
-            destination="undelivered", amount_minor=5000, currency="CNY", at=day.at,
-        )  # fmt: skip
+        TransferFactory.create(recharge=recharge, reference=ref("P", 3), at=day.at)
         assert day.again() == []
 
 

@@ -10,7 +10,6 @@ from billing.gateways.base import NotFound, Refused, Succeeded, Unknown
 from billing.ledger import verification
 from billing.models import (
     Notice,
-    Promotion,
     PromotionUse,
     Recharge,
     RechargeMove,
@@ -25,6 +24,7 @@ from lines.carriers.base import Credited, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery
 from tests import world as w
+from tests.factories.billing import PromotionFactory
 from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
@@ -330,16 +330,7 @@ class TestAfterDelivery:
         w.assert_balanced()
 
     def test_claws_the_promotion_back_in_proportion(self, world, support, finance):
-        Promotion.objects.create(
-            code="autumn",
-            name="秋",
-            name_en="Autumn",
-            kind="discount",
-            basis_points=1000,
-            starts_at=w.NOON - w.DAY,
-            ends_at=w.NOON + w.DAY,
-            budget_minor=100_000,
-        )
+        PromotionFactory.create(basis_points=1000, budget_minor=100_000)
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.run()
         recharge = Recharge.objects.get()
@@ -356,16 +347,7 @@ class TestAfterDelivery:
         w.assert_balanced()
 
     def test_claws_back_no_more_than_was_given_however_it_rounds(self, world, support, finance):
-        Promotion.objects.create(
-            code="autumn",
-            name="秋",
-            name_en="Autumn",
-            kind="discount",
-            basis_points=1000,
-            starts_at=w.NOON - w.DAY,
-            ends_at=w.NOON + w.DAY,
-            budget_minor=100_000,
-        )
+        PromotionFactory.create(basis_points=1000, budget_minor=100_000)
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.run()
         recharge = Recharge.objects.get()

@@ -58,7 +58,7 @@ class TestADecline:
         assert (only().state, len(world.gateway.calls["charge"])) == ("failed", 1)
 
     def test_never_falls_back_to_a_method_that_rests(self, world, low):
-        second = w.binding(low.line.owner, paused_at=world.at, pause_reason="breaker")
+        second = w.binding(low.line.owner, paused=True)
         Rule.objects.update(fallback_binding=second)
         world.gateway.script = [HARD]
         world.run()

@@ -8,10 +8,11 @@ import pytest
 from django.db import transaction
 
 from billing.gateways.base import Capabilities
-from billing.models import Binding, Decision, Promotion, Recharge, Rule, SpendingCap
+from billing.models import Binding, Decision, Recharge, Rule, SpendingCap
 from billing.rules import by_hand, openings
 from billing.rules import caps as spending_caps
 from tests import world as w
+from tests.factories.billing import PromotionFactory, SpendingCapFactory
 from tests.race import behind, is_free, read_as_it_lies
 
 NOVEMBER = date(2026, 11, 1)
@@ -59,22 +60,14 @@ class TestABatch:
         assert opened() == [5000, 5000]
 
     def test_keeps_to_the_owners_cap(self, three):
-        SpendingCap.objects.create(owner=three.owner, max_per_month_minor=14_999)
+        SpendingCapFactory.create(owner=three.owner, max_per_month_minor=14_999)
 
         assert self.decided() == ["cap_owner_month", "charge", "charge"]
         assert opened() == [5000, 5000]
 
     def test_counts_what_was_taken_and_not_what_was_credited(self, three):
-        SpendingCap.objects.create(owner=three.owner, max_per_month_minor=9900)
-        Promotion.objects.create(
-            code="less",
-            name="少",
-            name_en="Less",
-            kind="discount",
-            fixed_minor=100,
-            starts_at=w.NOON - w.DAY,
-            ends_at=w.NOON + w.DAY,
-        )
+        SpendingCapFactory.create(owner=three.owner, max_per_month_minor=9900)
+        PromotionFactory.create(fixed_minor=100)
         open_due()
         open_due()
 
@@ -82,7 +75,7 @@ class TestABatch:
 
     def test_does_not_count_what_ended_unpaid(self, three):
         Binding.objects.update(max_per_month_minor=10_000)
-        SpendingCap.objects.create(owner=three.owner, max_per_month_minor=10_000)
+        SpendingCapFactory.create(owner=three.owner, max_per_month_minor=10_000)
         Rule.objects.update(max_per_month_minor=5000)
         self.decided()
         Recharge.objects.update(state="canceled")
@@ -136,7 +129,7 @@ class TestTwoAtOnce:
     def two(self):
         """Of one owner, who may spend what one of them takes."""
         tool = w.binding()
-        SpendingCap.objects.create(owner=tool.owner, max_per_month_minor=5000)
+        SpendingCapFactory.create(owner=tool.owner, max_per_month_minor=5000)
         return [w.rule(w.line(balance_minor=980), binding=tool, wake_at=w.NOON) for _ in range(2)]
 
     def test_by_hand_do_not_both_spend_what_is_left_of_the_owners_cap(self, two):
@@ -195,7 +188,7 @@ class TestTheOrderOfLocks:
     @pytest.fixture
     def caps(self):
         both = [
-            SpendingCap.objects.create(owner=w.person(name), max_per_month_minor=5000)
+            SpendingCapFactory.create(owner=w.person(name), max_per_month_minor=5000)
             for name in ("alice", "bob")
         ]
         SpendingCap.objects.filter(pk=both[0].pk).update(max_per_month_minor=6000)

@@ -10,9 +10,10 @@ from django.db import connection
 
 from billing.engine import executor
 from billing.gateways.base import Capabilities, Noticed, Refused
-from billing.models import Binding, DeclineCode, Notice, Recharge, Rule
+from billing.models import Binding, Notice, Recharge, Rule
 from billing.plans import contract
 from tests import world as w
+from tests.factories.billing import DeclineCodeFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +36,7 @@ def slow(world: Any) -> Any:
     """A world whose rail lets an announcement stand."""
     w.carrier(), w.rail(retry_ladder_s=[6 * 3600, 86_400, 3 * 86_400])
     world.gateway.capabilities = STANDING
-    DeclineCode.objects.create(rail="alipay", code=BARRED, decline_class="config")
+    DeclineCodeFactory.create(code=BARRED, decline_class="config")
     return world
 
 

@@ -9,9 +9,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from billing.ledger import verification
-from billing.models import Promotion, Recharge
+from billing.models import Recharge
 from billing.refunds import approvals
 from tests import world as w
+from tests.factories.billing import PromotionFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -77,16 +78,7 @@ def drop(table: str, where: str = "true") -> str:
 @pytest.fixture
 def books(world):
     """One of each: completed with a promotion, refunded in part by two people, and waiting."""
-    Promotion.objects.create(
-        code="autumn",
-        name="秋",
-        name_en="Autumn",
-        kind="discount",
-        basis_points=1000,
-        starts_at=w.NOON - w.DAY,
-        ends_at=w.NOON + w.DAY,
-        budget_minor=100_000,
-    )
+    PromotionFactory.create(basis_points=1000, budget_minor=100_000)
     w.rule(w.line(balance_minor=980), wake_at=world.at)
     world.run()
     refund = approvals.request(

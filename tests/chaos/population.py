@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 
-from billing.models import Promotion
 from tests import world as w
 from tests.chaos.scene import load_reference_data
 from tests.chaos.workers import Stage
+from tests.factories.billing import PromotionFactory
 
 OWNERS, LINES_EACH, METHODS_EACH = 20, 20, 4
 _MANY = 10**9
@@ -62,6 +62,4 @@ def _promotions(stage: Stage) -> None:
     at = stage.clock.now()
     shared = {"starts_at": at - 2 * w.DAY, "ends_at": at - w.DAY, "budget_minor": 100_000}
     for kind in ("discount", "bonus"):
-        Promotion.objects.create(
-            code=kind, name=kind, name_en=kind, kind=kind, basis_points=500, **shared
-        )
+        PromotionFactory.create(code=kind, kind=kind, **shared)

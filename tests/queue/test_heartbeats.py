@@ -12,6 +12,7 @@ from billing.engine import sweeps
 from portal import heartbeats
 from portal.models import Heartbeat
 from portal.supervision import canary
+from tests.factories.portal import HeartbeatFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.django_db
 def aged(name, *, answered_s=None, asked_s=None):
     ages = {"answered_at": answered_s, "asked_at": asked_s}
     values = {key: Now() - timedelta(seconds=s) for key, s in ages.items() if s is not None}
-    Heartbeat.objects.update_or_create(name=name, defaults=values)
+    HeartbeatFactory.create(name=name)
+    Heartbeat.objects.filter(name=name).update(**values)
 
 
 class TestACanary:

@@ -21,6 +21,7 @@ from portal.supervision.process_group import ProcessGroup
 from portal.supervision.processes import BASE_DIR
 from portal.supervision.queue_settings import MONEY, SLOW
 from portal.supervision.supervisor import Roster
+from tests.factories.portal import HeartbeatFactory
 from tests.queue.test_process_group import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -208,7 +209,7 @@ class TestTheMoneySweep:
         Schedule.objects.create(
             func="tests.queue.jobs.note", args="not(", next_run=timezone.now(), name="malformed"
         )
-        Heartbeat.objects.create(name="sweep", answered_at=Now() - timedelta(seconds=91))
+        HeartbeatFactory.create(name="sweep", answered_at=Now() - timedelta(seconds=91))
         workers.start("--only", MONEY)
         until(lambda: workers.said('swept status="0"'), within_s=30)
         recently = Now() - timedelta(seconds=60)
