@@ -14,7 +14,7 @@ from portal.desk import figures as figures
 from portal.desk import front_page
 from tests import world as w
 from tests.admin.conftest import give, open_one, sign_in
-from tests.factories.billing import DeclineCodeFactory
+from tests.factories.billing import DeclineCodeFactory, TransferFactory
 from tests.world import DAY, HOUR
 
 
@@ -146,15 +146,8 @@ class TestTheChart:
         """A fen each time, from before the chart's first day until after its last."""
         instants = [self.AT + HOUR / 2 * number for number in range(-16 * 48, 2 * 48)]
         Transfer.objects.bulk_create(
-            Transfer(
-                recharge=recharge,
-                kind="refund",
-                reference=f"R{number}",
-                source="undelivered",
-                destination="rail:alipay",
-                amount_minor=1,
-                currency="CNY",
-                at=at,
+            TransferFactory.build(
+                refund=True, recharge=recharge, reference=f"R{number}", amount_minor=1, at=at
             )
             for number, at in enumerate(instants)
         )

@@ -264,8 +264,7 @@ class TestWhatHappensAtOnce:
         """On a rail that must be told nine days before it is 1 December."""
         line = w.line(balance_minor=1)
         slow = replace(ALIPAY, notice=9 * DAY)
-        spent = _recharge(line, state="due", face_minor=20_000)
-        _move_to_completed(spent, at=NOON - 2 * HOUR)
+        RechargeFactory.create(line=line, completed=True, face_minor=20_000, at=NOON - 2 * HOUR)
         of = low(line=line, max_per_day_count=9)
         assert preview(of).fires_at_once is False
         assert preview(of, slow).fires_at_once is True

@@ -8,6 +8,7 @@ from django.urls import reverse
 from billing.models import Rule
 from lines.models import Line
 from portal.accounts.models import User
+from tests import world as w
 from tests.admin.conftest import sign_in
 from tests.portal import people
 from tests.portal.addresses import ADDRESSES, url
@@ -58,16 +59,16 @@ class TestTheAccount:
 
 class TestTheAdmin:
     def test_opens_for_an_operator_of_no_zone(self, db):
-        root = User.objects.create_superuser(email="root@example.com", timezone="localtime")
+        root = w.person("root", is_staff=True, is_superuser=True, timezone="localtime")
         line = people.line(root, 77, at=datetime.now(UTC), timezone="localtime")
         client = sign_in(root)
         assert client.get("/admin/").status_code == 200
         assert client.get(f"/admin/lines/line/{line.pk}/change/").status_code == 200
 
     def test_gives_nobody_and_no_carrier_a_zone_that_is_none(self, db):
-        client = sign_in(User.objects.create_superuser(email="root@example.com"))
+        client = sign_in(w.person("root", is_staff=True, is_superuser=True))
         bob = people.person("Bob")
-        carrier = people.carrier()
+        carrier = w.carrier()
         for page in (
             f"/admin/accounts/user/{bob.pk}/change/",
             f"/admin/lines/carrier/{carrier.pk}/change/",
