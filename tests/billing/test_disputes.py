@@ -8,7 +8,6 @@ from billing.engine import incoming
 from billing.gateways.base import DisputeStanding, Notification, NotificationKind
 from billing.models import (
     Binding,
-    InboundNotification,
     Notice,
     PaymentAttempt,
     Recharge,
@@ -24,6 +23,7 @@ from billing.refunds import approvals, disputes
 from billing.states import Finding
 from lines.models import Delivery
 from tests import world as w
+from tests.factories.billing import InboundNotificationFactory
 from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
@@ -177,11 +177,11 @@ class TestADispute:
             "received_at": paid.at,
         }
         started = "charge.dispute.created:needs_response"
-        InboundNotification.objects.create(dedupe_id="1", claims=started, **old)
+        InboundNotificationFactory.create(claims=started, **old)
         assert disputes.is_open(recharge_id=only().pk)
 
         ended = "charge.dispute.closed:warning_closed"
-        InboundNotification.objects.create(dedupe_id="2", claims=ended, **old)
+        InboundNotificationFactory.create(claims=ended, **old)
         assert not disputes.is_open(recharge_id=only().pk)
 
 
