@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from billing.gateways.alipay import bill
+from billing.gateways.alipay import bill, statement
 from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
 from tests.rails.alipay_world import BILL, charge_of, gateway_of, refund_of, today_of
 from tests.rails.contract import new_ref
@@ -214,7 +214,7 @@ class TestFetchingABill:
     def test_a_url_older_than_thirty_seconds_is_dead(self, own_alipay, gateway, charged):
         own_alipay.advance(TWO_DAYS_S)
         day = today_of(own_alipay) - timedelta(days=2)
-        url = gateway._bill_url(day)
+        url = statement.url_of(gateway._client, day)
         assert parse_qs(urlsplit(url).query)["t"]
         assert requests.get(url, timeout=10).status_code == 200
         own_alipay.advance(30)
@@ -231,7 +231,7 @@ class TestFetchingABill:
         self, own_alipay, gateway, charged, monkeypatch
     ):
         urls = [f"{own_alipay.url}/downloadBillFile.resource?t=dead"]
-        real = gateway._bill_url
-        monkeypatch.setattr(gateway, "_bill_url", lambda day: urls.pop() if urls else real(day))
+        real = statement.url_of
+        monkeypatch.setattr(statement, "url_of", lambda *of: urls.pop() if urls else real(*of))
         (row,) = self.rows_of(own_alipay, gateway)
         assert row.our_ref == charged.reference

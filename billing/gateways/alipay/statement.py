@@ -33,7 +33,7 @@ def read(client: AlipayClient, *, day: date) -> Iterator[StatementRow | Unreadab
 
 def _download(client: AlipayClient, day: date, *, into: IO[bytes]) -> None:
     for tries_left in reversed(range(_TRIES)):
-        url = _url(client, day)
+        url = url_of(client, day)
         try:
             into.seek(0)
             into.truncate()
@@ -46,7 +46,8 @@ def _download(client: AlipayClient, day: date, *, into: IO[bytes]) -> None:
             return
 
 
-def _url(client: AlipayClient, day: date) -> str:
+def url_of(client: AlipayClient, day: date) -> str:
+    """Where a day's bill is, for the next 30 seconds. Raises StatementNotReady."""
     reply = client.call(
         method="alipay.data.dataservice.bill.downloadurl.query",
         content={"bill_type": "trade", "bill_date": day.isoformat()},
