@@ -33,7 +33,8 @@ class SessionLimits:
         if not request.user.is_authenticated:
             return self.get_response(request)
         self._check(request, int(time.time()))
-        with timezone.override(zones.zone_of(request.user.timezone)):
+        zone = getattr(request.user, "timezone", None)  # nobody's, where the session just ended
+        with timezone.override(zones.zone_of(zone) if zone else None):
             response = self.get_response(request)
         patch_cache_control(response, private=True, no_store=True)
         return response
