@@ -11,7 +11,6 @@ from factory.declarations import (
     SelfAttribute,
     Sequence,
     SubFactory,
-    Trait,
 )
 from factory.django import DjangoModelFactory
 
@@ -20,6 +19,7 @@ from billing.calendar import day_key, month_key
 from billing.states import AttemptState, DeclineClass, RefundState, Trigger
 from billing.states import RechargeState as S
 from portal.demo import factories as demo
+from portal.demo.factories import Trait
 from tests.factories.instants import A_MONTH_AGO, DAY, NOON, SECOND
 from tests.factories.lines import LineFactory
 from tests.factories.portal import UserFactory

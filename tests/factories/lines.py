@@ -6,12 +6,12 @@ from factory.declarations import (
     SelfAttribute,
     Sequence,
     SubFactory,
-    Trait,
 )
 from factory.django import DjangoModelFactory
 
 from lines import models
 from portal.demo import factories as demo
+from portal.demo.factories import Trait
 from tests.factories.instants import A_MONTH_AGO, MINUTE, NOON
 from tests.factories.portal import UserFactory
 
