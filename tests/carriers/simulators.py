@@ -1,9 +1,6 @@
 """Simulated carriers as real processes, for every test that needs one (also e2e, demo, chaos)."""
 
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -11,9 +8,9 @@ from typing import Any, Self
 import requests
 
 from lines.carriers.base import LineAddress
-from portal.supervision import tether
+from tests import forks
+from tests.forks import Fork
 
-ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "carrier-token"
 HUB_SECRET = "hub-secret"
 _START_WITHIN_S = 30
@@ -114,18 +111,15 @@ class CarrierSimulator:
         return answer.json()
 
     def _start(self, port: int) -> None:
-        argv = [sys.executable, "-m", "lines.carriers.tmf654.simulator", "--port", str(port)]
-        argv += ["--journal", str(self.folder / "tmf654.jsonl"), "--seed", "654"]
-        argv += ["--token", self.token, "--hub-secret", self.hub_secret, *self.options]
         log = self.folder / "tmf654.log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                # A test run that is killed takes its simulators with it.
-                tether.command(argv, signum=signal.SIGKILL),
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        log.write_text("")  # what is announced there is this start's
+        self._process = forks.start(
+            "lines.carriers.tmf654.simulator",
+            *("--port", str(port), "--journal", str(self.folder / "tmf654.jsonl")),
+            *("--seed", "654", "--token", self.token, "--hub-secret", self.hub_secret),
+            *self.options,
+            output=log,
+        )
         self.port = _announced_port(self._process, log)
 
 
@@ -134,7 +128,7 @@ def start_tmf654(folder: Path, *options: str, port: int = 0) -> CarrierSimulator
     return CarrierSimulator(folder, *options, port=port)
 
 
-def _announced_port(process: subprocess.Popen[bytes], log: Path) -> int:
+def _announced_port(process: Fork, log: Path) -> int:
     until = time.monotonic() + _START_WITHIN_S
     while time.monotonic() < until and process.poll() is None:
         found = re.search(r"at http://[^ ]*:(\d+),", log.read_text())

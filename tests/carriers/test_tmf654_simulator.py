@@ -15,7 +15,8 @@ from lines.carriers.tmf654.simulator.faults import FaultPlan
 from lines.carriers.tmf654.simulator.journal import Journal
 from lines.carriers.tmf654.simulator.server import application
 from tests.carriers.adapters import adapter_for, credit_of, wait_until
-from tests.carriers.simulators import ROOT, TOKEN, start_tmf654
+from tests.carriers.simulators import TOKEN, start_tmf654
+from tests.forks import ROOT
 
 SIMULATOR = ROOT / "lines" / "carriers" / "tmf654" / "simulator"
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_docs import ROOT
+from tests import forks
+from tests.every import failing
+from tests.forks import ROOT
 
 SERVER = {
     "DATABASE_URL": "postgres://keepline:hunter2@127.0.0.1:1/keepline",
@@ -74,15 +76,23 @@ def start(**variables: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.processes
 class TestAVariable:
-    @pytest.mark.parametrize(("name", "value"), WRONG)
-    def test_that_is_wrong_stops_the_start_and_is_named(self, name: str, value: str) -> None:
-        stopped = start(**{name: value})
-        assert stopped.returncode == 1
-        [said] = stopped.stderr.splitlines()
-        assert said.startswith("Keepline cannot start. ")
-        assert name in said
-        assert said.endswith(".")
-        assert "hunter2" not in said
+    def test_that_is_wrong_stops_the_start_and_is_named(self, tmp_path: Path) -> None:
+        def check(name: str, value: str) -> None:
+            output = tmp_path / f"{len(list(tmp_path.iterdir()))}.log"
+            env = {"PATH": os.environ["PATH"], **SERVER, name: value}
+            assert forks.start("manage.py", "check", output=output, env=env).wait() == 1
+            [said] = output.read_text().splitlines()
+            assert said.startswith("Keepline cannot start. ")
+            assert name in said
+            assert said.endswith(".")
+            assert "hunter2" not in said
+
+        assert failing(check, WRONG) == {}
+
+    def test_that_is_wrong_is_told_on_the_errors_stream(self) -> None:
+        stopped = start(PORT="hunter2")
+        assert (stopped.returncode, stopped.stdout) == (1, "")
+        assert stopped.stderr == "Keepline cannot start. PORT: Not a valid integer.\n"
 
     def test_that_is_right_stops_nothing(self, tmp_path: Path) -> None:
         secret = tmp_path / "secret"

@@ -5,15 +5,15 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import requests
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests import forks
+from tests.forks import Fork
+
 _STARTS_WITHIN_S = 30
 _ANSWERS_WITHIN_S = 30
 
@@ -31,7 +31,7 @@ class SimulatorProcess:
     directory: Path
     port: int
     arguments: tuple[str, ...]
-    process: subprocess.Popen[bytes] | None
+    process: Fork | None
 
     @property
     def url(self) -> str:
@@ -55,11 +55,13 @@ class SimulatorProcess:
 
     def start(self) -> Self:
         """Start, or start again with the same journal; returns when it answers."""
-        command = [sys.executable, "-m", f"billing.gateways.{self.rail}.simulator"]
-        command += ["--port", str(self.port), "--journal", str(self.journal_file)]
-        command += [*self.own_arguments(), *self.arguments]
-        with self._log_file.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+        self.process = forks.start(
+            f"billing.gateways.{self.rail}.simulator",
+            *("--port", str(self.port), "--journal", str(self.journal_file)),
+            *self.own_arguments(),
+            *self.arguments,
+            output=self._log_file,
+        )
         self._wait()
         return self
 
@@ -75,7 +77,7 @@ class SimulatorProcess:
             try:
                 self.control("GET", "health")
             except requests.RequestException:
-                time.sleep(0.05)
+                time.sleep(0.01)
             else:
                 return
         log = self._log_file.read_text(errors="replace")

@@ -12,7 +12,6 @@ simulator's own file, so it tells the truth after a kill too.
 
 import functools
 import http.server
-import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, ClassVar
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.forks import Fork
 from tests.rails.processes import SimulatorProcess, free_port
 
 RICH, POOR, FROZEN = "2088100000000011", "2088100000000022", "2088100000000033"
@@ -67,7 +67,7 @@ class AlipaySimulator(SimulatorProcess):
     arguments: tuple[str, ...] = ()
     app_id: str = "2021000000000001"
     seller_id: str = "2088000000000001"
-    process: subprocess.Popen[bytes] | None = None
+    process: Fork | None = None
 
     def settings(self, **changes: str) -> dict[str, str]:
         """What the adapter is built from; `changes` are ALIPAY_* names."""

@@ -9,13 +9,13 @@ stripe.stop()
 
 import http.server
 import json
-import subprocess
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.forks import Fork
 from tests.rails.processes import SimulatorProcess, free_port
 
 SECRET_KEY = "sk_test_51KeeplineTests0000000000"
@@ -32,7 +32,7 @@ class StripeSimulator(SimulatorProcess):
     directory: Path
     port: int
     arguments: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
+    process: Fork | None = None
 
     def settings(self, **changes: str) -> dict[str, str]:
         """What the adapter is built from; `changes` are STRIPE_* names."""

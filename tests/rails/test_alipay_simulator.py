@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from billing.gateways.base import Refused, Succeeded
+from tests.forks import ROOT
 from tests.rails.alipay_world import (
     PAY,
     QUERY,
@@ -17,11 +18,10 @@ from tests.rails.alipay_world import (
     until,
 )
 from tests.rails.contract import new_ref
-from tests.rails.processes import REPOSITORY
 from tests.rails.simulators import RICH, start_alipay
 
-SIMULATOR = REPOSITORY / "billing/gateways/alipay/simulator"
-ADAPTER = REPOSITORY / "billing/gateways/alipay"
+SIMULATOR = ROOT / "billing/gateways/alipay/simulator"
+ADAPTER = ROOT / "billing/gateways/alipay"
 
 
 @pytest.mark.processes

@@ -5,13 +5,13 @@ import time
 import pytest
 import requests
 
+from tests.forks import ROOT
 from tests.rails.contract import new_ref
-from tests.rails.processes import REPOSITORY
 from tests.rails.simulators import Inbox
 from tests.rails.wechat_merchant import ACKNOWLEDGED, Merchant, fields_of, message
 from tests.rails.wechat_simulator import DAY_S, POOR, RICH, WechatSimulator, start_wechat
 
-SIMULATOR = REPOSITORY / "billing/gateways/wechat/simulator"
+SIMULATOR = ROOT / "billing/gateways/wechat/simulator"
 
 
 def until(is_so, within_s: int = 15) -> None:

@@ -13,7 +13,6 @@ own file, so it tells the truth after a kill too.
 import functools
 import json
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +21,7 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from billing.gateways.wechat.simulator.keys import open_keys
+from tests.forks import Fork
 from tests.rails.processes import SimulatorProcess, free_port
 
 RICH, POOR, FROZEN, LIMITED = (
@@ -54,7 +54,7 @@ class WechatSimulator(SimulatorProcess):
     app_id: str = "wxd678efh567hg6787"
     mch_id: str = "1230000109"
     plan_id: str = "12535"
-    process: subprocess.Popen[bytes] | None = None
+    process: Fork | None = None
 
     @property
     def secure_url(self) -> str:
