@@ -96,6 +96,17 @@ def _live_server_answers_at_once() -> Iterator[None]:
     WSGIRequestHandler.disable_nagle_algorithm = plain
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for a module's tests: each opens a context of its own in it."""
+    from tests.chromium import launched
+
+    with pytest.MonkeyPatch.context() as patch, launched() as browser:
+        # Playwright runs a loop in this thread; the ORM is used beside it, never inside.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        yield browser
+
+
 @pytest.fixture
 def in_english() -> Iterator[None]:
     """Sentences in their own words, for tests of which sentence it is; Chinese is the default."""

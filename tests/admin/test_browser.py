@@ -3,8 +3,6 @@
 docs/decisions/0003-admin-csp.md says what that policy allows and why.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from billing.models import Recharge, Rule
 from portal.accounts.models import User
@@ -22,7 +20,6 @@ from tests.admin import pages
 from tests.admin.conftest import hold, open_one, sign_in
 from tests.factories.portal import UserFactory
 
-CHROMIUM = os.environ.get("KEEPLINE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 DESK: Any = {"width": 1280, "height": 900}
 PHONE: Any = {"width": 390, "height": 844}
 PAGES = ("/change/", "/request-refund/", "/defer-rail/")
@@ -34,12 +31,6 @@ document.addEventListener("securitypolicyviolation", (event) => {
 """
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(autouse=True)
-def _may_ask_the_database(monkeypatch: Any) -> None:
-    """Playwright runs a loop in this thread; the ORM is used beside it, never inside."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 
 @pytest.fixture
@@ -68,15 +59,11 @@ class Browser:
 
 
 @pytest.fixture
-def browser(request: Any, house: Any, live_server: Any) -> Iterator[Browser]:
+def browser(request: Any, chromium: Any, house: Any, live_server: Any) -> Iterator[Browser]:
     """On a desk, unless the test says otherwise."""
     client = sign_in(UserFactory.create(administrator=True, name="Root"))
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        context = chromium.new_context(viewport=getattr(request, "param", DESK))
+    with chromium.new_context(viewport=getattr(request, "param", DESK)) as context:
         context.add_init_script(LISTEN)
         context.add_cookies(
             [
@@ -88,7 +75,6 @@ def browser(request: Any, house: Any, live_server: Any) -> Iterator[Browser]:
             ]
         )
         yield Browser(context.new_page(), live_server.url)
-        chromium.close()
 
 
 on_both = pytest.mark.parametrize("browser", [DESK, PHONE], ids=["desk", "phone"], indirect=True)

@@ -1,10 +1,7 @@
 """The payer's pages in a real browser, on a small phone, light and dark."""
 
-import shutil
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from billing.gateways.base import ActionRequired, BindingFacts, BindingRequest, BindingStatus
 from tests.rails.contract import new_ref
@@ -14,16 +11,11 @@ pytestmark = [pytest.mark.processes, pytest.mark.browser]
 
 
 @pytest.fixture(params=["light", "dark"])
-def phone(request):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        context = browser.new_context(
-            viewport={"width": 360, "height": 740}, color_scheme=request.param
-        )
+def phone(request, chromium):
+    with chromium.new_context(
+        viewport={"width": 360, "height": 740}, color_scheme=request.param
+    ) as context:
         yield context.new_page()
-        browser.close()
 
 
 def faults_of(page):

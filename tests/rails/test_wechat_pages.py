@@ -1,12 +1,10 @@
 """The payer's pages: over HTTP what they let in, and in a real browser how they look and work."""
 
-import shutil
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from tests.rails.contract import new_ref
 from tests.rails.wechat_merchant import Merchant, fields_of
@@ -217,18 +215,13 @@ class TestConsent:
 
 
 @pytest.fixture(params=["light", "dark"])
-def phone(request):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        context = browser.new_context(
-            viewport={"width": 360, "height": 740},
-            color_scheme=request.param,
-            locale="zh-CN" if request.param == "light" else "en-GB",
-        )
+def phone(request, chromium):
+    with chromium.new_context(
+        viewport={"width": 360, "height": 740},
+        color_scheme=request.param,
+        locale="zh-CN" if request.param == "light" else "en-GB",
+    ) as context:
         yield context.new_page()
-        browser.close()
 
 
 def faults_of(page):
