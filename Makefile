@@ -4,17 +4,20 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo test check bench chaos env lock messages translations chromium clean
+.PHONY: help demo test slowest check bench chaos env lock messages translations chromium clean
 
 help: ## list this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
-	@echo "  ARGS=… is handed on to demo, test, bench and chaos: make test ARGS='tests/billing -x'"
+	@echo "  ARGS=… is handed on to demo, test, slowest, bench and chaos: make test ARGS='tests/billing -x'"
 
 demo: env translations ## a whole installation with simulated carriers and payments, in this terminal
 	$(PYTHON) manage.py demo $(ARGS)
 
 test: env chromium translations ## the tests (the first run installs Chromium, if it may)
-	$(PYTHON) -m pytest -n $${PYTEST_WORKERS:-2} --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTHON) -m pytest -n $${PYTEST_WORKERS:-4} $(ARGS)
+
+slowest: env ## the slowest forty tests of the last run, and the slowest files
+	$(PYTHON) -m tests.durations $(ARGS)
 
 check: env chromium translations ## all that CI checks: style, types, imports, security, translations, tests
 	.ci/check

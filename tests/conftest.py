@@ -11,7 +11,7 @@ from django.db.backends.postgresql.creation import DatabaseCreation
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 
-from tests import database
+from tests import database, durations, order
 
 
 def pytest_collection_finish() -> None:
@@ -19,6 +19,35 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Unless another way is asked for by --dist."""
+    return order.ByFile(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # what the workers report comes to whoever began them
+        config.pluginmanager.register(Stopwatch())
+
+
+class Stopwatch:
+    """Keeps how long each test took, for `make slowest`."""
+
+    def __init__(self) -> None:
+        self._took: dict[str, dict[str, float]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._took.setdefault(report.nodeid, {})[report.when or ""] = round(report.duration, 3)
+
+    def pytest_sessionfinish(self) -> None:
+        if self._took:
+            durations.keep(self._took)
 
 
 @pytest.fixture
