@@ -10,8 +10,13 @@ from django.db import connection
 from django.db.backends.postgresql.creation import DatabaseCreation
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
+from hypothesis import HealthCheck, settings
 
 from tests import database, durations, order
+
+# A machine that is slow for a while, since others use it too, is no failure of what is tested.
+settings.register_profile("keepline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("keepline")
 
 
 def pytest_collection_finish() -> None:

@@ -53,7 +53,7 @@ class TestEveryZoneOverFiftyYears:
     def test_no_change_of_the_clock_makes_two_of_one_or_moves_a_date(self):
         assert failing(assert_sound_in, ((timezone,) for timezone in ZONES)) == {}
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         anchor=st.dates(date(2013, 1, 1), date(2060, 12, 31)),
         cycle=st.sampled_from([Cycle.MONTHLY, Cycle.QUARTERLY, Cycle.YEARLY]),
@@ -66,7 +66,7 @@ class TestEveryZoneOverFiftyYears:
 
         assert_sound(planned)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         anchor=st.dates(date(2020, 1, 1), date(2060, 12, 31)),
         charge_time=st.times(),

@@ -91,7 +91,7 @@ class TestNextOccurrences:
     def test_are_the_same_however_far_the_anchor_lies_back(self):
         assert calendar.index_after(schedule(date(1900, 1, 31)), after=utc(2026, 11, 22)) == 1522
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         anchor=st.dates(date(2000, 1, 1), date(2060, 1, 1)),
         cycle=st.sampled_from([Cycle.MONTHLY, Cycle.QUARTERLY, Cycle.YEARLY]),
@@ -185,7 +185,7 @@ class TestDueAndNext:
 
         assert due == calendar.Due(run=None, missed=(), next_index=0)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         steps=st.lists(st.timedeltas(timedelta(minutes=1), timedelta(days=200)), max_size=12),
         grace=st.timedeltas(timedelta(0), timedelta(days=40)),

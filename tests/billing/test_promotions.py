@@ -201,7 +201,7 @@ OFFERS = st.lists(
 
 
 class TestWhateverIsOffered:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(OFFERS, st.integers(1, 20_000), st.integers(0, 500))
     def test_the_quote_adds_up_and_keeps_every_limit(self, offers, face_minor, min_price_minor):
         given_ = quote(*offers, face_minor=face_minor, min_price_minor=min_price_minor)
