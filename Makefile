@@ -4,11 +4,11 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo test slowest check bench chaos env lock messages translations chromium clean
+.PHONY: help demo test slowest edges check bench chaos env lock messages translations chromium clean
 
 help: ## list this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
-	@echo "  ARGS=… is handed on to demo, test, slowest, bench and chaos: make test ARGS='tests/billing -x'"
+	@echo "  ARGS=… is handed on to demo, test, slowest, edges, bench and chaos: make test ARGS='tests/billing -x'"
 
 demo: env translations ## a whole installation with simulated carriers and payments, in this terminal
 	$(PYTHON) manage.py demo $(ARGS)
@@ -18,6 +18,9 @@ test: env chromium translations ## the tests (the first run installs Chromium, i
 
 slowest: env ## the slowest forty tests of the last run, and the slowest files
 	$(PYTHON) -m tests.durations $(ARGS)
+
+edges: env chromium translations ## tests that go by the clock, with the clock at the edges of months, years, summer time
+	$(PYTHON) -m tests.edges $(ARGS)
 
 check: env chromium translations ## all that CI checks: style, types, imports, security, translations, tests
 	.ci/check

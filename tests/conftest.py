@@ -12,7 +12,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 from hypothesis import HealthCheck, settings
 
-from tests import database, durations, order
+from tests import database, days, durations, order
 
 # A machine that is slow for a while, since others use it too, is no failure of what is tested.
 settings.register_profile("keepline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,6 +28,11 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order.longest_first(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    days.let_the_day_end()
 
 
 @pytest.hookimpl(optionalhook=True)
