@@ -4,8 +4,8 @@
     python -m tests.edges leap-day year-began       these
     python -m tests.edges leap-day -- tests/portal  these, with other tests or options of pytest
 
-Python, PostgreSQL and all they start are given another time of day by `clock.c`, which a C compiler
-turns into a library to preload. Time flows, and what measures durations is left alone.
+Python, PostgreSQL and all they start are given another time of day by a library to preload, which a
+C compiler makes of the source beside this. Time flows, and what measures durations is left alone.
 """
 
 import os
