@@ -7,7 +7,6 @@ import random
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 _FOREVER = -1
 _ORDERS_OWN = ("kind", "method", "reference", "times")
@@ -41,7 +40,7 @@ class Fault:
     method: str = "*"
     reference: str = ""
     times: int = 1
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def is_committed(self) -> bool:
@@ -52,7 +51,21 @@ class Fault:
         return is_about_it and self.times != 0
 
     def number(self, name: str, default: int) -> int:
-        return int(self.detail.get(name, default))
+        """A detail as a whole number. Raises UnknownFault."""
+        value = self.detail.get(name, default)
+        if not isinstance(value, int | float | str):
+            raise UnknownFault(f"{name} must be a number")
+        return int(value)
+
+    def seconds(self, default: int) -> float:
+        """How long it takes, parts of a second too. Raises UnknownFault."""
+        value = self.detail.get("seconds", default)
+        if not isinstance(value, int | float):
+            raise UnknownFault("seconds must be a number")
+        return value
+
+    def text(self, name: str, default: str = "") -> str:
+        return str(self.detail.get(name, default))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +82,15 @@ _NOTHING = Plan(None, {})
 class Chance:
     """One call in 1/`rate` suffers one of `kinds`; the same seed, the same sequence."""
 
-    def __init__(self, asked: Mapping[str, Any], table: Table) -> None:
-        self._random = random.Random(asked.get("seed", 0))
+    def __init__(self, asked: Mapping[str, object], table: Table) -> None:
+        seed, rate = asked.get("seed", 0), asked["rate"]
+        if not isinstance(seed, int | str) or not isinstance(rate, int | float):
+            raise UnknownFault("rate must be a number, seed a number or a text")
+        self._random = random.Random(seed)
         self._table = table
-        self._rate = asked["rate"]
-        self._kinds = [table.known(kind) for kind in asked["kinds"]]
-        self._methods = frozenset(asked.get("methods", ()))
+        self._rate = rate
+        self._kinds = [table.known(kind) for kind in _texts(asked, "kinds")]
+        self._methods = frozenset(_texts(asked, "methods"))
         self._detail = {name: asked[name] for name in table.details if name in asked}
 
     def draw(self, method: str, *, of_notice: bool | None = None) -> Fault | None:
@@ -88,6 +104,36 @@ class Chance:
         return Fault(kind, self._table.commits.get(kind, True), detail=self._detail)
 
 
+def _ordered(asked: Mapping[str, object], table: Table) -> Fault:
+    """Raises UnknownFault."""
+    kind = table.known(_text(asked, "kind", ""))
+    times = asked.get("times", 1)
+    if not isinstance(times, int):
+        raise UnknownFault("times must be a whole number")
+    return Fault(
+        kind,
+        table.commits.get(kind, True),
+        method=_text(asked, "method", "*"),
+        reference=_text(asked, "reference", ""),
+        times=times,
+        detail={name: asked[name] for name in asked if name not in _ORDERS_OWN},
+    )
+
+
+def _text(asked: Mapping[str, object], name: str, default: str) -> str:
+    value = asked.get(name, default)
+    if not isinstance(value, str):
+        raise UnknownFault(f"{name} must be a text")
+    return value
+
+
+def _texts(asked: Mapping[str, object], name: str) -> list[str]:
+    values = asked.get(name, [])
+    if not isinstance(values, list | tuple) or not all(isinstance(one, str) for one in values):
+        raise UnknownFault(f"{name} must be texts")
+    return list(values)
+
+
 class Faults:
     """All orders that stand. Safe to share between threads."""
 
@@ -97,23 +143,19 @@ class Faults:
         self._orders: list[Fault] = []
         self._chance: Chance | None = None
 
-    def order(self, asked: Mapping[str, Any]) -> None:
+    def order(self, asked: Mapping[str, object]) -> None:
         """Add an order, or set the chance if it has a `rate`. Raises UnknownFault."""
         with self._lock:
             if "rate" in asked:
                 self._chance = Chance(asked, self._table)
                 return
-            own = {name: asked[name] for name in _ORDERS_OWN if name in asked}
-            detail = {name: asked[name] for name in asked if name not in _ORDERS_OWN}
-            kind = self._table.known(own.pop("kind", ""))
-            commits = self._table.commits.get(kind, True)
-            self._orders.append(Fault(kind, commits, **own, detail=detail))
+            self._orders.append(_ordered(asked, self._table))
 
     def clear(self) -> None:
         with self._lock:
             self._orders, self._chance = [], None
 
-    def standing(self) -> list[dict[str, Any]]:
+    def standing(self) -> list[dict[str, object]]:
         with self._lock:
             return [
                 {"kind": one.kind, "method": one.method, "times": one.times} for one in self._orders

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+# What each kind of entry holds is known to the books that wrote it, and they alone read it.
 Entry = dict[str, Any]
 
 
@@ -24,7 +25,7 @@ class Journal:
             self._entries = list(_whole_lines(path))
         self._file = path.open("a", encoding="utf-8")
 
-    def append(self, *, kind: str, at: str, facts: Mapping[str, Any]) -> Entry:
+    def append(self, *, kind: str, at: str, facts: Mapping[str, object]) -> Entry:
         """Write one effect down and return it as written."""
         with self._lock:
             entry = {"seq": len(self._entries) + 1, "at": at, "kind": kind, **facts}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Protocol
 
 from flask import Blueprint, Response, abort, jsonify, request
 
@@ -35,7 +35,7 @@ def _unreadable(error: Exception) -> tuple[Response, int]:
     return jsonify(error=f"{type(error).__name__}: {error}"), 400
 
 
-def body() -> dict[str, Any]:
+def body() -> dict[str, object]:
     """Raises ValueError."""
     found = request.get_json(silent=True)
     if not isinstance(found, dict):
@@ -43,11 +43,19 @@ def body() -> dict[str, Any]:
     return found
 
 
-def only(asked: Mapping[str, Any], known: AbstractSet[str]) -> None:
+def only(asked: Mapping[str, object], known: AbstractSet[str]) -> None:
     """Raises ValueError for what nobody knows: a mistyped setting must not pass for set."""
     unknown = ", ".join(sorted(set(asked) - known))
     if unknown:
         raise ValueError(f"unknown: {unknown}")
+
+
+def text(asked: Mapping[str, object], name: str, default: str | None = None) -> str:
+    """A text of the body's. Raises ValueError."""
+    value = asked.get(name, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a text")
+    return value
 
 
 def seconds(name: str, *, least: int, default: int | None = None) -> int:
