@@ -86,6 +86,12 @@ class TestItsBooks:
             ("POST", "settings", {"nonsense": 1}),
             ("POST", f"payers/{RICH}", {"nonsense": 1}),
             ("POST", "bills", {"kind": "nonsense"}),
+            ("POST", "bills", {"kind": "amount", "amount_minor": "5"}),
+            ("POST", "faults", {"kind": "slow", "times": "often"}),
+            ("POST", "faults", {"kind": ["slow"]}),
+            ("POST", "faults", {"rate": "often", "kinds": ["slow"]}),
+            ("POST", "faults", {"rate": 1, "kinds": 5}),
+            ("POST", "agreements", {"payer": 5}),
         ]
         for verb, path, body in wrong:
             assert requests.request(verb, f"{url}/{path}", json=body, timeout=10).status_code == 400

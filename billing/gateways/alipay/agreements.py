@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any
 
 from billing.gateways.alipay import codes, instants
 from billing.gateways.alipay.client import Reply
@@ -32,7 +31,7 @@ _PAYER_FIELDS = (
 
 def signing_content(
     request: BindingRequest, *, contract: Contract, today: date
-) -> Mapping[str, Any]:
+) -> Mapping[str, object]:
     """`biz_content` of alipay.user.agreement.page.sign. Raises ValueError for a bad reference.
 
     `today` is Beijing's: the first deduction's date, where the product has a rhythm.
@@ -41,7 +40,7 @@ def signing_content(
         raise ValueError("A binding's reference must be ASCII letters and digits.")
     if len(request.binding_ref) > 32:
         raise ValueError("A binding's reference must have at most 32 characters.")
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "external_agreement_no": request.binding_ref,
         "product_code": contract.product_code,
         "personal_product_code": contract.personal_product_code,
@@ -58,10 +57,10 @@ def signing_content(
     return content
 
 
-def _period_rules(period: Period, limit_minor: int | None, today: date) -> Mapping[str, Any]:
+def _period_rules(period: Period, limit_minor: int | None, today: date) -> Mapping[str, object]:
     if limit_minor is None:
         raise ValueError("ALIPAY_MAX_CHARGE_MINOR must be set for an agreement with a period.")
-    rules: dict[str, Any] = {
+    rules: dict[str, object] = {
         "period_type": period.unit,
         "period": str(period.count),
         "execute_time": period.first_date(today).isoformat(),

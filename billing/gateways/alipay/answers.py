@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 # A float must not even exist: amounts are strings, and a figure that is none stays exact.
 _DECODER = json.JSONDecoder(parse_float=Decimal)
@@ -24,7 +23,7 @@ class UnreadableAnswer(ValueError):
 class Envelope:
     """One answer: its inner object, the exact text of it, and the signature over that text."""
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     signed_text: str
     signature: str  # empty: the answer came unsigned
 
@@ -44,9 +43,9 @@ def open_envelope(text: str, *, method: str) -> Envelope:
     raise UnreadableAnswer("no answer to this call came back")
 
 
-def _members(text: str) -> dict[str, tuple[int, int, Any]]:
+def _members(text: str) -> dict[str, tuple[int, int, object]]:
     """The top-level members: name → (start, end, value). A name that comes twice is refused."""
-    members: dict[str, tuple[int, int, Any]] = {}
+    members: dict[str, tuple[int, int, object]] = {}
     at = _expect(text, 0, "{")
     try:
         while True:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlencode
 
 import requests
@@ -43,7 +43,7 @@ class Reply:
     """A verified answer, or none: then `code` is empty and `exchange.error` says why."""
 
     exchange: Exchange
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
 
     @property
     def code(self) -> str:
@@ -92,7 +92,7 @@ class AlipayClient:
         return self._clock()
 
     def call(
-        self, *, method: str, content: Mapping[str, Any], reference: str, notify_url: str = ""
+        self, *, method: str, content: Mapping[str, object], reference: str, notify_url: str = ""
     ) -> Reply:
         """Call `method` and verify what comes back. May be called twice if the method may."""
         params = self._signed(method=method, content=content, notify_url=notify_url)
@@ -107,7 +107,7 @@ class AlipayClient:
         return Reply(Exchange(method, reference, request, masked_json(fields), True), fields)
 
     def page_url(
-        self, *, method: str, content: Mapping[str, Any], notify_url: str, return_url: str
+        self, *, method: str, content: Mapping[str, object], notify_url: str, return_url: str
     ) -> str:
         """A signed URL to send a browser to. Nothing is sent from here."""
         params = self._signed(
@@ -120,7 +120,7 @@ class AlipayClient:
         self._receive("GET", url, into=into.write, limit=_MAX_BILL_BYTES)
 
     def _signed(
-        self, *, method: str, content: Mapping[str, Any], notify_url: str, return_url: str = ""
+        self, *, method: str, content: Mapping[str, object], notify_url: str, return_url: str = ""
     ) -> dict[str, str]:
         params = {
             "app_id": self._contract.app_id,
@@ -151,7 +151,7 @@ class AlipayClient:
             raise NoAnswer("the answer is not UTF-8") from error
 
     def _receive(
-        self, verb: str, url: str, *, into: Callable[[bytes], Any], limit: int, body: str = ""
+        self, verb: str, url: str, *, into: Callable[[bytes], object], limit: int, body: str = ""
     ) -> None:
         """Send and read everything, within the deadline and the limit. Raises NoAnswer."""
         deadline = time.monotonic() + self._timeout_s
@@ -191,7 +191,7 @@ class AlipayClient:
             self._local.session = session
         return session
 
-    def _verified(self, envelope: Envelope) -> Mapping[str, Any]:
+    def _verified(self, envelope: Envelope) -> Mapping[str, object]:
         if not envelope.signature:
             code, sub_code = envelope.fields.get("code"), envelope.fields.get("sub_code")
             raise NoAnswer(f"unsigned answer: {code} {sub_code}")

@@ -6,7 +6,6 @@ Alipay gives most accounts masked already ("138****0001"); what it gives whole i
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 _PRIVATE = frozenset(
     {
@@ -42,7 +41,7 @@ def masked_account(value: str) -> str:
     return f"{value[:3]}***{value[-4:]}" if len(value) > 10 else "***"
 
 
-def masked_json(fields: Mapping[str, Any]) -> str:
+def masked_json(fields: Mapping[str, object]) -> str:
     """The fields as JSON, private ones masked, at any depth."""
     return json.dumps(_masked(fields), ensure_ascii=False, default=str)
 
@@ -52,7 +51,7 @@ def masked_text(text: str) -> str:
     return _LOOKS_PRIVATE.sub("***", text[:_LONGEST_STRANGE_TEXT])
 
 
-def _masked(value: Any, key: str = "") -> Any:
+def _masked(value: object, key: str = "") -> object:
     if isinstance(value, Mapping):
         return {name: _masked(item, name) for name, item in value.items() if name not in _DROPPED}
     if isinstance(value, list):

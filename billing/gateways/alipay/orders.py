@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from billing.gateways.alipay.contract import Contract
 from billing.gateways.alipay.trades import CURRENCY
@@ -14,13 +13,13 @@ _FORBIDDEN_IN_SUBJECT = str.maketrans("/=&", "   ")
 _LONGEST_SUBJECT = 128
 
 
-def pay_content(request: ChargeRequest, contract: Contract) -> Mapping[str, Any]:
+def pay_content(request: ChargeRequest, contract: Contract) -> Mapping[str, object]:
     """`biz_content` of alipay.trade.pay: the same on every sending of a reference.
 
     Different parameters under one number are CONTEXT_INCONSISTENT, so nothing here may depend on
     the time.
     """
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "out_trade_no": request.reference,
         "total_amount": to_decimal_text(request.amount_minor, request.currency),
         "subject": request.description.translate(_FORBIDDEN_IN_SUBJECT)[:_LONGEST_SUBJECT],
@@ -37,7 +36,7 @@ def pay_content(request: ChargeRequest, contract: Contract) -> Mapping[str, Any]
     return content
 
 
-def refund_content(request: RefundRequest) -> Mapping[str, Any]:
+def refund_content(request: RefundRequest) -> Mapping[str, object]:
     """`biz_content` of alipay.trade.refund; `out_request_no` is what makes it happen once."""
     return {
         "out_trade_no": request.charge_ref,

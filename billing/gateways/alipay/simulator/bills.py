@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.books import Books, Trade
@@ -58,6 +57,16 @@ class Row:
         return ",".join(cells)
 
 
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """One order, as `falsify` takes it."""
+
+    kind: str
+    reference: str
+    amount_minor: int
+    extra_reference: str
+
+
 class Bills:
     """Makes bills and remembers who may fetch which, and for how long."""
 
@@ -66,14 +75,18 @@ class Bills:
         self._time = time
         self._seller_id = seller_id
         self._tokens: dict[str, tuple[str, datetime]] = {}
-        self._faults: list[Mapping[str, Any]] = []
+        self._faults: list[Lie] = []
         self.has_half_width_header = False
 
-    def falsify(self, fault: Mapping[str, Any]) -> None:
+    def falsify(self, fault: Mapping[str, object]) -> None:
         """{"kind": one of FAULTS, "reference": out_trade_no, "amount_minor": …}."""
-        if fault.get("kind") not in FAULTS:
-            raise ValueError(f"unknown kind of bill fault: {fault.get('kind')!r}")
-        self._faults.append(fault)
+        kind, amount_minor = fault.get("kind"), fault.get("amount_minor", 1)
+        if not isinstance(kind, str) or kind not in FAULTS:
+            raise ValueError(f"unknown kind of bill fault: {kind!r}")
+        if not isinstance(amount_minor, int):
+            raise ValueError("amount_minor must be a whole number")
+        stranger = str(fault.get("extra_reference", "STRANGER1"))
+        self._faults.append(Lie(kind, str(fault.get("reference", "")), amount_minor, stranger))
 
     def be_honest(self) -> None:
         self._faults.clear()
@@ -99,7 +112,7 @@ class Bills:
 
     def _text(self, bill_date: str) -> str:
         rows = list(self._falsified(self._rows(bill_date)))
-        kinds = {fault["kind"] for fault in self._faults}
+        kinds = {fault.kind for fault in self._faults}
         columns = _COLUMNS
         if self.has_half_width_header:
             columns = columns.replace("（", "(").replace("）", ")").removeprefix("支付宝")
@@ -140,28 +153,27 @@ class Bills:
         for number, row in enumerate(rows):
             changed: list[Row] = [row]
             for fault in self._faults:
-                wanted = fault.get("reference", "")
+                wanted = fault.reference
                 if row.out_trade_no == wanted or (not wanted and number == 0):
                     changed = [other for one in changed for other in _lie(one, fault)]
             yield from changed
 
 
-def _lie(row: Row, fault: Mapping[str, Any]) -> list[Row]:
-    amount_minor = fault.get("amount_minor", 1)
-    match fault["kind"]:
+def _lie(row: Row, fault: Lie) -> list[Row]:
+    match fault.kind:
         case "missing":
             return []
         case "extra":
-            stranger = replace(row, out_trade_no=fault.get("extra_reference", "STRANGER1"))
-            return [row, replace(stranger, trade_no="9" * 28, amount_minor=amount_minor)]
+            stranger = replace(row, out_trade_no=fault.extra_reference)
+            return [row, replace(stranger, trade_no="9" * 28, amount_minor=fault.amount_minor)]
         case "amount":
-            return [replace(row, amount_minor=amount_minor)]
+            return [replace(row, amount_minor=fault.amount_minor)]
         case "status":
             return [replace(row, kind="交易冻结")]
         case "duplicate":
             return [row, row]
         case "fee":
-            return [replace(row, fee_minor=-amount_minor)]
+            return [replace(row, fee_minor=-fault.amount_minor)]
         case _:
             return [row]
 

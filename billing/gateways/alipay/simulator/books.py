@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from billing.gateways.alipay.simulator.instants import day
 from billing.gateways.simulation.agenda import VirtualClock
@@ -37,9 +37,20 @@ class Payer:
     note_en: str = ""
 
 
+class Rules(TypedDict, total=False):
+    """The rhythm and limits as they were signed; none of it without a rhythm."""
+
+    unit: str  # DAY or MONTH
+    count: int
+    first: str  # a date
+    single_minor: int
+    total_minor: int | None
+    total_payments: int | None
+
+
 @dataclass(slots=True)
 class Agreement:
-    """One payer's consent. `rules` holds the rhythm and limits as they were signed."""
+    """One payer's consent."""
 
     agreement_no: str
     external_agreement_no: str
@@ -52,7 +63,7 @@ class Agreement:
     notify_url: str
     signed_at: datetime
     invalid_at: datetime | None
-    rules: dict[str, Any]
+    rules: Rules
     next_deduct: date | None
     paid_count: int = 0
     paid_minor: int = 0
@@ -131,7 +142,7 @@ class Books:
         for entry in journal.entries():
             self._apply(entry)
 
-    def record(self, kind: str, **facts: Any) -> Entry:
+    def record(self, kind: str, **facts: object) -> Entry:
         """Write an effect down, then let it be so."""
         with self.lock:
             at = self._clock.now().isoformat(timespec="seconds")

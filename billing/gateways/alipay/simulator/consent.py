@@ -8,9 +8,8 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
-from billing.gateways.alipay.simulator.books import Agreement, Books, Payer
+from billing.gateways.alipay.simulator.books import Agreement, Books, Payer, Rules
 from billing.gateways.alipay.simulator.instants import day
 from billing.gateways.alipay.simulator.money import fen
 
@@ -37,7 +36,7 @@ class Asked:
     personal_product_code: str
     sign_scene: str
     external_logon_id: str
-    rules: dict[str, Any]
+    rules: Rules
     validity: timedelta
     notify_url: str
 
@@ -46,7 +45,7 @@ class Asked:
         return self.product_code == CYCLE or bool(self.rules)
 
 
-def read_request(content: dict[str, Any], *, notify_url: str, now: datetime) -> Asked:
+def read_request(content: dict[str, object], *, notify_url: str, now: datetime) -> Asked:
     """Check a signing request. Raises NotSignable."""
     external = str(content.get("external_agreement_no", ""))
     personal = str(content.get("personal_product_code", ""))
@@ -58,7 +57,8 @@ def read_request(content: dict[str, Any], *, notify_url: str, now: datetime) -> 
         raise NotSignable("商户协议不存在")
     if scene in ("", "DEFAULT|DEFAULT"):
         raise NotSignable("签约场景有误")
-    if "channel" not in content.get("access_params", {}):
+    access = content.get("access_params")
+    if not isinstance(access, dict) or "channel" not in access:
         raise NotSignable("签约渠道有误")
     return Asked(
         external_agreement_no=external,
@@ -72,7 +72,7 @@ def read_request(content: dict[str, Any], *, notify_url: str, now: datetime) -> 
     )
 
 
-def _rules(given: Any, product: str, today: date) -> dict[str, Any]:
+def _rules(given: object, product: str, today: date) -> Rules:
     if not isinstance(given, dict):
         if product == CYCLE:
             raise NotSignable("周期扣款需要周期规则")
@@ -131,7 +131,9 @@ def sign(books: Books, asked: Asked, *, payer: Payer, now: datetime, status: str
         return books.agreements[number]
 
 
-def _signed(asked: Asked, number: str, payer: Payer, now: datetime, status: str) -> dict[str, Any]:
+def _signed(
+    asked: Asked, number: str, payer: Payer, now: datetime, status: str
+) -> dict[str, object]:
     return {
         "reference": asked.external_agreement_no,
         "agreement_no": number,

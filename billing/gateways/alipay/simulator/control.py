@@ -16,7 +16,6 @@
 """
 
 from datetime import timedelta
-from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify
 
@@ -122,9 +121,13 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
     def sign() -> Response:
         content = steering.body()
         now = simulator.time.now()
-        asked = consent.read_request(content, notify_url=content.get("notify_url", ""), now=now)
-        payer = books.payers[content.get("payer", next(iter(books.payers)))]
-        agreement = agree(simulator, asked, payer, status=content.get("status", "NORMAL"))
+        asked = consent.read_request(
+            content, notify_url=steering.text(content, "notify_url", ""), now=now
+        )
+        payer = books.payers[steering.text(content, "payer", next(iter(books.payers)))]
+        agreement = agree(
+            simulator, asked, payer, status=steering.text(content, "status", "NORMAL")
+        )
         return jsonify(_told(simulator, agreement))
 
     @blueprint.post("/agreements/<number>/revoke")
@@ -136,7 +139,9 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.post("/agreements/<number>/expire")
     def expire(number: str) -> Response:
         agreement = books.agreements.get(number) or abort(404)
-        ends_at = simulator.time.now() + timedelta(seconds=steering.body().get("in_s", 0))
+        ends_at = simulator.time.now() + timedelta(
+            seconds=steering.seconds("in_s", least=0, default=0)
+        )
         books.record(
             "agreement_changed",
             reference=agreement.external_agreement_no,
@@ -146,5 +151,5 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
         return jsonify(_told(simulator, agreement))
 
 
-def _told(simulator: Simulator, agreement: Agreement) -> dict[str, Any]:
+def _told(simulator: Simulator, agreement: Agreement) -> dict[str, object]:
     return wording.agreement_answer(agreement, simulator.books.payers[agreement.payer_id])

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -58,7 +57,7 @@ def _refused(simulator: Simulator, params: dict[str, str], refusal: Refusal) -> 
     return _answer(simulator, name, refusal.fields(), is_signed=is_known)
 
 
-def _call(simulator: Simulator, params: dict[str, str], content: dict[str, Any]) -> Response:
+def _call(simulator: Simulator, params: dict[str, str], content: dict[str, object]) -> Response:
     method = params["method"]
     handler = METHODS.get(method)
     if handler is None:
@@ -71,7 +70,7 @@ def _call(simulator: Simulator, params: dict[str, str], content: dict[str, Any])
     return _performed(simulator, _answer_name(method), lambda: _fields(handler, call), plan)
 
 
-def _reference(content: dict[str, Any]) -> str:
+def _reference(content: dict[str, object]) -> str:
     """What a fault may be ordered for: our number of the refund, the trade or the agreement."""
     names = ("out_request_no", "out_trade_no", "external_agreement_no", "agreement_no")
     return next((str(content[name]) for name in names if content.get(name)), "")
@@ -93,15 +92,13 @@ def _performed(
     fields = effect() if fault.is_committed else {}
     match fault.kind:
         case "late":
-            due = simulator.time.now() + timedelta(
-                seconds=fault.detail.get("seconds", _DEFAULT_LATE_S)
-            )
+            due = simulator.time.now() + timedelta(seconds=fault.seconds(_DEFAULT_LATE_S))
             simulator.agenda.at(due, lambda: _discard(effect()))
             return _broken_off()
         case "lose_after" | "lose_before":
             return _broken_off()
         case "slow":
-            time.sleep(fault.detail.get("seconds", _DEFAULT_SLOW_S))
+            time.sleep(fault.seconds(_DEFAULT_SLOW_S))
             return _answer(simulator, name, fields or effect())
         case "bad_signature":
             return _answer(simulator, name, fields or done(), is_spoilt=True)
@@ -121,7 +118,7 @@ def _discard(fields: Fields) -> None:
 
 def _said(fault: Fault) -> Refusal:
     """What a fault answers instead of the truth."""
-    sub_code = fault.detail.get("sub_code", "")
+    sub_code = fault.text("sub_code")
     match fault.kind:
         case "system_error":
             return Refusal("ACQ.SYSTEM_ERROR")
@@ -131,7 +128,7 @@ def _said(fault: Fault) -> Refusal:
             prefix = "" if "." in sub_code else "ACQ."
             return Refusal(f"{prefix}{sub_code}")
         case _:
-            return Refusal(sub_code or "isp.unknow-error", fault.detail.get("code", "20000"))
+            return Refusal(sub_code or "isp.unknow-error", fault.text("code", "20000"))
 
 
 def _answer_name(method: str) -> str:

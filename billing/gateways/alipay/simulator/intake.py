@@ -1,7 +1,6 @@
 """Who is asking: the public parameters and the merchant's signature over all of them."""
 
 import json
-from typing import Any
 
 from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.refusals import Refusal
@@ -11,7 +10,7 @@ from billing.gateways.alipay.simulator.state import Simulator
 _REQUIRED = ("app_id", "method", "charset", "sign_type", "timestamp", "version", "sign")
 
 
-def checked(simulator: Simulator, params: dict[str, str]) -> dict[str, Any]:
+def checked(simulator: Simulator, params: dict[str, str]) -> dict[str, object]:
     """The call's content. Raises Refusal with the gateway's own codes."""
     missing = next((name for name in _REQUIRED if not params.get(name)), None)
     if missing is not None:

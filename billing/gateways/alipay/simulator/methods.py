@@ -7,10 +7,9 @@ hold, double or forge it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from billing.gateways.alipay.simulator import consent, instants, trading, wording
-from billing.gateways.alipay.simulator.books import CLOSED, WAITING, Agreement, Trade
+from billing.gateways.alipay.simulator.books import CLOSED, WAITING, Agreement, Rules, Trade
 from billing.gateways.alipay.simulator.money import fen, yuan
 from billing.gateways.alipay.simulator.refusals import Fields, Refusal, done
 from billing.gateways.alipay.simulator.state import Simulator
@@ -22,7 +21,7 @@ class Call:
     """One verified call."""
 
     simulator: Simulator
-    content: dict[str, Any]
+    content: dict[str, object]
     notify_url: str
     now: datetime
     notice_faults: Mapping[str, Fault]
@@ -76,9 +75,9 @@ def modify_limits(call: Call) -> Fields:
     books = call.simulator.books
     with books.lock:
         agreement = _cycle_agreement(call)
-        rules: dict[str, Any] = {}
+        rules: Rules = {}
         if call.text("single_amount"):
-            rules["single_minor"] = fen(call.content["single_amount"])
+            rules["single_minor"] = fen(call.content["single_amount"]) or 0
         if call.text("total_payments").isdecimal():
             rules["total_payments"] = int(call.text("total_payments"))
         if not all(rules.values()) or not rules:
@@ -87,7 +86,7 @@ def modify_limits(call: Call) -> Fields:
     return done(agreement_no=agreement.agreement_no)
 
 
-def _change(call: Call, agreement: Agreement, **changes: Any) -> None:
+def _change(call: Call, agreement: Agreement, **changes: object) -> None:
     call.simulator.books.record(
         "agreement_changed",
         reference=agreement.external_agreement_no,

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
-from typing import Any
 from urllib.parse import urlencode
 
 import requests
@@ -66,15 +65,14 @@ class Notifier:
         delivery = self._sealed(url, fields)
         if "notify_forged" in faults:
             self._agenda.soon(lambda: self._post(self._forged(delivery)))
-        for _ in range(_detail(faults, "notify_duplicate", "copies", 1)):
+        duplicate = faults.get("notify_duplicate")
+        for _ in range(duplicate.number("copies", 1) if duplicate else 0):
             self._agenda.soon(lambda: self._post(delivery))
         if "notify_before_answer" in faults:
             self._deliver(delivery)
-        elif "notify_reordered" in faults:
-            seconds = _detail(faults, "notify_reordered", "seconds", 1)
-            self._agenda.at(
-                self._time.now() + timedelta(seconds=seconds), lambda: self._deliver(delivery)
-            )
+        elif reordered := faults.get("notify_reordered"):
+            due = self._time.now() + timedelta(seconds=reordered.seconds(1))
+            self._agenda.at(due, lambda: self._deliver(delivery))
         else:
             self._agenda.soon(lambda: self._deliver(delivery))
 
@@ -137,7 +135,3 @@ class Notifier:
             session.trust_env = False
             self._local.session = session
         return session
-
-
-def _detail(faults: Mapping[str, Fault], kind: str, name: str, default: Any) -> Any:
-    return faults[kind].detail.get(name, default) if kind in faults else 0

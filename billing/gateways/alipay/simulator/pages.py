@@ -4,7 +4,6 @@ The consent page keeps nothing between its two steps: the signed request travels
 checked again when it comes back.
 """
 
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
@@ -20,7 +19,9 @@ from billing.gateways.alipay.simulator.state import Simulator
 PAGE_METHOD = "alipay.user.agreement.page.sign"
 
 
-def signing_page(simulator: Simulator, params: dict[str, str], content: dict[str, Any]) -> Response:
+def signing_page(
+    simulator: Simulator, params: dict[str, str], content: dict[str, object]
+) -> Response:
     """What a verified request leads to: the consent page, or consent itself with --auto-agree."""
     try:
         asked = _asked(simulator, params, content)
@@ -96,7 +97,9 @@ def agree(
     return agreement
 
 
-def _asked(simulator: Simulator, params: dict[str, str], content: dict[str, Any]) -> consent.Asked:
+def _asked(
+    simulator: Simulator, params: dict[str, str], content: dict[str, object]
+) -> consent.Asked:
     return consent.read_request(
         content, notify_url=params.get("notify_url", ""), now=simulator.time.now()
     )
@@ -142,7 +145,7 @@ def _agreed(
     return make_response("", 303, {"Location": location})
 
 
-def _holdings(simulator: Simulator, payer: Payer) -> dict[str, Any]:
+def _holdings(simulator: Simulator, payer: Payer) -> dict[str, object]:
     books, now = simulator.books, simulator.time.now()
     with books.lock:
         agreements = [a for a in books.agreements.values() if a.payer_id == payer.payer_id]

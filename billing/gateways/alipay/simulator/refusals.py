@@ -1,7 +1,5 @@
 """How the gateway says no: a code, a sub_code, and the vendor's wording where it is known."""
 
-from typing import Any
-
 _WORDS = {
     "ACQ.AGREEMENT_NOT_EXIST": "用户协议不存在",
     "ACQ.AGREEMENT_INVALID": "用户协议已失效",
@@ -34,7 +32,7 @@ _MESSAGES = {
     "40006": "Insufficient Permissions",
 }
 
-Fields = dict[str, Any]
+Fields = dict[str, object]
 
 
 class Refusal(Exception):
@@ -45,13 +43,13 @@ class Refusal(Exception):
         self.sub_code, self.code = sub_code, code
 
     def fields(self) -> Fields:
-        fields = {"code": self.code, "msg": _MESSAGES.get(self.code, "Business Failed")}
+        fields: Fields = {"code": self.code, "msg": _MESSAGES.get(self.code, "Business Failed")}
         if self.sub_code:
             fields["sub_code"] = self.sub_code
             fields["sub_msg"] = _WORDS.get(self.sub_code, self.sub_code)
         return fields
 
 
-def done(**fields: Any) -> Fields:
+def done(**fields: object) -> Fields:
     """A success's fields."""
     return {"code": "10000", "msg": "Success", **fields}

@@ -6,9 +6,9 @@ planned date up to that date; a declined synchronous charge leaves no trade unle
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from billing.gateways.alipay.simulator import consent
 from billing.gateways.alipay.simulator.books import (
@@ -55,11 +55,11 @@ class Order:
         )
 
 
-def read_order(content: dict[str, Any], *, notify_url: str) -> Order:
+def read_order(content: dict[str, object], *, notify_url: str) -> Order:
     """Check what was sent. Raises Refusal."""
     amount_minor, subject = fen(content.get("total_amount")), str(content.get("subject", ""))
     number = str(content.get("out_trade_no", ""))
-    agreement_no = str(content.get("agreement_params", {}).get("agreement_no", ""))
+    agreement_no = str(_group(content, "agreement_params").get("agreement_no", ""))
     if not _NUMBER.fullmatch(number) or not amount_minor or not agreement_no:
         raise Refusal("ACQ.INVALID_PARAMETER")
     if not subject or len(subject) > 256 or _FORBIDDEN & set(subject):
@@ -78,6 +78,13 @@ def read_order(content: dict[str, Any], *, notify_url: str) -> Order:
     )
 
 
+def _group(content: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = content.get(name, {})
+    if not isinstance(value, dict):
+        raise Refusal("ACQ.INVALID_PARAMETER")
+    return value
+
+
 def _timeout(written: object) -> timedelta | None:
     if not written:
         return None
@@ -87,8 +94,8 @@ def _timeout(written: object) -> timedelta | None:
     return int(match[1]) * _UNITS.get(match[2], timedelta(days=1))
 
 
-def _retry_type(content: dict[str, Any]) -> str:
-    parameters = content.get("pay_params", {})
+def _retry_type(content: dict[str, object]) -> str:
+    parameters = _group(content, "pay_params")
     if not (content.get("is_async_pay") or parameters.get("async_type")):
         return ""
     return str(parameters.get("retry_type", "RETY"))
@@ -188,7 +195,7 @@ def _record_charge(books: Books, order: Order, agreement: Agreement, now: dateti
     books.record("charge", **_facts(books, order, now), next_deduct=following)
 
 
-def _facts(books: Books, order: Order, now: datetime) -> dict[str, Any]:
+def _facts(books: Books, order: Order, now: datetime) -> dict[str, object]:
     until = now + order.timeout if order.timeout else None
     known = books.trades.get(order.out_trade_no)
     agreement = books.agreements.get(order.agreement_no)

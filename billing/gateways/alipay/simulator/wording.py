@@ -2,15 +2,14 @@
 
 import json
 from datetime import datetime
-from typing import Any
 
 from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.books import Agreement, Payer, Refund, Trade
 from billing.gateways.alipay.simulator.money import yuan
 
 
-def agreement_answer(agreement: Agreement, payer: Payer) -> dict[str, Any]:
-    fields: dict[str, Any] = {
+def agreement_answer(agreement: Agreement, payer: Payer) -> dict[str, object]:
+    fields: dict[str, object] = {
         "agreement_no": agreement.agreement_no,
         "external_agreement_no": agreement.external_agreement_no,
         "status": agreement.status,
@@ -30,7 +29,7 @@ def agreement_answer(agreement: Agreement, payer: Payer) -> dict[str, Any]:
     return fields
 
 
-def accepted_answer(trade: Trade) -> dict[str, Any]:
+def accepted_answer(trade: Trade) -> dict[str, object]:
     return {
         "out_trade_no": trade.out_trade_no,
         "trade_no": trade.trade_no,
@@ -40,12 +39,12 @@ def accepted_answer(trade: Trade) -> dict[str, Any]:
     }
 
 
-def paid_answer(trade: Trade, payer: Payer) -> dict[str, Any]:
+def paid_answer(trade: Trade, payer: Payer) -> dict[str, object]:
     return _money(trade, payer) | {"gmt_payment": _at(trade.paid_at)}
 
 
-def trade_answer(trade: Trade, payer: Payer | None, now: datetime) -> dict[str, Any]:
-    fields: dict[str, Any] = {
+def trade_answer(trade: Trade, payer: Payer | None, now: datetime) -> dict[str, object]:
+    fields: dict[str, object] = {
         "out_trade_no": trade.out_trade_no,
         "trade_no": trade.trade_no,
         "total_amount": yuan(trade.amount_minor),
@@ -56,7 +55,9 @@ def trade_answer(trade: Trade, payer: Payer | None, now: datetime) -> dict[str, 
     return fields | _money(trade, payer) | {"send_pay_date": _at(trade.paid_at)}
 
 
-def refund_answer(trade: Trade, payer: Payer, refund: Refund, *, is_moved: bool) -> dict[str, Any]:
+def refund_answer(
+    trade: Trade, payer: Payer, refund: Refund, *, is_moved: bool
+) -> dict[str, object]:
     return {
         "out_trade_no": trade.out_trade_no,
         "trade_no": trade.trade_no,
@@ -121,7 +122,7 @@ def refund_notice(
     }
 
 
-def _money(trade: Trade, payer: Payer) -> dict[str, Any]:
+def _money(trade: Trade, payer: Payer) -> dict[str, object]:
     return {
         "out_trade_no": trade.out_trade_no,
         "trade_no": trade.trade_no,
