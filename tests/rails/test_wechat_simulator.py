@@ -138,6 +138,7 @@ class TestItsBooks:
             ("settings", {"max_charge_minor": "5"}),
             (f"payers/{RICH}", {"nonsense": 1}),
             ("bills", {"kind": "nonsense"}),
+            ("bills", {"kind": "amount", "amount_minor": "5"}),
             ("contracts", {"contract_code": "not allowed!"}),
         ]
         settings = wechat.control("GET", "settings")

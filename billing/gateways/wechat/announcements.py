@@ -6,7 +6,6 @@ The vendor's text counts them in two ways, so both numbers are settings.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, time, timedelta
-from typing import Any
 from urllib.parse import quote
 
 from billing.calendar import Hours
@@ -66,9 +65,9 @@ def path(contract_id: str) -> str:
     return f"/v3/papay/contracts/{quote(contract_id, safe='')}/notify"
 
 
-def content(request: ChargeRequest, terms: Terms) -> Mapping[str, Any]:
+def content(request: ChargeRequest, terms: Terms) -> Mapping[str, object]:
     """The notice's body: the same for a repeat, for another one would be another notice."""
-    body: dict[str, Any] = {
+    body: dict[str, object] = {
         "mchid": terms.mch_id,
         "appid": terms.app_id,
         "estimated_amount": {"amount": request.amount_minor, "currency": CURRENCY},

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 _PRIVATE = frozenset(
     {
@@ -46,7 +45,7 @@ def masked_id(value: str) -> str:
     return f"{value[:5]}****" if len(value) > 10 else "****"
 
 
-def masked_json(fields: Mapping[str, Any]) -> str:
+def masked_json(fields: Mapping[str, object]) -> str:
     """The fields as JSON, private ones masked, at any depth."""
     return json.dumps(_masked(fields), ensure_ascii=False, default=str)
 
@@ -57,7 +56,7 @@ def masked_text(text: str) -> str:
     return _LOOKS_PRIVATE.sub("***", without_tags)
 
 
-def _masked(value: Any, key: str = "") -> Any:
+def _masked(value: object, key: str = "") -> object:
     if isinstance(value, Mapping):
         named = ((name, _NUMBER.sub("", name)) for name in value)
         return {name: _masked(value[name], bare) for name, bare in named if bare not in _DROPPED}

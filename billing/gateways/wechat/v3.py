@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -119,7 +118,7 @@ def _is_of_now(timestamp: str, at: datetime) -> bool:
     return abs(int(timestamp) - at.timestamp()) <= _TOLERANCE.total_seconds()
 
 
-def opened(identity: Identity, resource: Mapping[str, Any]) -> Mapping[str, Any]:
+def opened(identity: Identity, resource: Mapping[str, object]) -> Mapping[str, object]:
     """The object inside a notification's `resource`. Raises NotGenuine."""
     if resource.get("algorithm") != "AEAD_AES_256_GCM":
         raise NotGenuine("it is encrypted in another way")

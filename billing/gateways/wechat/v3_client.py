@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from billing.gateways.base import Exchange
 from billing.gateways.wechat import v3
@@ -20,7 +19,7 @@ class V3Reply:
 
     exchange: Exchange
     status: int
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
 
     @property
     def is_success(self) -> bool:
@@ -45,7 +44,9 @@ class V3Client:
         self._wire = wire
         self._clock = clock
 
-    def post(self, path: str, content: Mapping[str, Any], *, kind: str, reference: str) -> V3Reply:
+    def post(
+        self, path: str, content: Mapping[str, object], *, kind: str, reference: str
+    ) -> V3Reply:
         """POST `content`. `kind` names the call in evidence, for `path` holds a contract's number.
 
         May be called twice if the call may.
@@ -78,7 +79,7 @@ class V3Client:
         return answered.status
 
 
-def _read(body: bytes) -> Mapping[str, Any]:
+def _read(body: bytes) -> Mapping[str, object]:
     """The answer's object; empty where it has none. Raises NoAnswer."""
     if not body:
         return {}

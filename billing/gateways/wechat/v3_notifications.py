@@ -7,7 +7,6 @@ three kinds this way.
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
 from billing.gateways.wechat import v3
@@ -20,7 +19,7 @@ REFUSED = Acknowledgement('{"code":"FAIL","message":"refused"}', "application/js
 
 _LONGEST_BODY_BYTES = 64 * 1024
 _LONGEST_REFERENCE = 64
-_Object = Mapping[str, Any]
+_Object = Mapping[str, object]
 
 
 def is_v3(headers: Mapping[str, str]) -> bool:

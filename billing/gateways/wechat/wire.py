@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import requests
 import urllib3
@@ -69,7 +68,7 @@ class Wire:
         *,
         body: bytes,
         headers: Mapping[str, str],
-        into: Callable[[bytes], Any],
+        into: Callable[[bytes], object],
         limit: int,
     ) -> Answered:
         """Send and read everything, whatever its status. Raises NoAnswer."""
@@ -87,7 +86,7 @@ class Wire:
         url: str,
         body: bytes,
         headers: Mapping[str, str],
-        into: Callable[[bytes], Any],
+        into: Callable[[bytes], object],
         left: int,
         deadline: float,
     ) -> Answered:

@@ -7,7 +7,6 @@ vendor's document says 1 to 3 in one place and 7 by default in another: 1 to 7 a
 
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
-from typing import Any
 
 from billing.gateways.wechat.simulator.instants import BEIJING, day
 from billing.gateways.wechat.simulator.records import Announcement, Contract
@@ -19,7 +18,7 @@ _MOST_DAYS = 7
 
 
 def announce(
-    simulator: Simulator, contract: Contract, content: Mapping[str, Any], now: datetime
+    simulator: Simulator, contract: Contract, content: Mapping[str, object], now: datetime
 ) -> None:
     """Keep an announcement. Raises Refusal: RESOURCE_ALREADY_EXISTS for a repeat of the one that
     stands, INVALID_REQUEST for another one beside it, PARAM_ERROR for what is none."""
@@ -47,10 +46,10 @@ def announce(
         )
 
 
-def _terms(simulator: Simulator, content: Mapping[str, Any]) -> tuple[int, int]:
+def _terms(simulator: Simulator, content: Mapping[str, object]) -> tuple[int, int]:
     """Days and fen."""
     duration = content.get("deduct_duration")
-    days: Any = simulator.settings.window_days
+    days: object = simulator.settings.window_days
     if duration is not None:
         if not isinstance(duration, dict) or duration.get("unit") != "DAY":
             raise Refusal("PARAM_ERROR", "deduct_duration.unit")

@@ -8,7 +8,6 @@ import gzip
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
-from typing import Any
 
 from billing.gateways.wechat.simulator import instants
 from billing.gateways.wechat.simulator.books import Books
@@ -77,19 +76,33 @@ class Row:
         ]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """One order, as `falsify` takes it."""
+
+    kind: str
+    reference: str
+    amount_minor: int
+    extra_reference: str
+
+
 class Bills:
     """Makes bills; `falsify` orders lies."""
 
     def __init__(self, books: Books, *, app_id: str, mch_id: str) -> None:
         self._books = books
         self._app_id, self._mch_id = app_id, mch_id
-        self._faults: list[Mapping[str, Any]] = []
+        self._faults: list[Lie] = []
 
-    def falsify(self, fault: Mapping[str, Any]) -> None:
+    def falsify(self, fault: Mapping[str, object]) -> None:
         """{"kind": one of FAULTS, "reference": out_trade_no, "amount_minor": …}."""
-        if fault.get("kind") not in FAULTS:
-            raise ValueError(f"unknown kind of bill fault: {fault.get('kind')!r}")
-        self._faults.append(fault)
+        kind, amount_minor = fault.get("kind"), fault.get("amount_minor", 1)
+        if not isinstance(kind, str) or kind not in FAULTS:
+            raise ValueError(f"unknown kind of bill fault: {kind!r}")
+        if not isinstance(amount_minor, int):
+            raise ValueError("amount_minor must be a whole number")
+        stranger = str(fault.get("extra_reference", "STRANGER1"))
+        self._faults.append(Lie(kind, str(fault.get("reference", "")), amount_minor, stranger))
 
     def be_honest(self) -> None:
         self._faults.clear()
@@ -111,7 +124,7 @@ class Bills:
         return gzip.compress(raw) if fields.get("tar_type") == "GZIP" else raw
 
     def _text(self, rows: list[Row], bill_type: str) -> str:
-        kinds = {fault["kind"] for fault in self._faults}
+        kinds = {fault.kind for fault in self._faults}
         lines = [_line(row.cells(self._app_id, self._mch_id, bill_type)) for row in rows]
         if "malformed" in kinds and lines:
             lines[0] = lines[0].replace("`CNY,", "")
@@ -145,29 +158,29 @@ class Bills:
         for number, row in enumerate(rows):
             told = [row]
             for fault in self._faults:
-                wanted = fault.get("reference", "")
+                wanted = fault.reference
                 if row.order.out_trade_no == wanted or (not wanted and number == 0):
                     told = [lie for one in told for lie in _lies(one, fault)]
             yield from told
 
 
-def _lies(row: Row, fault: Mapping[str, Any]) -> list[Row]:
-    amount_minor = fault.get("amount_minor", 1)
-    match fault["kind"]:
+def _lies(row: Row, fault: Lie) -> list[Row]:
+    match fault.kind:
         case "missing":
             return []
         case "extra":
-            number = fault.get("extra_reference", "STRANGER1")
-            stranger = replace(row.order, out_trade_no=number, transaction_id="9" * 28)
-            return [row, replace(row, order=stranger, amount_minor=amount_minor, refund=None)]
+            stranger = replace(
+                row.order, out_trade_no=fault.extra_reference, transaction_id="9" * 28
+            )
+            return [row, replace(row, order=stranger, amount_minor=fault.amount_minor, refund=None)]
         case "amount":
-            return [replace(row, amount_minor=amount_minor)]
+            return [replace(row, amount_minor=fault.amount_minor)]
         case "status":
             return [replace(row, state="REVOKED")]
         case "duplicate":
             return [row, row]
         case "fee":
-            return [replace(row, fee_minor=amount_minor)]
+            return [replace(row, fee_minor=fault.amount_minor)]
         case _:
             return [row]
 

@@ -8,7 +8,6 @@ import threading
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from billing.gateways.simulation.agenda import VirtualClock
 from billing.gateways.simulation.journal import Entry, Journal
@@ -99,7 +98,7 @@ class Books:
 
     # --- recording ----------------------------------------------------------------------------
 
-    def record(self, kind: str, *, when: datetime | None = None, **facts: Any) -> Entry:
+    def record(self, kind: str, *, when: datetime | None = None, **facts: object) -> Entry:
         """Write an effect down, then let it be so. `when`: if it was due before now."""
         with self.lock:
             at = (when or self._clock.now()).isoformat(timespec="seconds")

@@ -20,7 +20,6 @@
 import secrets
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify
 
@@ -142,7 +141,7 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
         return jsonify(_told(simulator, contract))
 
 
-def _signed(simulator: Simulator, asked: dict[str, Any]) -> Contract:
+def _signed(simulator: Simulator, asked: dict[str, object]) -> Contract:
     """As the pages do it, but for the signature on the request."""
     fields = {
         "plan_id": simulator.plan_id,
@@ -167,5 +166,5 @@ def _move(simulator: Simulator, contract: Contract, name: str, to: datetime) -> 
     )
 
 
-def _told(simulator: Simulator, contract: Contract) -> dict[str, Any]:
+def _told(simulator: Simulator, contract: Contract) -> dict[str, object]:
     return dict(wording.contract_answer(contract, simulator.time.now()))

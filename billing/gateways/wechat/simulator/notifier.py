@@ -11,7 +11,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 import requests
 
@@ -49,7 +48,7 @@ class Notice:
     sign_type: str
     sealed: dict[str, str] | None = None  # v2's req_info: then nothing is signed
     event: str = ""  # v3's event_type
-    resource: dict[str, Any] | None = None  # v3's plaintext
+    resource: dict[str, object] | None = None  # v3's plaintext
 
 
 class Notifier:

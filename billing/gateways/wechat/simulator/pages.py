@@ -4,7 +4,6 @@ An h5 `redirect_url` opens once; every way leads on to /papay/consent/TOKEN, whi
 until the payer has decided or ten minutes are over.
 """
 
-from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
@@ -32,7 +31,7 @@ def payer_pages(simulator: Simulator) -> Blueprint:
     return blueprint
 
 
-def _shared(simulator: Simulator) -> dict[str, Any]:
+def _shared(simulator: Simulator) -> dict[str, object]:
     language = _language()
 
     def t(zh: str, en: str) -> str:
@@ -221,7 +220,7 @@ def _add_wallet(blueprint: Blueprint, simulator: Simulator) -> None:
         return redirect(f"/app?{query}", 303)
 
 
-def _holdings(simulator: Simulator, payer: Payer) -> dict[str, Any]:
+def _holdings(simulator: Simulator, payer: Payer) -> dict[str, object]:
     books = simulator.books
     with books.lock:
         contracts = [one for one in books.contracts.values() if one.openid == payer.openid]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 # contract_termination_mode
 EXPIRED, BY_USER, BY_API, ACCOUNT_CLOSED = "1", "2", "3", "5"
@@ -90,7 +89,7 @@ class Announcement:
     amount_minor: int
     opens_at: datetime
     closes_at: datetime
-    terms: dict[str, Any]  # as they were sent, to tell a repeat from another one
+    terms: dict[str, object]  # as they were sent, to tell a repeat from another one
     is_used: bool = False
 
     def stands(self, now: datetime) -> bool:

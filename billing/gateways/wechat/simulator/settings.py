@@ -4,7 +4,6 @@ Changes through /_control go into the journal, so a restart keeps them.
 """
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 MODES = ("24h", "notify", "none")
 
@@ -58,7 +57,7 @@ class Settings:
     def charges_per_day(self) -> int:
         return self.max_charges_per_day or (5 if self.mode == "none" else 1)
 
-    def change(self, asked: dict[str, Any]) -> None:
+    def change(self, asked: dict[str, object]) -> None:
         """Take over `asked`. Raises ValueError, and then nothing is changed."""
         kinds = {one.name: type(getattr(self, one.name)) for one in fields(self)}
         for name, value in asked.items():
@@ -71,5 +70,5 @@ class Settings:
         for name, value in asked.items():
             setattr(self, name, value)
 
-    def told(self) -> dict[str, Any]:
+    def told(self) -> dict[str, object]:
         return asdict(self)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from billing.gateways.simulation.agenda import Agenda, VirtualClock
 from billing.gateways.simulation.faults import Faults
@@ -38,7 +37,7 @@ class Simulator:
             keys=self.keys, books=self.books, agenda=self.agenda, time=self.time, faults=self.faults
         )
 
-    def change(self, settings: dict[str, Any]) -> None:
+    def change(self, settings: dict[str, object]) -> None:
         """Change settings for good. Raises ValueError, and then nothing is changed."""
         replace(self.settings).change(settings)
         self.books.record("settings", changes=settings)

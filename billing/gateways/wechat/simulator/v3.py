@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -139,14 +138,14 @@ def _performed(
             return _refused(simulator, "SYSTEM_ERROR", "系统异常，请稍后重试")
 
 
-def _late(simulator: Simulator, contract_id: str, content: Any) -> None:
+def _late(simulator: Simulator, contract_id: str, content: object) -> None:
     now = simulator.time.now()
     contract = simulator.books.contract(contract_id=contract_id)
-    if contract is not None and contract.is_active(now):
+    if isinstance(content, dict) and contract is not None and contract.is_active(now):
         announcing.announce(simulator, contract, content, now)
 
 
-def _certificates(simulator: Simulator) -> dict[str, Any]:
+def _certificates(simulator: Simulator) -> dict[str, object]:
     keys, now = simulator.keys, simulator.time.now()
     sealed = sealed_resource(keys.platform_certificate, key=keys.v3, about="certificate")
     return {

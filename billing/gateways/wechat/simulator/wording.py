@@ -2,7 +2,6 @@
 
 import secrets
 from datetime import datetime
-from typing import Any
 
 from billing.gateways.wechat.simulator import instants
 from billing.gateways.wechat.simulator.records import EXPIRED, Contract, Order, Refund, Signing
@@ -101,7 +100,7 @@ def _contract_notice(simulator: Simulator, contract: Contract) -> Fields:
     }
 
 
-def contract_resource(simulator: Simulator, notice: Fields) -> dict[str, Any]:
+def contract_resource(simulator: Simulator, notice: Fields) -> dict[str, object]:
     """The same over v3."""
     names = ("contract_id", "contract_code", "plan_id", "openid", "change_type", "operate_time")
     resource = {name: notice[name] for name in names}
@@ -170,8 +169,8 @@ def _payment(simulator: Simulator, order: Order, paid_at: datetime) -> Fields:
     }
 
 
-def order_resource(simulator: Simulator, order: Order) -> dict[str, Any]:
-    resource = {
+def order_resource(simulator: Simulator, order: Order) -> dict[str, object]:
+    resource: dict[str, object] = {
         "mchid": simulator.mch_id,
         "appid": simulator.app_id,
         "out_trade_no": order.out_trade_no,
@@ -260,7 +259,7 @@ def refund_sealed(simulator: Simulator, refund: Refund) -> Fields:
     }
 
 
-def refund_resource(simulator: Simulator, refund: Refund) -> dict[str, Any]:
+def refund_resource(simulator: Simulator, refund: Refund) -> dict[str, object]:
     order = simulator.books.orders[refund.out_trade_no]
     return {
         "mchid": simulator.mch_id,
