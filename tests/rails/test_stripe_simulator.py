@@ -281,6 +281,8 @@ class TestThePages:
                 ("cards/good", {"number": "4242"}),
                 ("disputes", {"reference": "R-of-nobody"}),
                 ("bindings", []),
+                ("bindings", {"reference": 5}),
+                ("disputes", {"charge": 5}),
             ]
         ]
-        assert answers == [400] * 6
+        assert answers == [400] * 8

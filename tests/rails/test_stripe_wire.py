@@ -78,14 +78,18 @@ def peer():
     peer.server.server_close()
 
 
-def charge(peer, *, timeout_s=10):
+def gateway_at(peer, *, timeout_s=10):
     settings = {
         "STRIPE_SECRET_KEY": SECRET_KEY,
         "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "STRIPE_API_URL": peer.url,
     }
+    return StripeGateway.from_settings(settings, timeout_s=timeout_s)
+
+
+def charge(peer, *, timeout_s=10):
     request = charge_of(CARD, reference="R1")
-    return StripeGateway.from_settings(settings, timeout_s=timeout_s).charge(request=request)
+    return gateway_at(peer, timeout_s=timeout_s).charge(request=request)
 
 
 def paid(**changes):
@@ -160,6 +164,41 @@ class TestAnAnswer:
         peer.body, peer.pause_s = paid(), 0.05
         assert isinstance(charge(peer, timeout_s=3).outcome, Unknown)
         assert not peer.is_whole  # it would have been, had anybody waited
+
+
+class TestAList:
+    def test_of_another_shape_is_unknown_and_never_nothing_found(self, peer):
+        gateway, wrong = gateway_at(peer), []
+        for data in (None, "x", 5, {}, [5], [None], ["pi_1"], [[]], [PAID, "x"]):
+            peer.body = json.dumps({"object": "list", "data": data, "has_more": True}).encode()
+            outcomes = (
+                gateway.query(reference="R1", provider_binding_ref=CARD).outcome,
+                gateway.query(reference="R1").outcome,
+                gateway.query_refund(refund_ref="F1", charge_ref="R1").outcome,
+                gateway.get_binding(binding_ref="B1", provider_ref="").outcome,
+            )
+            wrong += [(data, one) for one in outcomes if not isinstance(one, Unknown)]
+        assert wrong == []
+
+    def test_whose_last_names_no_number_is_read_no_further(self, peer):
+        nameless = {"object": "list", "data": [{"object": "payment_intent"}], "has_more": True}
+        peer.body = json.dumps(nameless).encode()
+        gateway = gateway_at(peer)
+        asked = gateway.query(reference="R1", provider_binding_ref=CARD)
+        assert isinstance(asked.outcome, Unknown)
+        assert len(asked.exchanges) == 1
+
+    def test_with_a_signed_page_that_holds_no_card_is_unknown(self, peer):
+        wrong = []
+        for method in (None, "pm_1", 5, [], {}, {"id": 5}):
+            setup = {"status": "succeeded", "payment_method": method}
+            page = {"client_reference_id": "B1", "status": "complete", "customer": "cus_1"}
+            body = {"object": "list", "data": [{**page, "setup_intent": setup}]}
+            peer.body = json.dumps(body).encode()
+            outcome = gateway_at(peer).get_binding(binding_ref="B1", provider_ref="").outcome
+            if not isinstance(outcome, Unknown):
+                wrong.append((method, outcome))
+        assert wrong == []
 
 
 class TestARequest:

@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+
+from stripe.params.checkout import SessionCreateParams, SessionListParams
 
 from billing.gateways.base import (
     BindingAnswer,
@@ -23,14 +24,20 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.gateways.stripe import cards, intents
-from billing.gateways.stripe.intents import text
+from billing.gateways.stripe.intents import member, text
 from billing.gateways.stripe.orders import BINDING_KEY, split_binding
 from billing.gateways.stripe.wire import Reply, Wire
 
 _LOCALES = {"zh-hans": "zh", "zh-cn": "zh", "zh": "zh", "zh-hant": "zh-TW", "zh-hk": "zh-HK"}
 _INSIDE = ["setup_intent", "setup_intent.payment_method"]
 _PAGE, _MOST_PAGES = 100, 5
-Seen = tuple[Mapping[str, Any] | NotFound | Unknown, tuple[Exchange, ...]]
+Seen = tuple[Mapping[str, object] | NotFound | Unknown, tuple[Exchange, ...]]
+
+
+class PageParams(SessionCreateParams):
+    """With a member that the SDK's own type does not list."""
+
+    payment_method_types: list[str]
 
 
 class Bindings:
@@ -63,7 +70,7 @@ class Bindings:
             raise SigningNotStarted("Stripe gave no page.")
         return SigningPage(url, number)
 
-    def _open_session(self, ref: str, params: dict[str, Any], *, salt: str) -> Mapping[str, Any]:
+    def _open_session(self, ref: str, params: PageParams, *, salt: str) -> Mapping[str, object]:
         """Another language or address makes another page, and a key of its own."""
         told = json.dumps([params, salt], sort_keys=True)
         key = f"{ref}:page:{hashlib.sha256(told.encode()).hexdigest()[:16]}"
@@ -78,7 +85,7 @@ class Bindings:
         return session
 
     @staticmethod
-    def _made(reply: Reply) -> Mapping[str, Any]:
+    def _made(reply: Reply) -> Mapping[str, object]:
         if not reply.is_ok:
             raise SigningNotStarted(f"Stripe gave no page: {reply.explain()}.")
         return reply.fields
@@ -111,41 +118,45 @@ class Bindings:
         if cards.unsigned(reply.fields) is None:
             return reply.fields, (reply.exchange,)
         # Sent there twice, the payer may have signed the other page.
-        others, evidence = self._listed(binding_ref, {"customer": text(reply.fields, "customer")})
+        others, evidence = self._listed(binding_ref, text(reply.fields, "customer"))
         signed = isinstance(others, Mapping) and cards.unsigned(others) is None
         return (others if signed else reply.fields), (reply.exchange, *evidence)
 
     def _by_reference(self, binding_ref: str) -> Seen:
         """Among the latest pages: only a lost answer leaves us without the page's number."""
-        return self._listed(binding_ref, {})
+        return self._listed(binding_ref, None)
 
-    def _listed(self, binding_ref: str, of_whom: Mapping[str, str]) -> Seen:
-        params: dict[str, Any] = {
+    def _listed(self, binding_ref: str, customer: str | None) -> Seen:
+        params: SessionListParams = {
             "limit": _PAGE,
             "expand": [f"data.{name}" for name in _INSIDE],
-            **of_whom,
         }
+        if customer is not None:
+            params["customer"] = customer
         evidence: tuple[Exchange, ...] = ()
         for _ in range(_MOST_PAGES):
             reply = self._list(params, binding_ref)
             evidence += (reply.exchange,)
-            page = reply.fields.get("data")
-            if not reply.is_ok or not isinstance(page, list):
+            page = intents.page(reply)
+            if page is None:
                 return Unknown(reply.explain()), evidence
             mine = [one for one in page if text(one, "client_reference_id") == binding_ref]
             if binding_ref and mine:
                 return next((one for one in mine if cards.unsigned(one) is None), mine[0]), evidence
             if not page or not reply.fields.get("has_more"):
                 return NotFound(), evidence
-            params["starting_after"] = page[-1]["id"]
+            last = text(page[-1], "id")
+            if not last:
+                return Unknown("a list's last names no number"), evidence
+            params["starting_after"] = last
         return Unknown("not among the latest pages"), evidence
 
     def _signed(
-        self, session: Mapping[str, Any], binding_ref: str, evidence: tuple[Exchange, ...]
+        self, session: Mapping[str, object], binding_ref: str, evidence: tuple[Exchange, ...]
     ) -> BindingAnswer:
         """The card that a page left: attached to its customer, and marked as ours."""
         customer = text(session, "customer")
-        card = session.get("setup_intent", {}).get("payment_method")
+        card = member(member(session, "setup_intent"), "payment_method")
         number = text(card, "id")
         if not customer or not number:
             return BindingAnswer(Unknown("the page names no card"), evidence)
@@ -207,7 +218,7 @@ class Bindings:
         return BindingAnswer(revoked if is_gone else intents.refusal(reply), evidence)
 
     def _closed(
-        self, binding_ref: str, session: Mapping[str, Any], evidence: tuple[Exchange, ...]
+        self, binding_ref: str, session: Mapping[str, object], evidence: tuple[Exchange, ...]
     ) -> BindingAnswer:
         number = text(session, "id")
         reply = self._wire.call(
@@ -230,11 +241,11 @@ class Bindings:
             lambda: self._wire.v1.checkout.sessions.retrieve(number, {"expand": _INSIDE}),
         )
 
-    def _list(self, params: Mapping[str, Any], ref: str) -> Reply:
+    def _list(self, params: SessionListParams, ref: str) -> Reply:
         return self._wire.call(
             "checkout.sessions.list",
             ref,
-            lambda: self._wire.v1.checkout.sessions.list(dict(params)),
+            lambda: self._wire.v1.checkout.sessions.list(params),
         )
 
     def _card(self, number: str, ref: str) -> Reply:
@@ -260,7 +271,7 @@ class Bindings:
         )
 
 
-def _session_params(request: BindingRequest, customer: str) -> dict[str, Any]:
+def _session_params(request: BindingRequest, customer: str) -> PageParams:
     metadata = {BINDING_KEY: request.binding_ref}
     return {
         "mode": "setup",

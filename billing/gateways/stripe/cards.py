@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from billing.gateways.base import BindingFacts, BindingStatus, NotFound, Unknown
 from billing.gateways.stripe.intents import instant, text
@@ -18,7 +17,7 @@ _BRANDS = {
 }
 
 
-def facts(card: Mapping[str, Any], *, customer: str, at: datetime) -> BindingFacts | Unknown:
+def facts(card: Mapping[str, object], *, customer: str, at: datetime) -> BindingFacts | Unknown:
     """A payment method as a binding of `customer`. Attached to nobody, it was removed: REVOKED.
 
     A card is good to the end of its month; Stripe may renew its date by itself, and says so by
@@ -43,7 +42,7 @@ def facts(card: Mapping[str, Any], *, customer: str, at: datetime) -> BindingFac
     )
 
 
-def unsigned(session: Mapping[str, Any]) -> BindingFacts | NotFound | None:
+def unsigned(session: Mapping[str, object]) -> BindingFacts | NotFound | None:
     """What an unfinished signing page means; None where it came to its end and left a card.
 
     An expired page is one that nobody signed.
@@ -57,7 +56,7 @@ def unsigned(session: Mapping[str, Any]) -> BindingFacts | NotFound | None:
     return BindingFacts(BindingStatus.PENDING, provider_ref=text(session, "id"))
 
 
-def _label(card: Mapping[str, Any]) -> str:
+def _label(card: Mapping[str, object]) -> str:
     brand = text(card, "brand")
     return f"{_BRANDS.get(brand, brand.title() or 'Card')} ****{text(card, 'last4')}"
 

@@ -7,9 +7,9 @@ time the key would charge anew, so nothing is sent and the payment is looked for
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import stripe
+from stripe.params import PaymentIntentListParams
 
 from billing.gateways.base import (
     Answer,
@@ -31,7 +31,7 @@ from billing.gateways.stripe.wire import Reply, Wire
 # A key lives 24 hours at least; the margin is for clocks and for a call under way.
 KEY_LIFETIME = timedelta(hours=23)
 _PAGE, _MOST_PAGES = 100, 10
-Found = tuple[Mapping[str, Any] | NotFound | Unknown, tuple[Exchange, ...]]
+Found = tuple[Mapping[str, object] | NotFound | Unknown, tuple[Exchange, ...]]
 
 
 class Charges:
@@ -99,7 +99,7 @@ class Charges:
         return Answer(refused, evidence)
 
     def _as_it_is_now(
-        self, request: ChargeRequest, intent: Mapping[str, Any], evidence: tuple[Exchange, ...]
+        self, request: ChargeRequest, intent: Mapping[str, object], evidence: tuple[Exchange, ...]
     ) -> Answer:
         """The saved answer is old news: the payment itself is asked for."""
         reply = self._retrieve(str(intent.get("id")), request.reference)
@@ -112,7 +112,7 @@ class Charges:
     def _or_ask_payer(
         self,
         request: ChargeRequest,
-        intent: Mapping[str, Any],
+        intent: Mapping[str, object],
         outcome: Outcome,
         evidence: tuple[Exchange, ...],
     ) -> Answer:
@@ -127,7 +127,7 @@ class Charges:
     def _ask_payer(
         self,
         request: ChargeRequest,
-        intent: Any,
+        intent: object,
         refused: Refused,
         evidence: tuple[Exchange, ...],
     ) -> Answer:
@@ -178,42 +178,48 @@ class Charges:
         """
         customer, _ = orders.split_binding(provider_binding_ref)
         if customer:
-            return self._listed(reference, {"customer": customer}, pages=_MOST_PAGES)
+            return self._listed(reference, customer, pages=_MOST_PAGES)
         query = f"metadata['{orders.CHARGE_KEY}']:'{reference}'"
         reply = self._wire.call(
             "payment_intents.search",
             reference,
             lambda: self._wire.v1.payment_intents.search({"query": query, "limit": _PAGE}),
         )
-        if not reply.is_ok:
+        page = intents.page(reply)
+        if page is None:
             return Unknown(reply.explain()), (reply.exchange,)
-        if matches := _matching(reply, reference):
+        if matches := _matching(page, reference):
             return _chosen(matches), (reply.exchange,)
-        found, evidence = self._listed(reference, {}, pages=1)
+        found, evidence = self._listed(reference, "", pages=1)
         return found, (reply.exchange, *evidence)
 
-    def _listed(self, reference: str, of_whom: Mapping[str, str], *, pages: int) -> Found:
+    def _listed(self, reference: str, customer: str, *, pages: int) -> Found:
         evidence: tuple[Exchange, ...] = ()
-        params: dict[str, Any] = {"limit": _PAGE, **of_whom}
+        params: PaymentIntentListParams = {"limit": _PAGE}
+        if customer:
+            params["customer"] = customer
         for _ in range(pages):
             reply = self._list(params, reference)
             evidence += (reply.exchange,)
-            if not reply.is_ok:
+            page = intents.page(reply)
+            if page is None:
                 return Unknown(reply.explain()), evidence
-            if matches := _matching(reply, reference):
+            if matches := _matching(page, reference):
                 return _chosen(matches), evidence
-            page = reply.fields.get("data")
             if not page or not reply.fields.get("has_more"):
                 return NotFound(), evidence
-            params["starting_after"] = page[-1]["id"]
-        is_whole = not of_whom  # the search has looked further than the latest ones
+            last = intents.text(page[-1], "id")
+            if not last:
+                return Unknown("a list's last names no number"), evidence
+            params["starting_after"] = last
+        is_whole = not customer  # the search has looked further than the latest ones
         return NotFound() if is_whole else Unknown("not among the payer's latest"), evidence
 
-    def _list(self, params: Mapping[str, Any], reference: str) -> Reply:
+    def _list(self, params: PaymentIntentListParams, reference: str) -> Reply:
         return self._wire.call(
             "payment_intents.list",
             reference,
-            lambda: self._wire.v1.payment_intents.list(dict(params)),
+            lambda: self._wire.v1.payment_intents.list(params),
         )
 
     def _retrieve(self, number: str, reference: str) -> Reply:
@@ -252,13 +258,11 @@ def _as_asked(reply: Reply, reference: str) -> Outcome:
     return intents.outcome(reply.fields, reference=reference)
 
 
-def _matching(reply: Reply, reference: str) -> list[Mapping[str, Any]]:
-    page = reply.fields.get("data")
-    rows = page if isinstance(page, list) else []
-    return [one for one in rows if intents.text(one, "metadata", orders.CHARGE_KEY) == reference]
+def _matching(page: list[Mapping[str, object]], reference: str) -> list[Mapping[str, object]]:
+    return [one for one in page if intents.text(one, "metadata", orders.CHARGE_KEY) == reference]
 
 
-def _chosen(matches: list[Mapping[str, Any]]) -> Mapping[str, Any] | Unknown:
+def _chosen(matches: list[Mapping[str, object]]) -> Mapping[str, object] | Unknown:
     return intents.most_telling(matches) or Unknown("two payments carry this reference")
 
 

@@ -8,14 +8,13 @@ delivery is signed anew, so what is older than five minutes is somebody's copy.
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import stripe
 
 from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
 from billing.gateways.stripe import disputes
 from billing.gateways.stripe.account import Account
-from billing.gateways.stripe.intents import instant, text
+from billing.gateways.stripe.intents import instant, member, text, whole
 from billing.gateways.stripe.masking import masked_json
 from billing.gateways.stripe.orders import BINDING_KEY, CHARGE_KEY, REFUND_KEY
 
@@ -41,7 +40,7 @@ def read(
     event = _event(payload)
     if event.get("livemode") is not account.is_live:
         return _other(event)
-    subject = event.get("data", {}).get("object")
+    subject = member(event, "data").get("object")
     reader = _reader(text(event, "type"))
     return reader(event, subject) if reader and isinstance(subject, dict) else _other(event)
 
@@ -78,7 +77,7 @@ def _sent_at(header: str) -> datetime | None:
     return instant(int(first)) if first.isascii() and first.isdecimal() else None
 
 
-def _event(payload: str) -> Mapping[str, Any]:
+def _event(payload: str) -> Mapping[str, object]:
     try:
         event = json.loads(payload)
     except (ValueError, RecursionError):
@@ -86,16 +85,16 @@ def _event(payload: str) -> Mapping[str, Any]:
     is_event = isinstance(event, dict) and event.get("object") == "event"
     if not is_event or not text(event, "id") or not isinstance(event.get("data"), dict):
         raise BadNotification("it is no event", REFUSED)
-    found: Mapping[str, Any] = event
+    found: Mapping[str, object] = event
     return found
 
 
 # --- one reader a kind of subject ---------------------------------------------------------------
 
-Reader = Callable[[Mapping[str, Any], Mapping[str, Any]], Notification]
+Reader = Callable[[Mapping[str, object], Mapping[str, object]], Notification]
 
 
-def _charge(event: Mapping[str, Any], intent: Mapping[str, Any]) -> Notification:
+def _charge(event: Mapping[str, object], intent: Mapping[str, object]) -> Notification:
     reference = text(intent, "metadata", CHARGE_KEY)
     if not reference:
         return _other(event)  # of something else that this account sells
@@ -104,12 +103,12 @@ def _charge(event: Mapping[str, Any], intent: Mapping[str, Any]) -> Notification
         NotificationKind.CHARGE,
         our_ref=reference,
         provider_ref=text(intent, "id"),
-        amount_minor=_amount(intent, "amount"),
+        amount_minor=whole(intent.get("amount")),
         currency=text(intent, "currency").upper(),
     )
 
 
-def _refund(event: Mapping[str, Any], refund: Mapping[str, Any]) -> Notification:
+def _refund(event: Mapping[str, object], refund: Mapping[str, object]) -> Notification:
     """Of one refund, in its own amount. One made at Stripe's dashboard has no number of ours."""
     return _note(
         event,
@@ -117,37 +116,37 @@ def _refund(event: Mapping[str, Any], refund: Mapping[str, Any]) -> Notification
         our_ref=text(refund, "metadata", CHARGE_KEY),
         provider_ref=text(refund, "payment_intent"),
         refund_ref=text(refund, "metadata", REFUND_KEY),
-        amount_minor=_amount(refund, "amount"),
+        amount_minor=whole(refund.get("amount")),
         currency=text(refund, "currency").upper(),
     )
 
 
-def _refunded_charge(event: Mapping[str, Any], charge: Mapping[str, Any]) -> Notification:
+def _refunded_charge(event: Mapping[str, object], charge: Mapping[str, object]) -> Notification:
     """`amount_minor` is all that was given back of the charge so far."""
     return _note(
         event,
         NotificationKind.REFUND,
         our_ref=text(charge, "metadata", CHARGE_KEY),
         provider_ref=text(charge, "payment_intent"),
-        amount_minor=_amount(charge, "amount_refunded"),
+        amount_minor=whole(charge.get("amount_refunded")),
         currency=text(charge, "currency").upper(),
     )
 
 
-def _dispute(event: Mapping[str, Any], dispute: Mapping[str, Any]) -> Notification:
+def _dispute(event: Mapping[str, object], dispute: Mapping[str, object]) -> Notification:
     """It names the payment by Stripe's number alone; `claims` holds the dispute's own state."""
     return _note(
         event,
         NotificationKind.DISPUTE,
         our_ref=text(dispute, "metadata", CHARGE_KEY),
         provider_ref=text(dispute, "payment_intent"),
-        amount_minor=_amount(dispute, "amount"),
+        amount_minor=whole(dispute.get("amount")),
         currency=text(dispute, "currency").upper(),
         claims=disputes.said(event_type=text(event, "type"), status=text(dispute, "status")),
     )
 
 
-def _binding(event: Mapping[str, Any], subject: Mapping[str, Any]) -> Notification:
+def _binding(event: Mapping[str, object], subject: Mapping[str, object]) -> Notification:
     """A page, a set-up, a card or a customer: each was marked with the binding's reference."""
     reference = text(subject, "metadata", BINDING_KEY) or text(subject, "client_reference_id")
     if not reference:
@@ -157,7 +156,7 @@ def _binding(event: Mapping[str, Any], subject: Mapping[str, Any]) -> Notificati
     )
 
 
-def _other(event: Mapping[str, Any]) -> Notification:
+def _other(event: Mapping[str, object]) -> Notification:
     """Genuine, and nothing to us: acknowledged, so that it does not come again."""
     return _note(event, NotificationKind.OTHER, our_ref="")
 
@@ -188,18 +187,25 @@ def _reader(kind: str) -> Reader | None:
     return _READERS.get(kind)
 
 
-def _note(event: Mapping[str, Any], kind: NotificationKind, **told: Any) -> Notification:
-    claims = told.pop("claims", "") or text(event, "type")
+def _note(
+    event: Mapping[str, object],
+    kind: NotificationKind,
+    *,
+    our_ref: str,
+    provider_ref: str = "",
+    refund_ref: str = "",
+    amount_minor: int | None = None,
+    currency: str = "",
+    claims: str = "",
+) -> Notification:
     return Notification(
         kind=kind,
         dedupe_id=text(event, "id"),
-        claims=claims,
+        our_ref=our_ref,
+        provider_ref=provider_ref,
+        refund_ref=refund_ref,
+        amount_minor=amount_minor,
+        currency=currency,
+        claims=claims or text(event, "type"),
         body_masked=masked_json(event),
-        **told,
     )
-
-
-def _amount(subject: Mapping[str, Any], name: str) -> int | None:
-    amount_minor = subject.get(name)
-    is_amount = isinstance(amount_minor, int) and not isinstance(amount_minor, bool)
-    return amount_minor if is_amount else None

@@ -8,7 +8,6 @@ refusal while *asking* says nothing about the payment.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import stripe
 
@@ -52,13 +51,13 @@ def refusal(reply: Reply) -> Refused | Unknown:
     return Unknown(reply.explain() or "no usable answer")
 
 
-def outcome(intent: Mapping[str, Any], *, reference: str) -> Outcome:
+def outcome(intent: Mapping[str, object], *, reference: str) -> Outcome:
     """What a payment intent is now. Never Refused: what was declined is Closed."""
-    if intent.get("object") != "payment_intent" or not isinstance(intent.get("id"), str):
+    number = intent.get("id")
+    if intent.get("object") != "payment_intent" or not isinstance(number, str):
         return Unknown("the answer is no payment")
     if text(intent, "metadata", CHARGE_KEY) != reference:
         return Unknown("the answer is about another charge")
-    number = intent["id"]
     match intent.get("status"):
         case "succeeded":
             return _succeeded(intent, number)
@@ -68,13 +67,13 @@ def outcome(intent: Mapping[str, Any], *, reference: str) -> Outcome:
             url = text(intent, "next_action", "redirect_to_url", "url")
             return ActionRequired(url, number) if url else Unknown("no page to confirm on is told")
         case "requires_payment_method":
-            return Closed(number, codes.of_decline(_member(intent, "last_payment_error")))
+            return Closed(number, codes.of_decline(member(intent, "last_payment_error")))
         case "canceled":
             return Closed(number, CANCELED)
     return Unknown(f"status {intent.get('status')}")
 
 
-def most_telling(intents: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def most_telling(intents: list[Mapping[str, object]]) -> Mapping[str, object] | None:
     """Of the payments under one reference, newest first, the one to go by. None: two were paid,
     which no rule settles."""
     by_status = {
@@ -85,16 +84,16 @@ def most_telling(intents: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return next((found[0] for found in by_status.values() if found), intents[0])
 
 
-def refund_outcome(refund: Mapping[str, Any], *, refund_ref: str) -> Outcome:
+def refund_outcome(refund: Mapping[str, object], *, refund_ref: str) -> Outcome:
     """What a refund is now: Succeeded, Pending, Refused (it failed) or Unknown."""
     if refund.get("object") != "refund" or text(refund, "metadata", REFUND_KEY) != refund_ref:
         return Unknown("the answer is about another refund")
     number, status = str(refund.get("id")), refund.get("status")
     if status == "succeeded":
-        amount_minor, currency = refund.get("amount"), text(refund, "currency").upper()
-        if not _is_amount(amount_minor) or not currency:
+        amount_minor, currency = _amount(refund.get("amount")), text(refund, "currency").upper()
+        if amount_minor is None or not currency:
             return Unknown("the answer's amount cannot be read")
-        return Succeeded(number, int(amount_minor or 0), currency, instant(refund.get("created")))
+        return Succeeded(number, amount_minor, currency, instant(refund.get("created")))
     if status in ("pending", "requires_action"):
         return Pending(number)
     if status in ("failed", "canceled"):
@@ -104,34 +103,50 @@ def refund_outcome(refund: Mapping[str, Any], *, refund_ref: str) -> Outcome:
 
 def instant(seconds: object) -> datetime | None:
     """Stripe's time, whole seconds of UTC; None for what is none."""
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds < 2**33:
-        return None
-    return datetime.fromtimestamp(seconds, UTC)
+    told = whole(seconds)
+    return datetime.fromtimestamp(told, UTC) if told is not None and 0 < told < 2**33 else None
 
 
-def text(value: Any, *path: str) -> str:
+def text(value: object, *path: str) -> str:
     """A nested member as text; empty where it is missing, null or no string."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, str) else ""
 
 
-def _succeeded(intent: Mapping[str, Any], number: str) -> Outcome:
-    charge, currency = _member(intent, "latest_charge"), text(intent, "currency").upper()
+def whole(value: object) -> int | None:
+    """A whole number; None for what is none, as a flag is."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def member(value: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """A member that is an object; empty where it is missing, null or none."""
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def page(reply: Reply) -> list[Mapping[str, object]] | None:
+    """The objects of a list; None where no list came, or one with something else in it."""
+    found = reply.fields.get("data")
+    if not reply.is_ok or not isinstance(found, list):
+        return None
+    objects = [one for one in found if isinstance(one, Mapping)]
+    return objects if len(objects) == len(found) else None
+
+
+def _succeeded(intent: Mapping[str, object], number: str) -> Outcome:
+    charge, currency = member(intent, "latest_charge"), text(intent, "currency").upper()
     # What was received, never what was asked for; a simulator of a third party tells it there.
-    amount_minor = intent.get("amount_received", charge.get("amount"))
-    if not _is_amount(amount_minor) or not currency:
+    amount_minor = _amount(intent.get("amount_received", charge.get("amount")))
+    if amount_minor is None or not currency:
         return Unknown("the answer's amount cannot be read")
     if charge.get("refunded") is True:
         return Closed(number, is_given_back=True)
     at = instant(charge.get("created")) or instant(intent.get("created"))
-    return Succeeded(number, int(amount_minor or 0), currency, at)
+    return Succeeded(number, amount_minor, currency, at)
 
 
-def _is_amount(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _member(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, Mapping) else {}
+def _amount(value: object) -> int | None:
+    """What moved: a whole number above zero, or None."""
+    minor = whole(value)
+    return minor if minor is not None and minor > 0 else None

@@ -8,7 +8,6 @@ here to be masked: the payer types it on Stripe's page.
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 _TOKEN = re.compile(r"\b(cus|pm|card|src|seti|cs_test|cs_live|mandate)_([A-Za-z0-9_]+)")
@@ -39,12 +38,12 @@ def masked_text(text: str) -> str:
     return _TOKEN.sub(lambda found: f"{found[1]}_***{found[2][-4:]}", text)
 
 
-def masked_json(value: Any) -> str:
+def masked_json(value: object) -> str:
     """An object as JSON, private members masked at any depth."""
     return json.dumps(_masked(value), ensure_ascii=False, default=str)[:_LONGEST]
 
 
-def _masked(value: Any, key: str = "") -> Any:
+def _masked(value: object, key: str = "") -> object:
     if isinstance(value, str):
         if key == "url" or key.endswith("_url"):
             return f"{urlsplit(value).scheme}://{urlsplit(value).netloc}/…"  # it admits to the page

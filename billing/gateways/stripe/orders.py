@@ -4,7 +4,8 @@ The same on every sending of a reference: other parameters under one idempotency
 """
 
 import re
-from typing import Any
+
+from stripe.params import PaymentIntentCreateParams, RefundCreateParams
 
 from billing.gateways.base import ChargeRequest, RefundRequest, Refused
 from billing.gateways.stripe import codes
@@ -18,17 +19,23 @@ _BINDING = re.compile(r"(?P<customer>cus_[A-Za-z0-9_]+)/(?P<card>pm_[A-Za-z0-9_]
 _LONGEST_NOTE = 500
 
 
+class IntentParams(PaymentIntentCreateParams):
+    """With a member that the SDK's own type does not list."""
+
+    payment_method_types: list[str]
+
+
 def split_binding(provider_ref: str) -> tuple[str, str]:
     """ "cus_…/pm_…" as customer and payment method; both empty where it is no such thing."""
     found = _BINDING.fullmatch(provider_ref)
     return (found["customer"], found["card"]) if found else ("", "")
 
 
-def intent_params(request: ChargeRequest, account: Account) -> dict[str, Any]:
+def intent_params(request: ChargeRequest, account: Account) -> IntentParams:
     """Of a payment intent that is confirmed at once, without its payer. The description travels as
     metadata: on the payer's statement stands the account's own name and our suffix."""
     customer, card = split_binding(request.provider_binding_ref)
-    params: dict[str, Any] = {
+    params: IntentParams = {
         "amount": request.amount_minor,
         "currency": request.currency.lower(),
         "customer": customer,
@@ -47,7 +54,7 @@ def intent_params(request: ChargeRequest, account: Account) -> dict[str, Any]:
     return params
 
 
-def refund_params(request: RefundRequest, intent_id: str) -> dict[str, Any]:
+def refund_params(request: RefundRequest, intent_id: str) -> RefundCreateParams:
     return {
         "payment_intent": intent_id,
         "amount": request.amount_minor,

@@ -5,7 +5,6 @@ payment's refunds are read before anything is sent.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from billing.gateways.base import Answer, Exchange, NotFound, RefundRequest, Unknown
 from billing.gateways.stripe import intents, orders
@@ -74,8 +73,8 @@ class Refunds:
             refund_ref,
             lambda: self._wire.v1.refunds.list({"payment_intent": intent_id, "limit": _PAGE}),
         )
-        page: Any = reply.fields.get("data")
-        if not reply.is_ok or not isinstance(page, list) or reply.fields.get("has_more"):
+        page = intents.page(reply)
+        if page is None or reply.fields.get("has_more"):
             return Answer(Unknown(reply.explain()), (reply.exchange,))
         mine = [one for one in page if _is_named(one, refund_ref)]
         if not mine:
@@ -83,5 +82,5 @@ class Refunds:
         return Answer(intents.refund_outcome(mine[0], refund_ref=refund_ref), (reply.exchange,))
 
 
-def _is_named(refund: Mapping[str, Any], refund_ref: str) -> bool:
+def _is_named(refund: Mapping[str, object], refund_ref: str) -> bool:
     return intents.text(refund, "metadata", orders.REFUND_KEY) == refund_ref

@@ -10,12 +10,13 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import IO, Any
+from typing import IO
 
 import stripe
+from stripe.params import BalanceTransactionListParams
 
 from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
-from billing.gateways.stripe.intents import instant, text
+from billing.gateways.stripe.intents import instant, member, text, whole
 from billing.gateways.stripe.masking import masked_json
 from billing.gateways.stripe.orders import CHARGE_KEY, REFUND_KEY
 from billing.gateways.stripe.wire import Wire
@@ -73,7 +74,7 @@ def read(
 
 def _download(wire: Wire, opens: datetime, closes: datetime, *, into: IO[bytes]) -> None:
     """Every transaction of the day, a line of JSON each."""
-    params = {
+    params: BalanceTransactionListParams = {
         "created": {"gte": int(opens.timestamp()), "lt": int(closes.timestamp())},
         "limit": _PAGE,
         "expand": ["data.source"],
@@ -92,26 +93,29 @@ def _rows(file: IO[bytes]) -> Iterator[StatementRow | UnreadableRow]:
             yield from _of_one(number, json.loads(line))
 
 
-def _of_one(number: int, one: Mapping[str, Any]) -> Iterator[StatementRow | UnreadableRow]:
+def _of_one(number: int, one: Mapping[str, object]) -> Iterator[StatementRow | UnreadableRow]:
     booked = text(one, "type")
     if booked in _NOT_OURS:
         return
     kind = _KINDS.get(booked) or _DISPUTES.get(text(one, "reporting_category"))
     if kind is None:
         yield _unreadable(number, one, f"of a kind that is not read here: {booked}")
-    elif not all(_is_whole(one.get(name)) for name in ("amount", "fee", "created")):
+        return
+    amount_minor, fee_minor = whole(one.get("amount")), whole(one.get("fee"))
+    if amount_minor is None or fee_minor is None or whole(one.get("created")) is None:
         yield _unreadable(number, one, "its amounts cannot be read")
     elif kind is StatementKind.FEE:
-        yield _fee(number, one, abs(one["amount"]), "")
+        yield _fee(number, one, abs(amount_minor), "")
     else:
-        yield from _about_payment(number, one, kind)
+        yield from _about_payment(number, one, kind, fee_minor)
 
 
 def _about_payment(
-    number: int, one: Mapping[str, Any], kind: StatementKind
+    number: int, one: Mapping[str, object], kind: StatementKind, fee_minor: int
 ) -> Iterator[StatementRow | UnreadableRow]:
-    source = one.get("source")
-    if not isinstance(source, Mapping) or not _is_whole(source.get("amount")):
+    source = member(one, "source")
+    amount_minor = whole(source.get("amount"))
+    if amount_minor is None:
         yield _unreadable(number, one, "its source is not told")
         return
     settled, paid = text(one, "currency").upper(), text(source, "currency").upper()
@@ -121,17 +125,17 @@ def _about_payment(
         kind=kind,
         our_ref=our_ref,
         provider_ref=text(source, "payment_intent") or text(source, "id"),
-        amount_minor=source["amount"],
-        fee_minor=one["fee"] if settled == paid else 0,
+        amount_minor=amount_minor,
+        fee_minor=fee_minor if settled == paid else 0,
         currency=paid,
         at=instant(one["created"]),
         refund_ref=text(source, "metadata", REFUND_KEY),
     )
-    if settled != paid and one["fee"]:
-        yield _fee(number, one, one["fee"], our_ref)
+    if settled != paid and fee_minor:
+        yield _fee(number, one, fee_minor, our_ref)
 
 
-def _fee(number: int, one: Mapping[str, Any], amount_minor: int, our_ref: str) -> StatementRow:
+def _fee(number: int, one: Mapping[str, object], amount_minor: int, our_ref: str) -> StatementRow:
     return StatementRow(
         line_number=number,
         kind=StatementKind.FEE,
@@ -144,9 +148,5 @@ def _fee(number: int, one: Mapping[str, Any], amount_minor: int, our_ref: str) -
     )
 
 
-def _unreadable(number: int, one: Mapping[str, Any], reason: str) -> UnreadableRow:
+def _unreadable(number: int, one: Mapping[str, object], reason: str) -> UnreadableRow:
     return UnreadableRow(number, masked_json(one)[:_LONGEST_TEXT], reason)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -30,6 +29,8 @@ API_VERSION = "2026-10-28.endive"
 _MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _SHORTEST_TIMEOUT_S = 3
+# A form as text, which is what the SDK makes of all that is sent here.
+_Body = str | bytes | None
 
 # It would tell the vendor about our platform and keep an id in the home folder for it.
 stripe.enable_telemetry = False
@@ -43,7 +44,7 @@ class Reply:
 
     exchange: Exchange
     status: int = 0
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
     problem: stripe.StripeError | None = None  # the SDK's name for a refusal
     is_replayed: bool = False  # a saved answer of the same idempotency key: how it *was*
 
@@ -52,7 +53,7 @@ class Reply:
         return self.status != 0 and self.problem is None
 
     @property
-    def error(self) -> Mapping[str, Any]:
+    def error(self) -> Mapping[str, object]:
         """The error object of a refusal; empty where there is none."""
         error = self.fields.get("error")
         return error if isinstance(error, dict) else {}
@@ -85,7 +86,7 @@ class Wire:
         )
 
     @property
-    def v1(self) -> Any:
+    def v1(self) -> stripe.V1Services:
         """The SDK's services."""
         return self._client.v1
 
@@ -113,7 +114,7 @@ class _Seen:
     request: str = ""
     text: str = ""
     status: int = 0
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
     is_readable: bool = False
     is_replayed: bool = False
     error: str = "nothing was sent"
@@ -147,7 +148,7 @@ class _Transport(stripe.HTTPClient):
         method: str,
         url: str,
         headers: Mapping[str, str] | None,
-        post_data: Any = None,
+        post_data: _Body = None,
         *,
         _usage: list[str] | None = None,
     ) -> tuple[str, int, Mapping[str, str]]:
@@ -168,7 +169,7 @@ class _Transport(stripe.HTTPClient):
         """The SDK asks for it; connections end with their threads."""
 
     def _receive(
-        self, method: str, url: str, headers: Mapping[str, str] | None, body: Any, seen: _Seen
+        self, method: str, url: str, headers: Mapping[str, str] | None, body: _Body, seen: _Seen
     ) -> Mapping[str, str]:
         deadline = time.monotonic() + self._timeout_s
         with self._session().request(
@@ -231,7 +232,7 @@ def _read(seen: _Seen, received: bytes, response: requests.Response) -> None:
     seen.is_replayed = response.headers.get("Idempotent-Replayed", "") == "true"
 
 
-def _told(method: str, url: str, headers: Mapping[str, str], body: Any) -> str:
+def _told(method: str, url: str, headers: Mapping[str, str], body: _Body) -> str:
     """The request as evidence: what was asked, under which key; nothing that admits."""
     parts = urlsplit(url)
     query = body if isinstance(body, str) else parts.query

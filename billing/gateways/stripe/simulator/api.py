@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -43,11 +42,11 @@ class Asked:
 
     verb: str
     path: str
-    params: dict[str, Any]
+    params: dict[str, object]
     key: str
     operation: str
     handler: routes.Handler
-    numbers: dict[str, Any]
+    numbers: dict[str, object]
     plan: Plan
 
     @property
@@ -91,7 +90,7 @@ def _let_in(simulator: Simulator, path: str) -> Asked:
     return Asked(request.method, path, params, key, operation, handler, numbers, plan)
 
 
-def _reference(simulator: Simulator, params: dict[str, Any], numbers: dict[str, Any]) -> str:
+def _reference(simulator: Simulator, params: dict[str, object], numbers: dict[str, object]) -> str:
     """What a fault may be ordered for: our number of the refund or the charge, or the object."""
     metadata = params.get("metadata", {})
     names = (simulator.refund_key, simulator.reference_key)
@@ -121,13 +120,11 @@ def _performed(simulator: Simulator, asked: Asked) -> Response:
         return _answer(executed(simulator, asked))
     match fault.kind:
         case "late":
-            due = simulator.time.now() + timedelta(
-                seconds=fault.detail.get("seconds", _DEFAULT_LATE_S)
-            )
+            due = simulator.time.now() + timedelta(seconds=fault.seconds(_DEFAULT_LATE_S))
             simulator.agenda.at(due, lambda: executed(simulator, asked))
             return _broken_off()
         case "slow":
-            time.sleep(fault.detail.get("seconds", _DEFAULT_SLOW_S))
+            time.sleep(fault.seconds(_DEFAULT_SLOW_S))
             return _answer(executed(simulator, asked))
         case "http_500" | "http_500_saved":
             return _answer(_five_hundred(simulator, asked, fault))

@@ -18,6 +18,7 @@ from billing.gateways.stripe.simulator.cards import CARDS
 from billing.gateways.stripe.simulator.instants import seconds
 
 KEY_LIFETIME = timedelta(hours=24)
+# What the simulator itself makes and keeps: each kind's members are known to who makes it.
 Object = dict[str, Any]
 
 
@@ -36,7 +37,7 @@ class Change:
     """What one call does: collected, then written down as one entry."""
 
     kind: str = "changed"
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
     objects: dict[str, Object] = field(default_factory=dict)
     events: list[tuple[str, Object]] = field(default_factory=list)
 
@@ -46,7 +47,7 @@ class Change:
         self.events += [(event, one) for event in events]
         return one
 
-    def name(self, kind: str, **facts: Any) -> None:
+    def name(self, kind: str, **facts: object) -> None:
         """What the journal calls it: "charge" and "refund" are money that moved."""
         self.kind, self.facts = kind, facts
 
@@ -67,7 +68,7 @@ class Books:
 
     def record(self, change: Change, *, key: str = "", saved: Saved | None = None) -> None:
         """Write a change down, with the answer saved under `key`, then let it be so."""
-        facts: dict[str, Any] = dict(change.facts)
+        facts: dict[str, object] = dict(change.facts)
         if change.objects:
             facts["objects"] = list(change.objects.values())
         if saved is not None:

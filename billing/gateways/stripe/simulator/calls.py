@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from billing.gateways.simulation.faults import Plan
 from billing.gateways.stripe.simulator.books import Change, Object
@@ -19,7 +18,7 @@ class Call:
     """A request that was let in. What `change` collects is written down when it succeeds."""
 
     simulator: Simulator
-    params: dict[str, Any]
+    params: dict[str, object]
     now: datetime
     plan: Plan
     change: Change = field(default_factory=Change)
@@ -75,20 +74,20 @@ class Call:
 def shown(one: Object, expand: object = (), known: Mapping[str, Object] | None = None) -> Object:
     """An object as it is answered: what is the simulator's own left out, ids expanded from
     `known`."""
-    copy: Object = _public(one)
+    copy: Object = {name: _public(item) for name, item in one.items() if not name.startswith("_")}
     paths = expand if isinstance(expand, list) else []
     for path in paths:
         _expand(known or {}, copy, str(path).split("."), str(path))
     return copy
 
 
-def _public(value: Any) -> Any:
+def _public(value: object) -> object:
     if isinstance(value, dict):
         return {name: _public(item) for name, item in value.items() if not name.startswith("_")}
     return [_public(item) for item in value] if isinstance(value, list) else value
 
 
-def _expand(known: Mapping[str, Object], here: Any, path: list[str], whole: str) -> None:
+def _expand(known: Mapping[str, Object], here: object, path: list[str], whole: str) -> None:
     if len(path) > _DEEPEST:
         raise invalid(f"You cannot expand more than {_DEEPEST} levels", param="expand")
     name, rest = path[0], path[1:]

@@ -19,8 +19,6 @@
 | DELETE statement | an honest ledger again |
 """
 
-from typing import Any
-
 from flask import Blueprint, Response, abort, jsonify, request
 
 from billing.gateways.simulation import steering
@@ -123,17 +121,18 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
     @blueprint.post("/bindings")
     def bind() -> Response:
         asked = steering.body()
+        reference = steering.text(asked, "reference")
         with act(simulator) as call:
-            call.params = {"metadata": {"keepline_binding": asked["reference"]}}
+            call.params = {"metadata": {"keepline_binding": reference}}
             customer = setting_up.create_customer(call)
-            call.params = _page_of(customer, asked["reference"])
+            call.params = _page_of(customer, reference)
             session = setting_up.create_session(call)
-        agree(simulator, session["id"], asked.get("card", "good"))
+        agree(simulator, session["id"], steering.text(asked, "card", "good"))
         return jsonify(_bound(simulator, session["id"]))
 
     @blueprint.post("/sessions/<number>")
     def choose(number: str) -> Response:
-        goes_to = agree(simulator, number, steering.body().get("card", "good"))
+        goes_to = agree(simulator, number, steering.text(steering.body(), "card", "good"))
         return jsonify(_bound(simulator, number) | {"goes_to": goes_to})
 
     @blueprint.post("/confirmations/<number>")
@@ -143,7 +142,7 @@ def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:
         return jsonify(goes_to=goes_to)
 
 
-def _page_of(customer: Object, reference: str) -> dict[str, Any]:
+def _page_of(customer: Object, reference: str) -> dict[str, object]:
     metadata = {"keepline_binding": reference}
     return {
         "mode": "setup",
@@ -157,7 +156,7 @@ def _page_of(customer: Object, reference: str) -> dict[str, Any]:
     }
 
 
-def _bound(simulator: Simulator, session_number: str) -> dict[str, Any]:
+def _bound(simulator: Simulator, session_number: str) -> dict[str, object]:
     session = simulator.books.objects[session_number]
     setup = simulator.books.objects[session["setup_intent"]]
     return {
@@ -200,21 +199,30 @@ def _add_banks(blueprint: Blueprint, simulator: Simulator) -> None:
     def settle_refund(number: str) -> Response:
         with act(simulator, "refunds.settle") as call:
             return jsonify(
-                shown(giving_back.settle_refund(call, number, steering.body()["status"]))
+                shown(
+                    giving_back.settle_refund(
+                        call, number, steering.text(steering.body(), "status")
+                    )
+                )
             )
 
     @blueprint.post("/disputes")
     def dispute() -> Response:
         asked = steering.body()
         with act(simulator, "disputes.create") as call:
-            number = asked.get("charge") or _charged(simulator, asked["reference"])
+            number = steering.text(asked, "charge", "")
+            number = number or _charged(simulator, steering.text(asked, "reference"))
             return jsonify(shown(giving_back.open_dispute(call, number, asked)))
 
     @blueprint.post("/disputes/<number>")
     def close_dispute(number: str) -> Response:
         with act(simulator, "disputes.close") as call:
             return jsonify(
-                shown(giving_back.close_dispute(call, number, steering.body()["status"]))
+                shown(
+                    giving_back.close_dispute(
+                        call, number, steering.text(steering.body(), "status")
+                    )
+                )
             )
 
 

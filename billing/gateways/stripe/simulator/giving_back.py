@@ -1,7 +1,5 @@
 """Refunds, and disputes, which take money back without asking the merchant."""
 
-from typing import Any
-
 from billing.gateways.stripe.simulator import ledger
 from billing.gateways.stripe.simulator.books import Object, new_id
 from billing.gateways.stripe.simulator.calls import Call
@@ -98,7 +96,7 @@ def list_refunds(call: Call) -> Object:
 # --- disputes -----------------------------------------------------------------------------------
 
 
-def open_dispute(call: Call, charge_number: str, asked: dict[str, Any]) -> Object:
+def open_dispute(call: Call, charge_number: str, asked: dict[str, object]) -> Object:
     """By control: the payer tells the bank that the charge was not theirs."""
     charge = call.get("charge", charge_number)
     charge["disputed"] = True
@@ -142,7 +140,7 @@ def _book_dispute(call: Call, dispute: Object, amount_minor: int, category: str)
     ledger.book(call, dispute, "adjustment", amount_minor, category=category, fee=fee)
 
 
-def _facts(call: Call, charge: Object, dispute: Object) -> dict[str, Any]:
+def _facts(call: Call, charge: Object, dispute: Object) -> dict[str, object]:
     return {
         "reference": charge["metadata"].get(call.simulator.reference_key, ""),
         "amount_minor": dispute["amount"],

@@ -1,7 +1,5 @@
 """Balance transactions: what every movement of money does to the merchant's balance."""
 
-from typing import Any
-
 from billing.gateways.stripe.simulator.books import Object, new_id
 from billing.gateways.stripe.simulator.calls import Call
 from billing.gateways.stripe.simulator.instants import seconds
@@ -14,13 +12,14 @@ DISPUTE_FEE_MINOR = 1500
 _RATE_PER_CENT = 109
 
 
-def book(call: Call, source: Object, kind: str, amount_minor: int, **more: Any) -> str:
+def book(
+    call: Call, source: Object, kind: str, amount_minor: int, *, fee: int = 0, category: str = ""
+) -> str:
     """One movement: positive in, negative out; its number. `fee` is told, or that of a charge."""
     paid = source["currency"]
     settled = call.simulator.settlement_currency or paid
     rate = _RATE_PER_CENT if settled != paid else 100
     booked = amount_minor * rate // 100
-    fee = more.get("fee", 0)
     if kind == "charge":
         fee = booked * _PER_MILLE // 1000 + _FIXED_MINOR
     transaction: Object = {
@@ -35,7 +34,7 @@ def book(call: Call, source: Object, kind: str, amount_minor: int, **more: Any) 
         "fee": fee,
         "fee_details": [],
         "net": booked - fee,
-        "reporting_category": more.get("category", kind),
+        "reporting_category": category or kind,
         "source": source["id"],
         "status": "pending",
         "type": kind,
@@ -51,7 +50,8 @@ def list_transactions(call: Call) -> Object:
     honest = listed(call, "balance_transaction", address, "type", "source", "currency")
     rows = [dict(one) for one in honest["data"]]  # what is shown is no change of the books
     told = simulator.lies.told(rows, _references(call), simulator.reference_key)
-    if isinstance(call.params.get("expand"), list) and "data.source" in call.params["expand"]:
+    expand = call.params.get("expand")
+    if isinstance(expand, list) and "data.source" in expand:
         for one in told:
             _show_source(call, one)
     return {**honest, "data": told}

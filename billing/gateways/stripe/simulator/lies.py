@@ -9,7 +9,6 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
 
 from billing.gateways.stripe.simulator.books import Object, new_id
 
@@ -20,9 +19,9 @@ class Lies:
     """The orders that stand."""
 
     def __init__(self) -> None:
-        self._orders: list[dict[str, Any]] = []
+        self._orders: list[dict[str, object]] = []
 
-    def order(self, asked: Mapping[str, Any], *, now_s: int) -> None:
+    def order(self, asked: Mapping[str, object], *, now_s: int) -> None:
         """Add one. Raises ValueError."""
         if asked.get("kind") not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}")
@@ -50,7 +49,7 @@ class Lies:
         return {**source, "amount": transaction["_lie_minor"]}
 
 
-def _belied(transaction: Object, order: Mapping[str, Any]) -> Object:
+def _belied(transaction: Object, order: Mapping[str, object]) -> Object:
     if transaction["type"] != "charge":
         return transaction
     copy = deepcopy(transaction)
@@ -58,7 +57,7 @@ def _belied(transaction: Object, order: Mapping[str, Any]) -> Object:
     return copy
 
 
-def _invented(order: Mapping[str, Any], key: str) -> Object:
+def _invented(order: Mapping[str, object], key: str) -> Object:
     amount_minor = order["amount_minor"]
     currency = order.get("currency", "cny")
     return {

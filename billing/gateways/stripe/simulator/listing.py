@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any
 
 from billing.gateways.stripe.simulator.books import Object
 from billing.gateways.stripe.simulator.calls import Call
@@ -84,7 +83,7 @@ def _fits(call: Call, one: Object, filters: Iterable[str]) -> bool:
 
 
 def _is_in_time(call: Call, one: Object) -> bool:
-    asked: Any = call.params.get("created", {})
+    asked: object = call.params.get("created", {})
     bounds = asked if isinstance(asked, dict) else {"gte": asked, "lte": asked}
     for name, value in bounds.items():
         if name not in _COMPARE or not str(value).isdecimal():

@@ -3,8 +3,6 @@
 Cards are chosen by name. There is no field for a number, so that nobody types a real one here.
 """
 
-from typing import Any
-
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -154,7 +152,7 @@ def _locale(session: Object) -> str:
     return "en" if str(session["locale"]).startswith("en") else "zh"
 
 
-def _amount(one: dict[str, Any]) -> str:
+def _amount(one: Object) -> str:
     """5000 fen as "¥50.00"."""
     minor = one["amount"]
     return f"{_SIGNS.get(one['currency'], '')}{minor // 100:,}.{minor % 100:02d}"

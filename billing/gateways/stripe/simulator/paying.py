@@ -1,7 +1,7 @@
 """Payment intents: made, confirmed, canceled; and what the banks say."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from billing.gateways.simulation.faults import Plan
 from billing.gateways.stripe.simulator import ledger
@@ -153,13 +153,13 @@ def _asked_of(call: Call, intent: Object, card: Card, held: Object) -> Object:
     return succeed(call, intent)
 
 
-def _told(detail: Any) -> dict[str, str]:
+def _told(detail: Mapping[str, object]) -> dict[str, str]:
     """A decline's codes. A bank that advises nothing is not quoted."""
-    decline_code = detail.get("decline_code", "generic_decline")
+    decline_code = str(detail.get("decline_code", "generic_decline"))
     own = decline_code in ("expired_card", "incorrect_cvc", "processing_error")
     own = own or decline_code == "authentication_required"
     told = {"code": decline_code if own else "card_declined", "decline_code": decline_code}
-    advice = detail.get("advice_code", "")
+    advice = str(detail.get("advice_code", ""))
     return {**told, "advice_code": advice} if advice else told
 
 
@@ -168,7 +168,7 @@ def _authenticate(call: Call, intent: Object, *, is_here: bool) -> Object:
         code = "authentication_required"
         raise _declined(call, intent, {"code": code, "decline_code": code})
     url = f"{call.simulator.base_url}/3ds/{intent['id']}"
-    action: dict[str, Any] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+    action: dict[str, object] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
     if intent["_return_url"]:
         told = {"return_url": intent["_return_url"], "url": url}
         action = {"type": "redirect_to_url", "redirect_to_url": told}
@@ -252,7 +252,7 @@ def _new_charge(call: Call, intent: Object, status: str) -> Object:
     }
 
 
-def _facts(simulator: Simulator, intent: Object) -> dict[str, Any]:
+def _facts(simulator: Simulator, intent: Object) -> dict[str, object]:
     return {
         "reference": intent["metadata"].get(simulator.reference_key, ""),
         "amount_minor": intent["amount"],

@@ -1,7 +1,5 @@
 """How the API says no: a status and Stripe's error object."""
 
-from typing import Any
-
 
 class Refusal(Exception):
     """Answered instead of success. `is_kept`: what the call did stays, and its answer is saved."""
@@ -13,14 +11,14 @@ class Refusal(Exception):
         *,
         kind: str = "invalid_request_error",
         is_kept: bool = False,
-        **more: Any,
+        **more: object,
     ) -> None:
         super().__init__(message)
         self.status, self.is_kept = status, is_kept
         told = {name: value for name, value in more.items() if value not in ("", None)}
-        self.error: dict[str, Any] = {"message": message, "type": kind, **told}
+        self.error: dict[str, object] = {"message": message, "type": kind, **told}
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> dict[str, object]:
         return {"error": self.error}
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from billing.gateways.stripe.simulator import giving_back, ledger, paying, setting_up
 from billing.gateways.stripe.simulator.books import Object
@@ -75,7 +74,7 @@ _PATTERNS = [
 ]
 
 
-def found(verb: str, path: str) -> tuple[str, Handler, dict[str, Any]] | None:
+def found(verb: str, path: str) -> tuple[str, Handler, dict[str, object]] | None:
     """The operation's name, its handler, and the ids in the address."""
     for wanted, pattern, name, handler in _PATTERNS:
         match = pattern.fullmatch(path)

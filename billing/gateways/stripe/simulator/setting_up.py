@@ -1,7 +1,6 @@
 """Customers, payment methods, and the hosted pages on which a card is set up."""
 
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from billing.gateways.stripe.simulator.books import Object, new_id
@@ -82,7 +81,7 @@ def new_card(call: Call, card: Card, customer: str | None) -> Object:
 def create_card(call: Call) -> Object:
     """By a test token only: a number has no way in."""
     call.only("type", "card", "metadata")
-    asked: Any = call.params.get("card")
+    asked: object = call.params.get("card")
     given = asked if isinstance(asked, dict) else {}
     if "number" in given:
         text = "Sending credit card numbers directly to the Stripe API is generally unsafe."
@@ -157,7 +156,7 @@ def create_session(call: Call) -> Object:
 
 
 def _new_setup(call: Call, customer: str) -> Object:
-    data: Any = call.params.get("setup_intent_data", {})
+    data: object = call.params.get("setup_intent_data", {})
     number = new_id("seti")
     return {
         "id": number,

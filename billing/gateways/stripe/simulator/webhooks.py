@@ -12,20 +12,19 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import requests
 
 from billing.gateways.simulation.agenda import Agenda, VirtualClock
 from billing.gateways.simulation.faults import Fault
-from billing.gateways.stripe.simulator.books import new_id
+from billing.gateways.stripe.simulator.books import Object, new_id
 from billing.gateways.stripe.simulator.instants import seconds
 
 API_VERSION = "2026-10-28.endive"
 WAITS_S = (300, 1800, 7200, 18_000, 36_000, 43_200, 43_200, 43_200)
 _TIMEOUT_S = 10
 _KEPT = 2000
-Event = dict[str, Any]
+Event = Object
 
 
 @dataclass(slots=True)
@@ -73,7 +72,7 @@ class Notifier:
             forged = Delivery(delivery.url, _belied(delivery.event), is_forged=True)
             self._agenda.soon(lambda: self._post(forged))
         if duplicate := faults.get("webhook_duplicate"):
-            for _ in range(duplicate.detail.get("copies", 1)):
+            for _ in range(duplicate.number("copies", 1)):
                 self._agenda.soon(lambda: self._post(delivery))
         if "webhook_before_answer" in faults:
             self._deliver(delivery)
@@ -81,7 +80,7 @@ class Notifier:
             self._agenda.soon(lambda: self._deliver(delivery))
 
     def _later(self, deliveries: list[Delivery], fault: Fault) -> None:
-        due = self._time.now() + timedelta(seconds=fault.detail.get("seconds", 1))
+        due = self._time.now() + timedelta(seconds=fault.seconds(1))
 
         def deliver() -> None:
             for delivery in deliveries:
