@@ -8,7 +8,6 @@ loaded when it is first asked for, and `settings` is looked into only then.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -37,7 +36,7 @@ def get(rail: str) -> Gateway:
     """The rail's gateway, made once for the settings in force. Raises RailNotConfigured."""
     if rail in _overridden:
         return _overridden[rail]
-    values: Mapping[str, Any] | None = settings.RAILS.get(rail)
+    values: Mapping[str, str] | None = settings.RAILS.get(rail)
     if values is None or rail not in _ADAPTERS:
         raise RailNotConfigured(rail, settings.RAILS_STOPPED.get(rail, "it is not set up."))
     try:
@@ -95,7 +94,7 @@ def override(rail: str, gateway: Gateway) -> Iterator[None]:
 
 
 @lru_cache(maxsize=32)
-def _made(rail: str, values: tuple[tuple[str, Any], ...], timeout_s: int) -> Gateway:
+def _made(rail: str, values: tuple[tuple[str, str], ...], timeout_s: int) -> Gateway:
     adapter = import_string(_ADAPTERS[rail])
     gateway: Gateway = adapter.from_settings(dict(values), timeout_s=timeout_s)
     return gateway

@@ -7,7 +7,6 @@ other rails work.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from environs import FileAwareEnv
 
@@ -99,9 +98,9 @@ RAILS: Mapping[str, Names] = {
 }
 
 
-def rails_from(env: FileAwareEnv) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+def rails_from(env: FileAwareEnv) -> tuple[dict[str, Mapping[str, str]], dict[str, str]]:
     """The configured rails by code, and for each rail stopped, the sentence that says why."""
-    rails: dict[str, Mapping[str, Any]] = {}
+    rails: dict[str, Mapping[str, str]] = {}
     stopped: dict[str, str] = {}
     for rail, names in RAILS.items():
         values = {name: env.str(name, "") for name in names.required}
