@@ -8,9 +8,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from django.db.models import Model, QuerySet
+
+from lines.people import Person
 
 M = TypeVar("M", bound=Model)
 
@@ -51,7 +53,7 @@ def fingerprint(**operation: str | int | None) -> str:
 
 
 def approvable(
-    asked: M, *, approved_by: Any, seen: str, fingerprint_of: Callable[[M], str], at: datetime
+    asked: M, *, approved_by: Person, seen: str, fingerprint_of: Callable[[M], str], at: datetime
 ) -> M:
     """The row that a second person may let go, locked in the caller's transaction.
 

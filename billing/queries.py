@@ -9,44 +9,47 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import F, QuerySet, Sum
 
 from billing.calendar import month_key
 from billing.models import Binding, Decision, Notice, Recharge, Rule
 from billing.states import OPEN_STATES, RechargeState
 from lines.models import Line, LineStatus
+from lines.people import Person
+
+Visitor = Person | AnonymousUser
 
 
-def lines(actor: Any) -> QuerySet[Line]:
+def lines(actor: Visitor) -> QuerySet[Line]:
     """Their lines, those removed too, with carrier."""
     return Line.objects.filter(owner_id=actor.pk).select_related("carrier")
 
 
-def rules(actor: Any) -> QuerySet[Rule]:
+def rules(actor: Visitor) -> QuerySet[Rule]:
     """The rules of their lines, with line, carrier and binding."""
     mine = Rule.objects.filter(line__owner_id=actor.pk)
     return mine.select_related("line__carrier", "binding__rail")
 
 
-def bindings(actor: Any) -> QuerySet[Binding]:
+def bindings(actor: Visitor) -> QuerySet[Binding]:
     """Their payment methods, ended and abandoned ones too, with rail."""
     return Binding.objects.filter(owner_id=actor.pk).select_related("rail")
 
 
-def recharges(actor: Any) -> QuerySet[Recharge]:
+def recharges(actor: Visitor) -> QuerySet[Recharge]:
     """What was opened for them, with line and binding."""
     mine = Recharge.objects.filter(owner_id=actor.pk)
     return mine.select_related("line__carrier", "binding__rail")
 
 
-def notices(actor: Any) -> QuerySet[Notice]:
+def notices(actor: Visitor) -> QuerySet[Notice]:
     """What they were told, with line and recharge."""
     return Notice.objects.filter(owner_id=actor.pk).select_related("line", "recharge")
 
 
-def decisions(actor: Any) -> QuerySet[Decision]:
+def decisions(actor: Visitor) -> QuerySet[Decision]:
     """Why their rules did and did not charge, with rule, line and recharge."""
     mine = Decision.objects.filter(rule__line__owner_id=actor.pk)
     return mine.select_related("rule__line", "recharge")
@@ -54,7 +57,7 @@ def decisions(actor: Any) -> QuerySet[Decision]:
 
 def spending_by_month(
     *,
-    actor: Any = None,
+    actor: Person | None = None,
     line: Line | None = None,
     at: datetime,
     months: int = 12,
@@ -67,8 +70,10 @@ def spending_by_month(
     """
     if line is not None:
         taken, zone = Recharge.objects.filter(line=line, currency=line.currency), line.timezone
-    else:
+    elif actor is not None:
         taken, zone = recharges(actor).filter(currency=currency), actor.timezone
+    else:
+        raise ValueError("of a line, or of a person")
     wanted = _months_until(month_key(at, zone), count=months)
     sums = dict(
         taken.filter(charged_at__isnull=False, cap_month__gte=wanted[0])
@@ -110,7 +115,7 @@ class LineSummary:
     last_decision: Decision | None
 
 
-def line_summaries(actor: Any, at: datetime) -> list[LineSummary]:
+def line_summaries(actor: Visitor, at: datetime) -> list[LineSummary]:
     """Every line they have not removed, oldest first. Five queries, however many lines.
 
     What is under way is told in words from its own line, carrier and attempts, so they come along.

@@ -1,11 +1,22 @@
 """What the signed-in person owns, by its public name. A stranger's is a 404, as if it were not."""
 
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, QueryDict
 from django.shortcuts import get_object_or_404
+from rest_framework.request import Request
 
 from billing import queries
 from billing.models import Binding, Recharge, Rule
 from lines.models import Line, LineStatus
+from lines.people import Person
+
+
+def person(request: HttpRequest | Request) -> Person:
+    """Who is signed in, for what stands behind a login. Raises PermissionDenied for nobody."""
+    if isinstance(request.user, AnonymousUser):
+        raise PermissionDenied
+    return request.user
 
 
 def line(request: HttpRequest, public_id: str) -> Line:

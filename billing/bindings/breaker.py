@@ -9,7 +9,6 @@ Locks go in one order, rules before bindings, as in `openings`, so that the two 
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet
@@ -19,6 +18,7 @@ from billing.models import Binding, BindingState, NoticeKind, Rule
 from billing.notices import telling
 from billing.notices.telling import Telling
 from billing.states import DeclineClass
+from lines.people import Person
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def record_decline(*, binding_id: int, decline_class: str, at: datetime) -> None
         pause(rules=rules, method=method, reason=BREAKER, at=at)
 
 
-def resume(*, binding: Binding, actor: Any, at: datetime) -> Binding:
+def resume(*, binding: Binding, actor: Person, at: datetime) -> Binding:
     """Close the breaker: the owner's bindings of this method, and the rules it paused, go on.
 
     May be called twice. Raises BindingNotUsable for one that has ended or is being ended, and for

@@ -9,7 +9,6 @@ is still as it was when it was asked.
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -26,6 +25,7 @@ from billing.gateways.base import (
 from billing.models import Binding, BindingState, NoticeKind, Rail, Rule
 from billing.notices import telling
 from billing.recharges import evidence
+from lines.people import Person
 from lines.secrets_at_rest import UnreadableSecret
 
 __all__ = ["BindingNotUsable", "record_decline", "resume"]
@@ -60,7 +60,7 @@ class Started:
 
 def start(
     *,
-    owner: Any,
+    owner: Person,
     rail: Rail,
     return_url: str,
     notify_url: str,
@@ -79,13 +79,15 @@ def start(
         raise RailNotOffered(rail.code)
     with transaction.atomic(durable=True):
         waiting = Binding.objects.filter(
-            owner=owner,
+            owner_id=owner.pk,
             rail=rail,
             state=BindingState.PENDING,
             created_at__gt=at - agreements.ABANDONED_AFTER,
             paused_at__isnull=True,
         )
-        binding = waiting.order_by("-pk").first() or Binding(owner=owner, rail=rail, created_at=at)
+        binding = waiting.order_by("-pk").first() or Binding(
+            owner_id=owner.pk, rail=rail, created_at=at
+        )
         binding.check_at = at + agreements.ASK_SOON
         binding.save()
     request = BindingRequest(

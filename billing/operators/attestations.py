@@ -8,7 +8,6 @@ before, and nothing by one person alone (docs/decisions/0012-two-people-settle.m
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -23,6 +22,7 @@ from billing.recharges.machine import Move
 from billing.refunds import disputes
 from billing.states import AttemptState, Finding, SettlementState
 from billing.states import RechargeState as S
+from lines.people import Person
 
 # A reference may be at the rail, and the machine has given up asking about it.
 SETTLEABLE_STATES = (
@@ -87,7 +87,7 @@ def is_waiting(recharge: Recharge) -> bool:
 
 
 def request(
-    *, recharge: Recharge, found: Found, reason: str, requested_by: Any, at: datetime
+    *, recharge: Recharge, found: Found, reason: str, requested_by: Person, at: datetime
 ) -> Settlement:
     """Say what the rail did; it waits for a second person, and nothing moves.
 
@@ -109,7 +109,7 @@ def request(
             taken_currency=found.taken_currency,
             returned_ref=found.returned_ref,
             reason=reason,
-            requested_by=requested_by,
+            requested_by_id=requested_by.pk,
             created_at=at,
         )
         asked.fingerprint = _fingerprint(asked)
@@ -117,7 +117,7 @@ def request(
         return asked
 
 
-def approve(*, settlement: Settlement, seen: str, approved_by: Any, at: datetime) -> None:
+def approve(*, settlement: Settlement, seen: str, approved_by: Person, at: datetime) -> None:
     """Let it be so: the recharge goes where the finding leads. `seen` is what the page showed.
 
     Raises SamePerson, NotWaiting, RequestExpired, OperationChanged, NotSettleable, BeingAsked,
@@ -135,7 +135,7 @@ def approve(*, settlement: Settlement, seen: str, approved_by: Any, at: datetime
     settlement.refresh_from_db()
 
 
-def reject(*, settlement: Settlement, rejected_by: Any, at: datetime) -> None:
+def reject(*, settlement: Settlement, rejected_by: Person, at: datetime) -> None:
     """It is not so, or is taken back by whoever said it. Raises NotWaiting. Nothing moves."""
     with transaction.atomic():
         _decide(four_eyes.waiting(settlement), SettlementState.REJECTED, by=rejected_by, at=at)
@@ -152,8 +152,9 @@ def expire(*, at: datetime, limit: int) -> int:
     return len(ended)
 
 
-def _decide(one: Settlement, state: SettlementState, *, by: Any, at: datetime) -> None:
-    one.state, one.decided_by, one.settled_at = state, by, at
+def _decide(one: Settlement, state: SettlementState, *, by: Person | None, at: datetime) -> None:
+    one.state, one.settled_at = state, at
+    one.decided_by_id = by.pk if by else None
     one.save(update_fields=["state", "decided_by", "settled_at"])
 
 

@@ -6,7 +6,6 @@ set what is due, and the executor does it. Each may be called twice: the second 
 """
 
 from datetime import datetime
-from typing import Any
 
 import psycopg
 from django.db import transaction
@@ -22,6 +21,7 @@ from billing.recharges.machine import Move, OpenRecharge
 from billing.states import RechargeState as S
 from billing.states import RefundState
 from lines.models import Line
+from lines.people import Person
 
 # What a rail or carrier can be asked about: something was sent, and its end may differ from ours.
 ASKABLE_STATES = (
@@ -97,7 +97,7 @@ class NotDeferred(Exception):
     """The rail's charges are not held back."""
 
 
-def approve_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+def approve_review(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:
     """Let a held recharge be charged now, under the reference it has, if it has one.
 
     Raises NotHeld, AmountDiffers, WindowOver.
@@ -115,14 +115,14 @@ def approve_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime)
         nudges.money()
 
 
-def reject_review(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+def reject_review(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:
     """End a held recharge without a charge. Raises NotHeld, or machine.TooLate."""
     with transaction.atomic():
         _held(recharge)
         cancel(recharge=recharge, actor=actor, reason=reason, at=at)
 
 
-def cancel(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+def cancel(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:
     """End a recharge of which nothing is at a rail. Raises machine.TooLate, LostRace."""
     machine.cancel(
         recharge=recharge, actor=actor, because="canceled_by_operator", note=reason, at=at
@@ -180,7 +180,7 @@ def is_settled_elsewhere(recharge: Recharge) -> bool:
     return recharge.attention in SETTLED_ELSEWHERE and recharge.state in _AT_REST
 
 
-def redeliver(*, recharge: Recharge, actor: Any, reason: str, at: datetime) -> None:
+def redeliver(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:
     """Credit the line after all, as a new order, where the money could not be given back.
 
     Raises NotUndelivered, PartlyRefunded, LineGone, OpenRecharge.
@@ -246,7 +246,7 @@ def resume_rule(*, rule: Rule, at: datetime) -> None:
         nudges.money()
 
 
-def unpause_binding(*, binding: Binding, actor: Any, at: datetime) -> None:
+def unpause_binding(*, binding: Binding, actor: Person, at: datetime) -> None:
     """Close the breaker of a payment method that its rail still honours.
 
     Raises NotPaused, breaker.BindingNotUsable. Nothing is locked here: `breaker` locks the rules

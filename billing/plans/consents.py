@@ -7,7 +7,6 @@ always says which one was read.
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -159,7 +158,7 @@ def record(
     )
 
 
-def _plan(draft: Draft, shown: Preview, *, rule_version: int) -> dict[str, Any]:
+def _plan(draft: Draft, shown: Preview, *, rule_version: int) -> dict[str, object]:
     """The plan on record. Minor units, ISO 4217, ISO 8601."""
     tool, fallback = draft.binding, draft.fallback_binding
     return {

@@ -5,7 +5,6 @@ executor decides either before it or after it, never by half of it.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -22,6 +21,7 @@ from billing.plans.previews import AtOnce, Preview, UpcomingCharge, preview, upc
 from billing.plans.problems import InvalidDraft, check
 from billing.rules import wakes
 from lines.models import Line
+from lines.people import Person
 
 __all__ = [
     "AtOnce",
@@ -107,7 +107,7 @@ def save_draft(*, draft: Draft, capabilities: Capabilities | None, at: datetime)
 def confirm(
     *,
     rule: Rule,
-    owner: Any,
+    owner: Person,
     seen_version: int,
     capabilities: Capabilities,
     language: str,
@@ -151,14 +151,14 @@ def confirm(
     return locked
 
 
-def _lock(rule: Rule, *, owner: Any = None) -> Rule:
+def _lock(rule: Rule, *, owner: Person | None = None) -> Rule:
     """The row as it is now, nobody else's to change until the transaction ends."""
     # NO KEY: rows that only refer to the rule may still be written meanwhile.
     locked = Rule.objects.select_for_update(no_key=True, of=("self",)).select_related(
         "line__carrier", "line__owner", "binding__rail", "fallback_binding__rail", "consent"
     )
     if owner is not None:
-        locked = locked.filter(line__owner=owner)
+        locked = locked.filter(line__owner_id=owner.pk)
     return locked.get(pk=rule.pk)
 
 

@@ -7,7 +7,7 @@ a history row in the same transaction. What did not come back from the database 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from django.db import connection, transaction
 
@@ -17,6 +17,7 @@ from billing.recharges import aftermath
 from billing.rowsets import Column
 from billing.states import CANCELABLE_STATES, MOVES, UNPAID_END_STATES, AttemptState, RechargeState
 from lines.models import Delivery
+from lines.people import Person
 
 _SENDING_NEXT = [
     state.value
@@ -237,7 +238,9 @@ def stay(
     )
 
 
-def cancel(*, recharge: Recharge, actor: Any, because: str, at: datetime, note: str = "") -> None:
+def cancel(
+    *, recharge: Recharge, actor: Person | None, because: str, at: datetime, note: str = ""
+) -> None:
     """End a recharge before any reference of it is at a rail. Raises TooLate, or LostRace.
 
     May be called twice: a canceled one is left as it is. `note` is an operator's own words.

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.db import transaction
 
@@ -32,6 +32,7 @@ from billing.reconciliation.matching import Found
 from billing.reconciliation.sources import Source
 from billing.reconciliation.statements import Claim, LostClaim, NotYet, Watcher
 from billing.refunds import approvals
+from lines.people import Person
 
 log = logging.getLogger(__name__)
 
@@ -252,11 +253,11 @@ def _wake(statement_id: int, *, at: datetime) -> int:
     return len(named)
 
 
-def explain(*, difference: Difference, actor: Any, reason: str, at: datetime) -> None:
+def explain(*, difference: Difference, actor: Person, reason: str, at: datetime) -> None:
     """Close a difference with a person's reason. Raises NotOpen, so a second one is refused."""
     open_ones = Difference.objects.filter(pk=difference.pk, state=DifferenceState.OPEN)
     explained = open_ones.update(
-        state=DifferenceState.EXPLAINED, closed_by=actor, closed_at=at, reason=reason
+        state=DifferenceState.EXPLAINED, closed_by_id=actor.pk, closed_at=at, reason=reason
     )
     if explained != 1:
         raise NotOpen(difference.ref)

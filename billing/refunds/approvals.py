@@ -6,7 +6,6 @@ person; the database refuses the same one twice. `refunding` carries out what is
 """
 
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -21,6 +20,7 @@ from billing.recharges.machine import Move
 from billing.refunds import disputes
 from billing.states import AttemptState, RechargeState, RefundState
 from lines.models import Delivery, DeliveryState
+from lines.people import Person
 from lines.references import new_reference
 
 S = RechargeState
@@ -74,7 +74,7 @@ def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund:
 
 
 def request(
-    *, recharge: Recharge, amount_minor: int, reason: str, requested_by: Any, at: datetime
+    *, recharge: Recharge, amount_minor: int, reason: str, requested_by: Person, at: datetime
 ) -> Refund:
     """Ask for `amount_minor` (minor units) back; it waits for a second person.
 
@@ -101,7 +101,9 @@ def request(
         )
 
 
-def approve(*, refund: Refund, approved_by: Any, at: datetime, seen: str | None = None) -> Refund:
+def approve(
+    *, refund: Refund, approved_by: Person, at: datetime, seen: str | None = None
+) -> Refund:
     """Let exactly what was asked for go. `seen` is what the approver's page showed; without it,
     `refund` as it is handed in.
 
@@ -117,14 +119,14 @@ def approve(*, refund: Refund, approved_by: Any, at: datetime, seen: str | None 
             at=at,
         )
         locked.state = RefundState.REVERSING if locked.reversal_minor else RefundState.INTENDED
-        locked.approved_by, locked.act_at = approved_by, at
+        locked.approved_by_id, locked.act_at = approved_by.pk, at
         locked.save(update_fields=["state", "approved_by", "act_at"])
         nudges.money()
     refund.refresh_from_db()
     return refund
 
 
-def reject(*, refund: Refund, rejected_by: Any, at: datetime) -> None:
+def reject(*, refund: Refund, rejected_by: Person, at: datetime) -> None:
     """Do not refund. Raises NotWaiting. Nothing moved, and the recharge is as it was."""
     with transaction.atomic():
         undo(four_eyes.waiting(refund), because="refund_refused", actor_id=rejected_by.pk, at=at)
@@ -161,7 +163,7 @@ def fingerprint_of(refund: Refund) -> str:
     )
 
 
-def give_up(*, refund: Refund, given_up_by: Any, at: datetime) -> None:
+def give_up(*, refund: Refund, given_up_by: Person, at: datetime) -> None:
     """End a refund that the rail has refused for good: the recharge goes back to where it was.
 
     No money moved, so the line may be credited after all: also where its credit was taken back,
@@ -244,7 +246,7 @@ def _create(
     recharge: Recharge,
     amount_minor: int,
     reason: str,
-    requested_by: Any,
+    requested_by: Person | None,
     state: RefundState,
     at: datetime,
 ) -> Refund:
@@ -264,7 +266,7 @@ def _create(
         currency=recharge.currency,
         state=state,
         reason=reason,
-        requested_by=requested_by,
+        requested_by_id=requested_by.pk if requested_by else None,
         created_at=at,
         act_at=at if state == RefundState.INTENDED else None,
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -14,6 +13,7 @@ from billing.recharges.machine import Move, OpenRecharge, write_history
 from billing.rules.caps import CapReached, check_caps
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from lines.models import Line
+from lines.people import Person
 from lines.references import new_reference
 
 __all__ = ["CapReached"]
@@ -38,7 +38,7 @@ def recharge(
     line: Line,
     binding: Binding,
     face_minor: int,
-    owner: Any,
+    owner: Person,
     idempotency_key: str,
     ladder_s: Sequence[int] = (),
     capabilities: Capabilities | None = None,
@@ -103,7 +103,7 @@ def _insert(
     line: Line,
     binding: Binding,
     face_minor: int,
-    owner: Any,
+    owner: Person,
     period_key: str,
     ladder_s: Sequence[int],
     moves_at: datetime,
@@ -112,7 +112,7 @@ def _insert(
     recharge = Recharge.objects.create(
         ref=new_reference(),
         line=line,
-        owner=owner,
+        owner_id=owner.pk,
         binding=binding,
         rail=binding.rail_id,
         sim_generation=line.sim_generation,

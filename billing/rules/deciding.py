@@ -8,7 +8,6 @@ each step is named by its number: docs/rules.md.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from billing import calendar
 from billing.calendar import Occurrence
@@ -184,7 +183,7 @@ def _charge(facts: Facts, due: list[_Due], reasons: list[Reason]) -> Verdict:
     return Verdict(opening, (*reasons, *told), _consumed(facts, due, with_low=True))
 
 
-def _early(facts: Facts, due: _Due) -> dict[str, Any]:
+def _early(facts: Facts, due: _Due) -> dict[str, object]:
     """That the balance is not low yet: it would be, by the time this rail's money is there."""
     effective = effective_minor(facts)
     is_low = effective is None or effective < (facts.threshold_minor or effective)
@@ -241,7 +240,7 @@ def _sold(facts: Facts, wanted: int) -> tuple[int, ...]:
     return (min(max(wanted, facts.min_amount_minor), facts.max_amount_minor),)
 
 
-def _cap(facts: Facts, amount_minor: int) -> tuple[str, datetime | None, dict[str, Any]] | None:
+def _cap(facts: Facts, amount_minor: int) -> tuple[str, datetime | None, dict[str, int]] | None:
     """The first cap this amount would break, when a low balance may try again, and figures."""
     caps = facts.caps
     if amount_minor > caps.charge_minor:
@@ -369,7 +368,7 @@ def _refuse(
     code: str,
     *,
     low_wakes: datetime | None,
-    **figures: Any,
+    **figures: object,
 ) -> Verdict:
     """Schedules and expiries are spent, and told; a low balance stays armed for a better day."""
     told = [_reason(facts, one, code, **figures) for one in due]
@@ -379,9 +378,9 @@ def _refuse(
     return Verdict(None, (*reasons, *told), replace(standing, wake_at=wake_at))
 
 
-def _reason(facts: Facts, due: _Due, code: str, **more: Any) -> Reason:
+def _reason(facts: Facts, due: _Due, code: str, **more: object) -> Reason:
     """The figures a reader needs to follow the decision, frozen with it."""
-    figures: dict[str, Any] = {
+    figures: dict[str, object] = {
         "balance_minor": facts.balance_minor,
         "effective_minor": effective_minor(facts),
         "threshold_minor": facts.threshold_minor,

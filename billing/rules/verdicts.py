@@ -5,7 +5,6 @@
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from billing.calendar import Schedule
 
@@ -90,7 +89,7 @@ class Reason:
     trigger: str
     period_key: str
     code: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def _recharges(request: HttpRequest, line: Line | None) -> QuerySet[Recharge]:
 def _spending(request: HttpRequest, line: Line | None, at: datetime) -> dict[str, Any]:
     """The months' chart and its sums; amounts of one currency only ever meet their own."""
     currency = _currency(request, line)
-    actor = None if line else request.user
+    actor = None if line else owned.person(request)
     months = queries.spending_by_month(actor=actor, line=line, at=at, months=12, currency=currency)
     paid = queries.recharges(request.user).filter(
         charged_at__isnull=False, currency=currency, cap_month__gte=months[0][0]
@@ -110,7 +110,7 @@ def cancel(request: HttpRequest, ref: str) -> HttpResponse:
     try:
         machine.cancel(
             recharge=recharge,
-            actor=request.user,
+            actor=owned.person(request),
             because="canceled_by_owner",
             at=timezone.now(),
         )

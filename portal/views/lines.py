@@ -280,7 +280,7 @@ def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> Http
             line=line,
             binding=values["binding"],
             face_minor=values["face"],
-            owner=request.user,
+            owner=owned.person(request),
             idempotency_key=values["once"],
             capabilities=gateways.capabilities(values["binding"].rail_id),
             at=timezone.now(),

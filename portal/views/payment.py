@@ -85,7 +85,7 @@ def bind(request: HttpRequest) -> HttpResponse:
     rail = get_object_or_404(offered, code=request.POST.get("rail", ""))
     try:
         started = lifecycle.start(
-            owner=request.user,
+            owner=owned.person(request),
             rail=rail,
             return_url=_return_url(),
             notify_url=_notify_url(rail),
@@ -196,7 +196,7 @@ def make_default(request: HttpRequest, ref: str) -> HttpResponse:
 def resume(request: HttpRequest, ref: str) -> HttpResponse:
     binding = owned.binding(request, ref)
     try:
-        lifecycle.resume(binding=binding, actor=request.user, at=timezone.now())
+        lifecycle.resume(binding=binding, actor=owned.person(request), at=timezone.now())
     except lifecycle.BindingNotUsable:
         messages.error(request, _("This payment method cannot be used now. Choose another."))
     else:

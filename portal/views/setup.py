@@ -228,7 +228,7 @@ def _is_confirmed(request: HttpRequest, draft: Draft, at: datetime) -> bool:
             rule = contract.save_draft(draft=draft, capabilities=capabilities, at=at)
         contract.confirm(
             rule=rule,
-            owner=request.user,
+            owner=owned.person(request),
             seen_version=rule.version,
             capabilities=capabilities,
             language=request.LANGUAGE_CODE,

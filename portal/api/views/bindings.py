@@ -48,7 +48,7 @@ class BindingView(View):
     def create(self, request: Request) -> Response:
         rail = _rail(self.asked(BindingIn)["rail"])
         started = lifecycle.start(
-            owner=request.user,
+            owner=owned.person(request),
             rail=rail,
             return_url=_return_url(),
             notify_url=settings.PUBLIC_URL + reverse("incoming-rail", args=[rail.code]),
@@ -87,7 +87,7 @@ class BindingView(View):
     @idempotent()
     def resume(self, request: Request, binding: str) -> Response:
         mine = owned.binding(self.actor, binding)
-        lifecycle.resume(binding=mine, actor=request.user, at=timezone.now())
+        lifecycle.resume(binding=mine, actor=owned.person(request), at=timezone.now())
         return Response(BindingOut(owned.binding(self.actor, binding)).data)
 
     @extend_schema(

@@ -72,7 +72,7 @@ class RechargeView(View):
             binding=binding,
             capabilities=gateways.capabilities(binding.rail_id),
             face_minor=values["face_minor"],
-            owner=request.user,
+            owner=owned.person(request),
             idempotency_key=domain_key(request),
             at=timezone.now(),
         )
@@ -89,7 +89,7 @@ class RechargeView(View):
     def cancel(self, request: Request, recharge: str) -> Response:
         machine.cancel(
             recharge=owned.recharge(self.actor, recharge),
-            actor=request.user,
+            actor=owned.person(request),
             because="canceled_by_owner",
             at=timezone.now(),
         )

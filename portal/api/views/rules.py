@@ -100,7 +100,7 @@ class RuleView(View):
             raise WordsStale
         contract.confirm(
             rule=rule,
-            owner=request.user,
+            owner=owned.person(request),
             seen_version=rule.version,
             capabilities=capabilities,
             language=get_language() or "en",
