@@ -1,8 +1,7 @@
 """What a person types about a line, checked: a claim, not yet a line. Errors name their field."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from django.db.models import Q
 from django.utils.functional import Promise
@@ -11,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from lines import identifiers, zones
 from lines.identifiers import ActivationCode, InvalidIdentifier
-from lines.models import LIVE_STATUSES, Carrier, Line, LineStatus
+from lines.models import LIVE_STATUSES, Carrier, Line, LineProof, LineStatus
 
 LONGEST_LABEL = 40
 _LONGEST_OID = 64
@@ -30,14 +29,21 @@ class WrongField(InvalidIdentifier):
 class NumberTaken(Exception):
     """The number (or card) in `field` is live already. Show `sentence`; nothing was written."""
 
+    _SENTENCES: ClassVar[dict[str, str | Promise]] = {
+        "msisdn": _(
+            "Someone else verified this number after your code was sent. Ask for a new code."
+        ),
+        "iccid": _(
+            "This card is verified by someone else here. Compare the ICCID, or ask them to remove"
+            " it first."
+        ),
+    }
+
     def __init__(self, field: str, *, is_own: bool = False) -> None:
         super().__init__(field)
         self.field = field
-        self.sentence: str | Promise = (
-            _("This is among your lines already.")
-            if is_own
-            else _("This line is verified by someone else here. Ask them to remove it first.")
-        )
+        own = _("This is among your lines already.")
+        self.sentence: str | Promise = own if is_own else self._SENTENCES[field]
 
 
 def parsed(name: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
@@ -56,7 +62,7 @@ def profile(*, activation_code: str, smdp_address: str, matching_id: str) -> Act
     whole = parsed("activation_code", identifiers.parse_activation_code, activation_code)
     if len(whole.oid) > _LONGEST_OID:
         raise WrongField("activation_code", _("The server's OID in it is too long."))
-    bare = replace(whole, oid="", needs_confirmation_code=False)
+    bare = ActivationCode(whole.smdp_address, whole.matching_id)
     if has_parts and _of_parts(smdp_address, matching_id) != bare:
         raise WrongField(
             "activation_code", _("It does not match the address and ID below. Give one of them.")
@@ -98,13 +104,39 @@ def check_place(*, carrier: Carrier, timezone: str) -> None:
 
 
 def check_free(line: Line) -> None:
-    """Raises NumberTaken. A courtesy: only the database's constraint holds against a race."""
-    held = Q(status__in=LIVE_STATUSES) | Q(
-        status=LineStatus.UNVERIFIED, verified_at__isnull=False, owner=line.owner
+    """Raises NumberTaken. A courtesy: only the database's constraint holds against a race.
+
+    A number that another owner has proven may be claimed: whose it is today, a code will say, and
+    until then nobody learns that it is known here. A card may not, but with that number.
+    """
+    own = Q(owner=line.owner) & (
+        Q(status__in=LIVE_STATUSES) | Q(status=LineStatus.UNVERIFIED, verified_at__isnull=False)
     )
-    for name in ("msisdn", "iccid"):
+    others = ~Q(owner=line.owner) & Q(status__in=LIVE_STATUSES)
+    if line.msisdn:
+        others &= ~Q(msisdn=line.msisdn)
+    for name, held in (("msisdn", own), ("iccid", own), ("iccid", others)):
         value = getattr(line, name)
-        same = Line.objects.filter(held, **{name: value}) if value else Line.objects.none()
-        holders = set(same.exclude(pk=line.pk).values_list("owner", flat=True))
-        if holders:
-            raise NumberTaken(name, is_own=line.owner.pk in holders)
+        if value and Line.objects.filter(held, **{name: value}).exclude(pk=line.pk).exists():
+            raise NumberTaken(name, is_own=held is own)
+
+
+def locked(line: Line) -> dict[int, Line]:
+    """Every line of the number, whoever's, locked in the one order; without a number, this one."""
+    of_number = Q(msisdn=line.msisdn) if line.msisdn else Q(pk=line.pk)
+    same = Line.objects.filter(of_number).order_by("pk")
+    return {one.pk: one for one in same.select_for_update(no_key=True)}
+
+
+def outweighed(same: dict[int, Line], line: Line, *, by: LineProof) -> list[Line]:
+    """Other owners' live lines of the number, all proven before that code went out.
+
+    The code's own time counts, not that of its entry: one that was sent before another proved the
+    number says only who held it then. Raises NumberTaken.
+    """
+    holders = [one for one in same.values() if one.is_live and one.pk != line.pk]
+    for one in holders:
+        is_own = one.owner_id == line.owner_id
+        if is_own or (one.verified_at is not None and one.verified_at >= by.sent_at):
+            raise NumberTaken("msisdn", is_own=is_own)
+    return holders

@@ -3,9 +3,11 @@
 A line that is put in is only somebody's claim. It goes live when its owner has shown that they
 hold it: by a code sent to the number, or, for a data-only eSIM, by its activation code and the
 carrier's word that the card exists. A number or a card is live for one owner at a time; the
-database holds that, whoever is first.
+database holds that. Of two owners of a number, it is whose code was sent later: carriers give a
+number to somebody else when it has lain idle. A card stays with whoever was first.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -169,6 +171,8 @@ def _save_profile(line: Line, code: ActivationCode, *, eid: str) -> None:
         matching_id=code.matching_id,
         oid=code.oid,
         needs_confirmation_code=code.needs_confirmation_code,
+        ci_key=code.ci_key,
+        tells_device_change=code.tells_device_change,
     )
 
 
@@ -212,21 +216,27 @@ def request_proof(*, line: Line, at: datetime) -> ProofRequest:
     """
     with transaction.atomic():
         # Locking every claim to this number makes their requests queue: the count below is true.
-        claims = Line.objects.filter(msisdn=line.msisdn).exclude(msisdn="").order_by("pk")
-        locked = {claim.pk: claim for claim in claims.select_for_update(no_key=True)}
-        if line.pk not in locked or locked[line.pk].status != LineStatus.UNVERIFIED:
+        locked = claims.locked(line)
+        if not line.msisdn or locked[line.pk].status != LineStatus.UNVERIFIED:
             raise NotProvable(line.public_id)
         return proof_codes.issue(line=locked[line.pk], at=at)
 
 
-def prove(*, line: Line, code: str, at: datetime) -> Line:
+def prove(
+    *, line: Line, code: str, at: datetime, gave_way: Callable[[Line], object] | None = None
+) -> Line:
     """Make the line live by the last code sent. A line that is live already is left as it is.
 
+    Another owner's line of that number, proven before the code was sent, ends: `gave_way` is told
+    of it in the same transaction. What charges it looks at its status, told or not; whoever has
+    money in hand calls `billing.plans.handovers.prove`, which tells its owner too.
+
     A wrong try is counted for good, so never call this inside a transaction. Raises WrongCode,
-    CodeExpired, NumberTaken (someone was first), NotProvable.
+    CodeExpired, NumberTaken (someone was later, or has the card), NotProvable.
     """
     with transaction.atomic(durable=True):
-        locked = _lock_unproven(line)
+        same = claims.locked(line)
+        locked = _provable(same[line.pk])
         if locked.is_live:
             return locked
         proof = proof_codes.last(line=locked, at=at)
@@ -235,6 +245,10 @@ def prove(*, line: Line, code: str, at: datetime) -> Line:
         is_right = proof_codes.is_right(proof=proof, code=code)
         if is_right:
             proof.used_at = at
+            for old in claims.outweighed(same, locked, by=proof):
+                _end(old)
+                if gave_way is not None:
+                    gave_way(old)
             _go_live(locked, at=at)
         else:
             proof.tries_left -= 1
@@ -262,18 +276,24 @@ def prove_by_card(*, line: Line, carriers: Carriers, at: datetime) -> Line:
     if not isinstance(answer.outcome, Balance):
         raise CarrierSilent
     with transaction.atomic():
-        locked = _lock_unproven(line)
+        locked = _provable(Line.objects.select_for_update(no_key=True).get(pk=line.pk))
         if not locked.is_live:
             _go_live(locked, at=at)
     return locked
 
 
-def _lock_unproven(line: Line) -> Line:
-    """The row, locked, if it is live or can yet be. Raises NotProvable."""
-    locked = Line.objects.select_for_update(no_key=True).get(pk=line.pk)
-    if locked.status in GONE_STATUSES:
+def _provable(line: Line) -> Line:
+    """The row, if it is live or can yet be. Raises NotProvable."""
+    if line.status in GONE_STATUSES:
         raise NotProvable(line.public_id)
-    return locked
+    return line
+
+
+def _end(line: Line) -> None:
+    """The carrier gave its number to somebody else. Not removed: its owner is to see what became
+    of it."""
+    line.status, line.poll_at = LineStatus.TERMINATED, None
+    line.save(update_fields=["status", "poll_at"])
 
 
 def _go_live(line: Line, *, at: datetime) -> None:
@@ -375,4 +395,6 @@ def activation_code(*, line: Line, actor: Any) -> ActivationCode:
         matching_id=profile.matching_id,
         oid=profile.oid,
         needs_confirmation_code=profile.needs_confirmation_code,
+        ci_key=profile.ci_key,
+        tells_device_change=profile.tells_device_change,
     )

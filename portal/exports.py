@@ -66,8 +66,9 @@ def _row(recharge: Recharge) -> list[str]:
     ]
 
 
-def icalendar(coming: Iterable[tuple[Rule, UpcomingCharge]], *, host: str, at: datetime) -> str:
-    """Coming charges as RFC 5545: one event each, the same UID every time it is fetched."""
+def icalendar(coming: Iterable[tuple[Rule, UpcomingCharge]], *, at: datetime) -> str:
+    """Coming charges as RFC 5545: one event each, under the same UID whenever it is fetched, and
+    from whichever of our hosts."""
     name = _("Keepline: coming charges")
     lines = [
         "BEGIN:VCALENDAR",
@@ -78,12 +79,12 @@ def icalendar(coming: Iterable[tuple[Rule, UpcomingCharge]], *, host: str, at: d
     ]
     for rule, charge in coming:
         if not charge.withheld:  # skipped or paused: a date that will not come about
-            lines += _event(rule, charge, host=host, at=at)
+            lines += _event(rule, charge, at=at)
     lines.append("END:VCALENDAR")
     return "".join(f"{_folded(line)}\r\n" for line in lines)
 
 
-def _event(rule: Rule, charge: UpcomingCharge, *, host: str, at: datetime) -> list[str]:
+def _event(rule: Rule, charge: UpcomingCharge, *, at: datetime) -> list[str]:
     amount = wording.short_money(charge.price_minor, rule.currency)
     summary = _("Auto-recharge of %(line)s: %(amount)s") % {
         "line": rule.line.label or rule.line.masked,
@@ -91,7 +92,7 @@ def _event(rule: Rule, charge: UpcomingCharge, *, host: str, at: datetime) -> li
     }
     return [
         "BEGIN:VEVENT",
-        f"UID:{rule.public_id}-{charge.index}@{host}",
+        f"UID:{rule.public_id}-{charge.index}@keepline",
         f"DTSTAMP:{_stamp(at)}",
         f"DTSTART:{_stamp(charge.due_at)}",
         f"DTEND:{_stamp(charge.due_at + timedelta(minutes=15))}",

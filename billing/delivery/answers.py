@@ -136,6 +136,20 @@ def _refund(row: Work, because: str, *, at: datetime) -> None:
     approvals.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
 
 
+def line_gone(*, row: Work, at: datetime) -> None:
+    """Paid, and its line has ended since or is another's: nothing is sent, the money goes back
+    (rule 23). An order that was not taken, or never arrived, is closed."""
+    try:
+        with transaction.atomic():
+            if claims.is_live_delivery(row):
+                _mark(row, DeliveryState.REJECTED, code="line_gone", at=at)
+            _refund(row, "gone_before_credit", at=at)
+    except LostRace:
+        log.info("recharge %s was settled by another worker", row.id)
+    except rowsets.POISON:
+        log.exception("recharge %s of a line that is gone cannot be given back", row.id)
+
+
 def _not_known(row: Work, *, at: datetime) -> None:
     """Neither resend nor refund; ask up the ladder, then a person."""
     _mark(row, DeliveryState.UNKNOWN)

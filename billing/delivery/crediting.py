@@ -61,6 +61,11 @@ def begin(rows: Sequence[Work], *, at: datetime) -> list[Work]:
 
     An order the carrier has never heard of is sent under its own reference again.
     """
+    gone = claims.gone_lines(rows)
+    for row in rows:
+        if row.line_id in gone:
+            answers.line_gone(row=row, at=at)
+    rows = [row for row in rows if row.line_id not in gone]
     wait = [row for row in rows if row.carrier_deferred_since is not None]
     for row in wait:
         machine.stay(

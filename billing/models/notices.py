@@ -23,6 +23,7 @@ class NoticeKind(models.TextChoices):
     CAP_NEAR = "cap_near", _("cap nearly reached")
     CAP_REACHED = "cap_reached", _("cap reached")
     FALLS_SHORT = "falls_short", _("one recharge is not enough")
+    NUMBER_MOVED = "number_moved", _("number verified by someone else")
 
 
 class Channel(models.TextChoices):

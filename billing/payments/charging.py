@@ -5,7 +5,7 @@ the right amount is written set-wise; everything rarer goes through `answers`, a
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -234,12 +234,13 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Work]:
         return []
     with transaction.atomic():
         evidence.record_rail_calls([(one.row.rail, one.answer) for one in paid], at=at)
-        moved = machine.move([_paid_move(one.row, at=at) for one in paid], at=at)
+        gone = claims.gone_lines([one.row for one in paid])
+        moved = machine.move([_paid_move(one.row, gone=gone, at=at) for one in paid], at=at)
         mine = [one for one in paid if one.row.id in moved]
         _have_asked_again([one for one in paid if one.row.id not in moved], at=at)
         _settle_attempts(mine, at=at)
         transfers.post([entry for one in mine for entry in _entries(one.row, at=at)])
-        going = [_with_delivery(one.row) for one in mine if not one.row.carrier_deferred_since]
+        going = [_with_delivery(one.row) for one in mine if not _waits(one.row, gone=gone)]
         intents.deliveries(going, at=at)
         aftermath.paid(
             promoted_ids=[r.row.id for r in mine if r.row.discount_minor or r.row.bonus_minor],
@@ -254,7 +255,14 @@ def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
         machine.wake(reference=one.row.payment_ref, at=at)
 
 
-def _paid_move(row: Work, *, at: datetime) -> Move:
+def _waits(row: Work, *, gone: Set[int]) -> bool:
+    """Not straight on to the carrier: it is held back, or the line has ended during the call."""
+    return row.carrier_deferred_since is not None or row.line_id in gone
+
+
+def _paid_move(row: Work, *, gone: Set[int], at: datetime) -> Move:
+    if row.line_id in gone:
+        return row.move(S.CHARGED, "paid", at, charged_at=at)
     if row.carrier_deferred_since is not None:
         act_at = at + DEFERRED_RECHECK
         return row.move(S.CHARGED, "carrier_deferred", act_at, charged_at=at)

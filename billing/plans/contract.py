@@ -338,11 +338,12 @@ def unskip(*, rule: Rule, at: datetime) -> Rule:
     return locked
 
 
-def stop(*, rule: Rule, because: str, at: datetime) -> Rule:
+def stop(*, rule: Rule, because: str, at: datetime, is_told: bool = True) -> Rule:
     """Off, at once, and told. Nothing but `confirm` turns it on again. May be called again.
 
-    `because` is a code: "owner", or one that `reasons` explains. A recharge that waits is ended by
-    the executor, which looks at the rule before it charges.
+    `because` is a code: "owner", or one that `reasons` explains. Off `is_told`, whoever calls tells
+    it in a graver notice. A recharge that waits is ended by the executor, which looks at the rule
+    before it charges.
     """
     with transaction.atomic():
         locked = _lock(rule)
@@ -352,7 +353,8 @@ def stop(*, rule: Rule, because: str, at: datetime) -> Rule:
         locked.version += 1
         locked.paused_until = locked.skip_index = locked.wake_at = locked.notify_at = None
         locked.save()
-        _tell(locked, NoticeKind.RULE_OFF, {"code": because}, at=at)
+        if is_told:
+            _tell(locked, NoticeKind.RULE_OFF, {"code": because}, at=at)
     return locked
 
 

@@ -5,6 +5,7 @@ nothing. `crash_count` grows with the claim and falls with the outcome, so work 
 worker three times is found even when the worker can no longer say so.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Unpack
 
@@ -13,6 +14,7 @@ from django.db import transaction
 from billing import rowsets
 from billing.recharges.machine import Also, Move
 from billing.states import RechargeState
+from lines.models.lines import GONE_STATUSES
 
 # Longer than any batch may take: see `executor.BATCH_DEADLINE_S` and the calls' own deadline.
 LEASE_S = 90
@@ -173,6 +175,16 @@ def claim(*, at: datetime, limit: int, recharge_id: int | None = None) -> list[W
 def read(*, recharge_ids: list[int]) -> list[Work]:
     """The work rows again, after a step has changed them."""
     return rowsets.read(_WORK, [recharge_ids], into=Work) if recharge_ids else []
+
+
+_GONE = "SELECT id FROM lines_line WHERE id = ANY(%b) AND status = ANY(%b)"
+
+
+def gone_lines(rows: Sequence[Work]) -> set[int]:
+    """The lines of `rows` that have ended, by now: a claim may be as old as a call takes."""
+    statuses = [status.value for status in GONE_STATUSES]
+    ids = [row.line_id for row in rows]
+    return set(rowsets.column(_GONE, [ids, statuses], of=int)) if ids else set()
 
 
 _RELEASE = """

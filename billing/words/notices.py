@@ -281,6 +281,31 @@ PHRASINGS: dict[str, Phrasing] = {
             (_("You can change the limit in Keepline, or recharge by hand."),),
         ),
     ),
+    NoticeKind.NUMBER_MOVED: Phrasing(
+        titles=(
+            _("Number verified by someone else: {line}"),
+            _("Number verified by someone else"),
+        ),
+        parts=(
+            (
+                _(
+                    "Someone else has just verified the number of {line} with a code sent to it,"
+                    " so this line has ended for you."
+                ),
+                _(
+                    "Someone else has just verified the number of a line of yours with a code sent"
+                    " to it, so this line has ended for you."
+                ),
+            ),
+            (_("Its auto-recharge of {face} is off, and nothing more is taken for it."),),
+            (
+                _(
+                    "If the number is still yours, ask your carrier at once who has it; then add"
+                    " the line again and verify it."
+                ),
+            ),
+        ),
+    ),
     NoticeKind.FALLS_SHORT: Phrasing(
         titles=(
             _("{face} is not enough: {line}"),

@@ -232,6 +232,15 @@ SETBACKS: dict[str, Phrasing] = {
         _("The agreement with {rail} has ended; nothing more is taken through it."),
         _("The payment agreement has ended; nothing more is taken through it."),
     ),
+    "number_moved": _told(
+        _("Not charged: the number is someone else's"),
+        _("Someone else has verified the number of this line; nothing was taken."),
+    ),
+    "gone_before_credit": _told(
+        _("Not credited: the line has ended"),
+        _("The line had ended before {face} reached it. You are given back what you paid."),
+        _("The line had ended before the credit. You are given back what you paid."),
+    ),
     "line_gone": _told(
         _("Not charged: the line is not active"),
         _("The line is no longer active or has another SIM; nothing was taken."),

@@ -91,6 +91,10 @@ class Line(models.Model):
             models.Index(name="line_poll", fields=["poll_at"], condition=Q(poll_at__isnull=False)),
             # Operators look a line up by the last figures of its number, and by no more of it.
             models.Index(Right("msisdn", 4), name="line_last_four"),
+            # Who else has had this number or card: asked at each proof, and for each offer that
+            # is given once.
+            models.Index(name="line_by_number", fields=["msisdn"]),
+            models.Index(name="line_by_card", fields=["iccid"]),
         ]
 
     def __str__(self) -> str:
@@ -123,6 +127,8 @@ class EsimProfile(models.Model):
     matching_id = SecretTextField(_("matching ID"), blank=True)
     oid = models.CharField("OID", max_length=64, blank=True)
     needs_confirmation_code = models.BooleanField(_("needs a confirmation code"), default=False)
+    ci_key = models.CharField(_("root key"), max_length=64, blank=True)
+    tells_device_change = models.BooleanField(_("reports a change of phone"), default=False)
     state = models.CharField(_("state"), max_length=12, choices=State, default=State.AVAILABLE)
 
     class Meta:

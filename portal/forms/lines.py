@@ -64,7 +64,7 @@ class EsimForm(_LineForm):
         label=_("Activation code"),
         parse=identifiers.parse_activation_code,
         required=False,
-        max_length=300,
+        max_length=600,
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text=_("Paste it whole. It looks like LPA:1$server$code."),
     )

@@ -136,7 +136,7 @@ def calendar(request: HttpRequest) -> HttpResponse:
     coming = [
         (rule, charge) for rule in running for charge in cards.upcoming(rule, at=at, count=12)
     ]
-    text = exports.icalendar(coming, host=request.get_host(), at=at)
+    text = exports.icalendar(coming, at=at)
     return _download(text, "text/calendar; charset=utf-8", "keepline-charges.ics")
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from billing import gateways, queries
 from billing.models import Binding
-from billing.plans import contract
+from billing.plans import contract, handovers
 from billing.recharges import machine
 from billing.rules import by_hand
 from billing.rules.caps import CapReached
@@ -44,7 +44,7 @@ def add_kind(request: HttpRequest, kind: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         line = _add(request, kind, form)
         if line is not None:
-            _warn_of_card(request, line)
+            _warn_of_doubts(request, line)
             return _to_proof(request, line)
     context = {"form": form, "kind": kind, "section": "lines"}
     return render(request, "portal/lines/add_kind.html", context)
@@ -63,19 +63,22 @@ def _add(request: HttpRequest, kind: str, form: django_forms.Form) -> Line | Non
             **values,
         )
     except lifecycle.NumberTaken as refusal:
-        sentence = _("This line is already in use here. Ask its holder to remove it first.")
-        form.add_error(refusal.field if refusal.field in form.fields else None, sentence)
+        field = refusal.field if refusal.field in form.fields else None
+        form.add_error(field, str(refusal.sentence))
     except identifiers.InvalidIdentifier as refusal:
         field = getattr(refusal, "field", "")
         form.add_error(field if field in form.fields else None, str(refusal.sentence))
     return None
 
 
-def _warn_of_card(request: HttpRequest, line: Line) -> None:
-    """A mainland card may lack its check digit, so a slip in it is no error; but it is said."""
-    if line.iccid and (warning := identifiers.parse_iccid(line.iccid).warning):
+def _warn_of_doubts(request: HttpRequest, line: Line) -> None:
+    """A card may lack its check digit, and a number be of a new kind, so neither is an error when
+    it may be a slip; but it is said."""
+    doubts = [identifiers.msisdn_warning(line.msisdn)] if line.msisdn else []
+    doubts += [identifiers.parse_iccid(line.iccid).warning] if line.iccid else []
+    if told := [doubt for doubt in doubts if doubt]:
         again = _("If it differs, remove this line and add it again.")
-        messages.warning(request, figures.joined([warning, again]))
+        messages.warning(request, figures.joined([*told, again]))
 
 
 def _to_proof(request: HttpRequest, line: Line) -> HttpResponse:
@@ -90,8 +93,8 @@ def _send_code(request: HttpRequest, line: Line) -> None:
         is_sent = lifecycle.send_proof(line=line, carriers=carriers, at=timezone.now())
     except lifecycle.TooManyCodes:
         messages.warning(request, _("Enough codes were sent. Use the last one, or wait an hour."))
-    except lifecycle.NumberTaken:
-        messages.error(request, _("Somebody else has verified this number here."))
+    except lifecycle.NumberTaken as refusal:
+        messages.error(request, str(refusal.sentence))
     except lifecycle.NotProvable:
         messages.info(request, _("There is nothing to verify for this line."))
     except carriers.CarrierNotConfigured:
@@ -116,14 +119,16 @@ def prove(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _is_proven(line: Line, form: django_forms.Form) -> bool:
     try:
-        lifecycle.prove(line=line, code=form.cleaned_data["code"], at=timezone.now())
+        handovers.prove(line=line, code=form.cleaned_data["code"], at=timezone.now())
     except lifecycle.WrongCode as refusal:
         sentence = _("This code is not right. Tries left: %(n)s.") % {"n": refusal.tries_left}
         form.add_error("code", sentence)
     except lifecycle.CodeExpired:
         form.add_error("code", _("This code is too old. Ask for another one."))
-    except (lifecycle.NumberTaken, lifecycle.NotProvable):
-        form.add_error("code", _("Somebody else has verified this number here."))
+    except lifecycle.NumberTaken as refusal:
+        form.add_error("code", str(refusal.sentence))
+    except lifecycle.NotProvable:
+        form.add_error("code", _("There is nothing to verify for this line."))
     else:
         return True
     return False

@@ -9,9 +9,10 @@ from django.db import IntegrityError, connection, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing import promotions
+from billing import promotions, rowsets
 from billing.models import Promotion, PromotionUse, Recharge
 from billing.promotions import Book, Offer, OfferGone, Quote, QuoteLine
+from lines.models import Line
 from tests import world as w
 from tests.factories.billing import PromotionFactory, RechargeFactory
 from tests.race import behind, is_free, read_as_it_lies
@@ -347,16 +348,21 @@ class TestTheBook:
 
         assert quote_for(rule).discount_minor == 250
 
-    def test_asks_once_for_the_uses_of_the_lines_it_is_told_of(self, django_assert_num_queries):
+    def test_asks_once_for_the_uses_of_the_lines_it_is_told_of(
+        self, django_assert_num_queries, monkeypatch
+    ):
         promotion(max_uses_per_line=1)
+        run, asked = rowsets.run, []
+        monkeypatch.setattr(rowsets, "run", lambda sql, *more: asked.append(sql) or run(sql, *more))
         rules = [w.rule() for _ in range(5)]
         carriers = [one.line.carrier.code for one in rules]
 
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(1):  # the promotions; their uses are asked past the ORM
             book = Book.load(at=NOON, line_ids=[one.line_id for one in rules])
             for one in rules:
                 quote_for(one, book=book)
 
+        assert len(asked) == 1
         assert carriers == ["cmcc"] * 5
 
 
@@ -444,6 +450,33 @@ class TestTheBudget:
             promotions.reserve([(recharge(rule, 2).pk, rule.line_id, stale)])
 
         assert sums(limited) == (250, 0)
+
+    def test_counts_the_uses_of_a_number_and_of_a_card_whoevers_row_had_them(self):
+        """Removed and put in again, another account's, or the card in another number's phone."""
+        limited, rule = promotion(max_uses_per_line=1), w.rule(w.line(iccid="8944538532008160222"))
+        promotions.reserve([(recharge(rule).pk, rule.line_id, quote_for(rule))])
+        Line.objects.filter(pk=rule.line_id).update(status="removed")
+        number, bob = rule.line.msisdn, w.person("bob")
+        again = [
+            w.rule(w.line(msisdn=number, status="unverified")),
+            w.rule(w.line(bob, msisdn=number, iccid="8997212330099025334")),
+            w.rule(w.line(bob, iccid=rule.line.iccid)),
+            w.rule(w.line(bob, iccid="", msisdn="+8613900139000")),
+        ]
+        assert [used(quote_for(one)) for one in again] == [[], [], [], [(limited.pk, 250)]]
+        stale = quote_for(again[-1])
+        with pytest.raises(OfferGone):
+            promotions.reserve([(recharge(again[1]).pk, again[1].line_id, stale)])
+        assert sums(limited) == (250, 0)
+
+    def test_gives_again_what_was_released_on_the_row_before(self):
+        limited, rule = promotion(max_uses_per_line=1), w.rule()
+        one = recharge(rule)
+        promotions.reserve([(one.pk, rule.line_id, quote_for(rule))])
+        promotions.release(recharge_ids=[one.pk])
+        Line.objects.filter(pk=rule.line_id).update(status="removed")
+        again = w.rule(w.line(w.person("bob"), msisdn=rule.line.msisdn))
+        assert used(quote_for(again)) == [(limited.pk, 250)]
 
     def test_refuses_two_at_once_for_a_line_that_may_have_one(self):
         limited, rule = promotion(max_uses_per_line=1), w.rule()

@@ -1,7 +1,9 @@
 """Identifiers: what is read, what is refused and in which words, and what is never shown."""
 
 from itertools import product
+from urllib.parse import quote
 
+import phonenumbers
 import pytest
 from django.utils import translation
 from hypothesis import given
@@ -131,6 +133,79 @@ class TestMsisdn:
     def test_is_masked(self, msisdn, masked):
         assert identifiers.mask_msisdn(msisdn) == masked
 
+    @pytest.mark.parametrize(
+        ("link", "msisdn"),
+        [
+            ("tel:+86-138-0000-0021", "+8613800000021"),
+            ("TEL:13800000021", "+8613800000021"),
+            ("tel:%2B8613800000021", "+8613800000021"),
+            ("tel:5123-4567;phone-context=+852", "+85251234567"),
+            ("tel:+447400123456;phone-context=example.com", "+447400123456"),
+        ],
+    )
+    def test_is_read_from_a_link_that_calls_it(self, link, msisdn):
+        assert identifiers.parse_msisdn(link) == msisdn
+
+    def test_of_an_extension_is_refused(self):
+        for link in ("tel:+8613800000021;ext=5", "tel:+8613800000021;isub=5"):
+            assert sentence_for(identifiers.parse_msisdn, link).startswith("Write the number in")
+
+    @pytest.mark.parametrize(
+        ("text", "msisdn"),
+        [
+            ("14911030512", "+8614911030512"),
+            ("+86 144 1234 5678", "+8614412345678"),
+            ("1440012345678", "+861440012345678"),
+            ("861440012345678", "+861440012345678"),
+            ("10648 1234 5678", "+861064812345678"),
+            ("+33 700 12 34 56", "+33700123456"),
+        ],
+    )
+    def test_that_the_library_does_not_know_is_taken_with_a_warning(self, text, msisdn):
+        assert identifiers.parse_msisdn(text) == msisdn
+        warning = "This number is of a kind we do not know. Check each digit of it."
+        is_known = phonenumbers.is_valid_number(phonenumbers.parse(msisdn))
+        assert identifiers.msisdn_warning(msisdn) == (None if is_known else warning)
+
+    def test_that_the_library_knows_earns_no_warning(self):
+        assert identifiers.msisdn_warning("+8613800000021") is None
+        assert identifiers.msisdn_warning("") is None
+
+    @pytest.mark.parametrize(
+        "text", ["10012345678", "12012345678", "1380000002100", "14400123456789", "+999149110305"]
+    )
+    def test_without_even_the_shape_of_one_is_refused(self, text):
+        assert sentence_for(identifiers.parse_msisdn, text).startswith("No such number.")
+
+
+DAMAGED = "A spreadsheet has changed this number. Copy it from its source, as text."
+
+
+class TestWhatASpreadsheetDid:
+    @pytest.mark.parametrize(
+        ("parse", "text"),
+        [
+            (identifiers.parse_msisdn, "+491511234567.0"),
+            (identifiers.parse_msisdn, "13800000021.00"),
+            (identifiers.parse_msisdn, "13800000021,0"),
+            (identifiers.parse_msisdn, "1.38E+10"),
+            (identifiers.parse_msisdn, "tel:13800000021.0"),
+            (identifiers.parse_iccid, "8.94454E+18"),
+            (identifiers.parse_iccid, "8944538532008160222.0"),
+            (identifiers.parse_iccid, "8944538532008160000"),
+            (identifiers.parse_iccid, "89860012345678900000"),
+            (identifiers.parse_eid, "8.90490321234512E+31"),
+            (identifiers.parse_eid, "89049032123451200000000000000000"),
+            (identifiers.parse_imsi, "460001234567890.0"),
+        ],
+    )
+    def test_to_a_number_is_refused_and_said(self, parse, text):
+        assert sentence_for(parse, text) == DAMAGED
+
+    def test_is_not_suspected_of_points_between_figures(self):
+        assert identifiers.parse_msisdn("138.0000.0000") == "+8613800000000"
+        assert identifiers.parse_matching_id("4E10") == "4E10"
+
 
 class TestIccid:
     @pytest.mark.parametrize("value", GOOD_ICCIDS)
@@ -150,6 +225,17 @@ class TestIccid:
     def test_may_have_18_or_20_digits(self):
         assert identifiers.parse_iccid("894453853200816023FF").value == "894453853200816023"
         assert identifiers.parse_iccid("89860012345678901238").warning is None
+
+    def test_loses_a_filler_that_leads(self):
+        for text in ("F8944538532008160222", "ff894453853200816023"):
+            assert identifiers.parse_iccid(text).warning is None
+
+    def test_printed_without_its_check_digit_is_asked_about(self):
+        card = identifiers.parse_iccid(GOOD_ICCIDS[0][:-1])
+
+        assert card == Iccid(
+            "894453853200816022", "This ICCID seems to lack its last digit. Look at the card."
+        )
 
     def test_with_any_one_digit_wrong_is_refused(self):
         def check(value, place, off_by):
@@ -268,6 +354,17 @@ class TestImsi:
         assert identifiers.mask_imsi("460001234567890") == "4600 **** 7890"
 
 
+CODES = st.builds(
+    ActivationCode,
+    smdp_address=st.just("smdp.example.com"),
+    matching_id=st.from_regex(r"[A-Za-z0-9-]{0,40}", fullmatch=True),
+    oid=st.sampled_from(["", "1.3.6.1.4.1.31746"]),
+    needs_confirmation_code=st.booleans(),
+    ci_key=st.sampled_from(["", "81370F5125D0B1D408D4C3B232E6D25E795BEBFB"]),
+    tells_device_change=st.booleans(),
+)
+
+
 class TestActivationCode:
     @pytest.mark.parametrize(
         ("text", "code"),
@@ -329,7 +426,9 @@ class TestActivationCode:
             ("2$smdp.example.com$AB", SHAPE),
             ("$smdp.example.com$AB", SHAPE),
             ("LPA:LPA:1$smdp.example.com$AB", SHAPE),
-            ("1$smdp.example.com$AB$1.2$1$1", SHAPE),
+            ("1$smdp.example.com$AB$1.2$1$0A$1$1", SHAPE),
+            ("https://smdp.example.com/?carddata=hello", SHAPE),
+            ("https://[smdp/?carddata=LPA:1$smdp.example.com$AB", SHAPE),
             ("1$$AB", SERVER),
             ("1$localhost$AB", SERVER),
             ("1$10.0.0.1$AB", SERVER),
@@ -350,7 +449,8 @@ class TestActivationCode:
             ("1$smdp.example.com$AB$1", OID),
             ("1$smdp.example.com$AB$1.02", OID),
             ("1$smdp.example.com$AB$3.1", OID),
-            ("1$smdp.example.com$AB$1.2$", END),
+            ("1$smdp.example.com$AB$1.2$1$1", END),
+            ("1$smdp.example.com$AB$1.2$1$0A$2", END),
             ("1$smdp.example.com$AB$1.2$0", END),
             (
                 "1$smdp.example.com$AB" + "B" * 300,
@@ -372,14 +472,31 @@ class TestActivationCode:
         assert identifiers.mask_matching_id("SHORT-ID-12") == "****"
         assert identifiers.mask_matching_id("") == ""
 
-    @given(
-        st.from_regex(r"[A-Za-z0-9-]{0,40}", fullmatch=True),
-        st.sampled_from(["", "1.3.6.1.4.1.31746"]),
-        st.booleans(),
-    )
-    def test_survives_every_round_trip(self, matching_id, oid, needs_confirmation_code):
-        code = ActivationCode("smdp.example.com", matching_id, oid, needs_confirmation_code)
+    @pytest.mark.parametrize("ending", ["", "$", "$$", "$$$$", "$1.3.6.1.4.1.31746$"])
+    def test_loses_endings_that_say_nothing(self, ending):
+        oid = ending.strip("$")
+        code = identifiers.parse_activation_code(f"1$smdp.example.com${MATCHING_ID}{ending}")
 
+        assert code == ActivationCode("smdp.example.com", MATCHING_ID, oid)
+        assert not code.text.endswith("$")
+
+    @pytest.mark.parametrize(
+        "link",
+        [
+            "https://esimsetup.apple.com/esim_qrcode_provisioning?carddata={}",
+            "https://esimsetup.android.com/esim_qrcode_provisioning?a=1&carddata={}",
+            "HTTPS://shop.example/install?x={}&utm=mail#top",
+        ],
+    )
+    def test_is_read_from_the_link_that_installs_it(self, link):
+        carried = f"LPA:1$smdp.example.com${MATCHING_ID}$$1"
+        wanted = ActivationCode("smdp.example.com", MATCHING_ID, "", True)
+
+        for written in (carried, quote(carried, safe="")):
+            assert identifiers.parse_activation_code(link.format(written)) == wanted
+
+    @given(CODES)
+    def test_survives_every_round_trip(self, code):
         assert identifiers.parse_activation_code(code.text) == code
         assert identifiers.parse_activation_code(code.qr_text) == code
 

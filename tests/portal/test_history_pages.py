@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -123,11 +124,22 @@ class TestTheCalendar:
         again = as_user(alice).get("/history/charges.ics").content.decode()
         assert [line for line in again.splitlines() if line.startswith("UID:")] == uids
 
+    def test_names_a_charge_alike_from_whichever_host_it_is_read(self, alice, as_user, settings):
+        settings.ALLOWED_HOSTS = ["keepline.example", "www.keepline.example"]
+        named = [
+            re.findall(
+                r"UID:(\S+)", as_user(alice).get("/history/charges.ics", **host).content.decode()
+            )
+            for host in ({"HTTP_HOST": one} for one in settings.ALLOWED_HOSTS)
+        ]
+        assert len(named[0]) == 12
+        assert named[0] == named[1]
+
     def test_is_folded_and_escaped_as_the_standard_says(self, alice):
         rule = alice.lines.get(kind="fm").rule
         rule.line.label = "妈妈；的,手机;\\" * 5
         charge = UpcomingCharge(0, date(2026, 12, 31), NOON, NOON, "", 5000, 4925, 75, 0)
-        text = exports.icalendar([(rule, charge)], host="keepline.example", at=NOON)
+        text = exports.icalendar([(rule, charge)], at=NOON)
         assert all(len(line.encode()) <= 75 for line in text.split("\r\n"))
         unfolded = text.replace("\r\n ", "")
         assert "妈妈；的\\,手机\\;\\\\" in unfolded

@@ -103,6 +103,8 @@ class TestSettings:
             ("STRIPE_RETURN_URL", "keepline.example"),
             ("STRIPE_CURRENCIES", "cny,gold"),
             ("STRIPE_CURRENCIES", "isk"),
+            ("STRIPE_CURRENCIES", "mga"),  # counted whole there, in hundredths by ISO 4217
+            ("STRIPE_CURRENCIES", "bgn"),  # the euro since 2026
             ("STRIPE_STATEMENT_DESCRIPTOR_SUFFIX", "话费"),
             ("STRIPE_MAX_CHARGE_MINOR", "-1"),
         ],

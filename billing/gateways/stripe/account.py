@@ -11,7 +11,9 @@ API_URL = "https://api.stripe.com"
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Stripe counts these otherwise than ISO 4217 does, so an amount of ours would mean another.
-_COUNTED_OTHERWISE = frozenset(["BHD", "IQD", "ISK", "JOD", "KWD", "LYD", "OMR", "TND", "UGX"])
+_COUNTED_OTHERWISE = frozenset(
+    ["BHD", "IQD", "ISK", "JOD", "KWD", "LYD", "MGA", "OMR", "TND", "UGX"]
+)
 _SECRET_KEY = re.compile(r"(sk|rk)_(test|live)_[A-Za-z0-9_]{5,250}")
 # A card's statement: Latin letters, and none of < > \ ' " *
 _SUFFIX = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 .,&/+-]{1,22}")

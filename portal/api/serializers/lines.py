@@ -90,7 +90,7 @@ class LineIn(In):
     iccid = TextField(max_length=40, required=False, allow_blank=True, default="")
     label = TextField(max_length=LONGEST_LABEL, required=False, allow_blank=True, default="")  # type: ignore[assignment]
     timezone = ZoneField(required=False, help_text="Without one, the carrier's.")
-    activation_code = TextField(max_length=300, required=False, allow_blank=True)
+    activation_code = TextField(max_length=600, required=False, allow_blank=True)
     smdp_address = TextField(max_length=300, required=False, allow_blank=True)
     matching_id = TextField(max_length=300, required=False, allow_blank=True)
     eid = TextField(max_length=60, required=False, allow_blank=True)

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from billing import queries
 from billing.models import Rule
-from billing.plans import contract
+from billing.plans import contract, handovers
 from lines import carriers, lifecycle
 from lines.models import BalanceReading, Carrier, Line, LineKind, LineStatus
 from portal import owned
@@ -117,14 +117,17 @@ class LineView(View):
 
     # Not atomic: a wrong try counts for good, though the request is refused.
     @extend_schema(
-        summary="Prove that the line is mine, by the code", request=ProveIn, responses=LineOut
+        summary="Prove that the line is mine, by the code",
+        description="Somebody else's line of that number, proven before the code was sent, ends.",
+        request=ProveIn,
+        responses=LineOut,
     )
     @may_answer(409)
     @idempotent(atomic=False)
     def prove(self, request: Request, line: str) -> Response:
         mine = owned.line(self.actor, line)
         code = self.asked(ProveIn)["code"]
-        proven = lifecycle.prove(line=mine, code=code, at=timezone.now())
+        proven = handovers.prove(line=mine, code=code, at=timezone.now())
         return Response(LineOut(proven).data)
 
     @extend_schema(
