@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -267,18 +268,26 @@ WITH same AS (
     WHERE l.id = ANY(%b) AND l.msisdn <> ''
   UNION SELECT l.id, s.id FROM lines_line l JOIN lines_line s ON s.iccid = l.iccid
     WHERE l.id = ANY(%b) AND l.iccid <> '')
-SELECT u.promotion_id, same.line_id, count(*)
+SELECT u.promotion_id, same.line_id, count(*) AS uses
 FROM same JOIN billing_promotionuse u ON u.line_id = same.as_id
 WHERE u.promotion_id = ANY(%b) AND u.state <> 'released'
 GROUP BY u.promotion_id, same.line_id"""
+
+
+class UsesOfLine(NamedTuple):
+    """How often a promotion was used by a line, under whatever row: a row of `_USES`."""
+
+    promotion_id: int
+    line_id: int
+    uses: int
 
 
 def _uses_by_line(
     *, promotion_ids: Sequence[int], line_ids: Sequence[int]
 ) -> dict[tuple[int, int], int]:
     ids = list(line_ids)
-    counted = rowsets.run(_USES, [ids, ids, ids, list(promotion_ids)])
-    return {(promotion_id, line_id): count for promotion_id, line_id, count in counted}
+    counted = rowsets.read(_USES, [ids, ids, ids, list(promotion_ids)], into=UsesOfLine)
+    return {(one.promotion_id, one.line_id): one.uses for one in counted}
 
 
 def reserve(held: Sequence[tuple[int, int, Quote]]) -> None:

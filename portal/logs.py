@@ -13,7 +13,8 @@ _LONG_NUMBER = re.compile(r"(?<![\w.])\+?\d{7,28}(\d{4})(?!\w)")
 
 # An eSIM's activation code; tokens of ours, of Stripe and of any carrier.
 _SECRET = re.compile(
-    r"(?<!\w)(LPA:1\$|1\$[\w.-]+\$|kl_|[sr]k_(?:live|test)_|whsec_|Bearer )[^\s\"'<>,;)]+"
+    r"(?<!\w)(LPA(?::|%3[Aa])1(?:\$|%24)|1\$[\w.-]+\$|kl_|[sr]k_(?:live|test)_|whsec_|Bearer )"
+    r"[^\s\"'<>,;)]+"
 )
 
 

@@ -1,11 +1,14 @@
 """The steps of setting up auto-recharge. Each step is one form; `problems.check` joins them.
 
 What was typed in a step is kept as it was typed, so that going back, an error or another step
-loses nothing.
+loses nothing. A plan may have been made elsewhere, on terms that these pages do not offer (09:30,
+14 days before): they are offered where they stand, so that saving never rewrites them.
 """
 
+import re
+from collections.abc import Callable, Iterable
 from datetime import date, time, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -13,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from billing import money
 from billing.models import Binding, Rule, TopUpMode
 from billing.models.rules import CYCLE_CHOICES
+from billing.plans import problems
 from lines.models import Line
 from portal import wording
 from portal.forms.fields import MoneyField
@@ -20,6 +24,7 @@ from portal.forms.lines import amount_field, binding_field
 from portal.forms.rules import DateField
 
 _HOURS = [(f"{hour:02d}:00", f"{hour:02d}:00") for hour in range(24)]
+_HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DAYS_BEFORE = (1, 2, 3, 5, 7)
 _CHARGES_A_MONTH = 3  # offered as the most a month: so many charges
 _LOW = "10"  # offered as the low balance
@@ -45,15 +50,29 @@ class StepForm(forms.Form):
         """What would have been typed into this step for `rule`."""
         raise NotImplementedError
 
+    def keep(self, name: str, *, can_be: Callable[[str], bool], say: Callable[[str], str]) -> None:
+        """Among the choices of `name`, what stands there as well, if it `can_be` at all."""
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - the steps call it for those
+        stands = self[name].value()
+        values = map(str, stands if isinstance(stands, list) else [stands])
+        choices = cast("Iterable[tuple[Any, Any]]", field.choices)
+        offered = [(str(value), words) for value, words in choices]
+        known = dict(offered)
+        more = [(one, say(one)) for one in values if one not in known and can_be(one)]
+        if more:  # "09:30" between two hours, "14" after "7", nothing at all first
+            field.choices = sorted([*offered, *more], key=lambda one: (len(one[0]), one[0]))
+
 
 class ToolForm(StepForm):
     """Step 1: what pays, and what pays when that is declined."""
 
     def build(self, line: Line, bindings: list[Binding]) -> None:
         self.fields["binding"] = binding_field(bindings)
-        if len(bindings) > 1:
+        seconds = _with_standing(bindings, line)
+        if len(seconds) > 1:
             self.fields["fallback"] = binding_field(
-                bindings,
+                seconds,
                 nothing=_("Nothing"),
                 label=_("If it is declined, charge instead"),
                 required=False,
@@ -97,6 +116,7 @@ class AmountForm(StepForm):
             choices=_HOURS,
             help_text=_("The line's own time: %(zone)s.") % {"zone": line.timezone},
         )
+        self.keep("charge_time", can_be=lambda hour: bool(_HOUR.fullmatch(hour)), say=str)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -114,7 +134,7 @@ class AmountForm(StepForm):
             "face": _face_text(rule.line, rule.face_minor),
             "cycle": rule.cycle,
             "anchor_date": rule.anchor_date.isoformat() if rule.anchor_date else "",
-            "charge_time": rule.charge_time.strftime("%H:00"),
+            "charge_time": rule.charge_time.strftime("%H:%M"),
         }
 
 
@@ -144,6 +164,7 @@ class LowForm(StepForm):
             empty_value=None,
             required=False,
         )
+        self.keep("expiry_days_before", can_be=_days_up_to(problems.MAX_EXPIRY_DAYS), say=_days)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -176,7 +197,7 @@ class LimitsForm(StepForm):
         self.fields["max_per_day"] = forms.IntegerField(
             label=_("At most so many charges a day"),
             min_value=1,
-            max_value=20,
+            max_value=problems.MAX_CHARGES_A_DAY,
             widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
             error_messages={
                 "required": _("Enter how many charges a day."),
@@ -198,6 +219,7 @@ class LimitsForm(StepForm):
             widget=forms.CheckboxSelectMultiple,
             required=False,
         )
+        self.keep("remind_days", can_be=_days_up_to(problems.MAX_REMINDER_DAYS), say=_days)
         self.fields["remind_result"] = forms.BooleanField(
             label=_("Tell me the result of every charge"), required=False
         )
@@ -289,5 +311,31 @@ def _face_text(line: Line, face_minor: int) -> str:
     return str(face_minor) if line.carrier.denominations_minor else typed(face_minor, line.currency)
 
 
+def channels_of(rule: Rule | None, *, by_email: bool) -> tuple[str, ...]:
+    """Where notices go: what stands, but for mail, the one of them that these pages know."""
+    stands = tuple(rule.channels) if rule is not None else ("inbox",)
+    if by_email == ("email" in stands):
+        return stands
+    if by_email:
+        return (*stands, "email")
+    return tuple(one for one in stands if one != "email") or ("inbox",)
+
+
+def _with_standing(bindings: list[Binding], line: Line) -> list[Binding]:
+    """And the second method as it stands: one that rests is said to, not dropped in silence."""
+    rule: Rule | None = getattr(line, "rule", None)
+    second = rule.fallback_binding if rule is not None else None
+    return bindings if second is None or second in bindings else [*bindings, second]
+
+
 def _day_choices() -> list[tuple[int, str]]:
     return [(days, wording.days(days)) for days in _DAYS_BEFORE]
+
+
+def _days_up_to(most: int) -> Callable[[str], bool]:
+    possible = {str(days) for days in range(1, most + 1)}
+    return possible.__contains__
+
+
+def _days(text: str) -> str:
+    return wording.days(int(text))

@@ -7,7 +7,7 @@ limit that changed since is shown again instead of being agreed to unseen.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from allauth.account.adapter import get_adapter
 from django.contrib import messages
@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from billing import gateways
 from billing.gateways.base import Capabilities
-from billing.models import Binding, TopUpMode
+from billing.models import Binding, Rule, TopUpMode
 from billing.plans import consents, contract, drafts
 from billing.plans.drafts import Draft
 from billing.plans.problems import InvalidDraft
@@ -30,7 +30,7 @@ from portal.forms import setup as forms
 from portal.views.lines import usable_bindings
 
 STEPS = tuple(forms.FORMS)
-_KEY = "plans_typed"
+_KEY = "plans_being_typed"
 _MOST_KEPT = 5  # plans half typed at once, so that a session stays small
 
 # Where each field of a draft was typed.
@@ -264,10 +264,11 @@ def done(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _typed(request: HttpRequest, line: Line, bindings: list[Binding]) -> forms.AllTyped:
     """What was typed so far; else the rule as it stands; else what is usual."""
-    if _is_typed(request, line):
-        kept: forms.AllTyped = request.session[_KEY][line.public_id]
-        return kept
     rule = cards.rule_of(line)
+    if _is_typed(request, line):
+        kept = request.session[_KEY][line.public_id]
+        stands = forms.values_of(rule) if rule is not None else {}
+        return _brought_up_to(stands, base=kept["base"], typed=kept["typed"])
     today = timezone.now().astimezone(zones.zone_of(line.timezone)).date()
     starting = forms.starting_values(line, bindings, today)
     if rule is None:
@@ -278,6 +279,22 @@ def _typed(request: HttpRequest, line: Line, bindings: list[Binding]) -> forms.A
     return values
 
 
+def _brought_up_to(
+    stands: forms.AllTyped, *, base: forms.AllTyped, typed: forms.AllTyped
+) -> forms.AllTyped:
+    """What was typed over `base`, over the plan as it stands by now: what nobody touched here
+    follows a change that was made elsewhere meanwhile, instead of undoing it."""
+    return {
+        step: values
+        | {
+            name: now
+            for name, now in stands.get(step, {}).items()
+            if name in values and name in base.get(step, {}) and values[name] == base[step][name]
+        }
+        for step, values in typed.items()
+    }
+
+
 def _is_typed(request: HttpRequest, line: Line) -> bool:
     return line.public_id in request.session.get(_KEY, {})
 
@@ -286,7 +303,9 @@ def _keep(request: HttpRequest, line: Line, typed: forms.AllTyped) -> None:
     kept = dict(request.session.get(_KEY, {}))
     kept.pop(line.public_id, None)
     latest = list(kept.items())[-(_MOST_KEPT - 1) :]
-    request.session[_KEY] = dict([*latest, (line.public_id, typed)])
+    rule = cards.rule_of(line)
+    base = forms.values_of(rule) if rule is not None else {}
+    request.session[_KEY] = dict([*latest, (line.public_id, {"typed": typed, "base": base})])
 
 
 def _forget(request: HttpRequest, line: Line) -> None:
@@ -308,13 +327,14 @@ def _draft(line: Line, bound: dict[str, forms.StepForm]) -> Draft | None:
         return None
     tool, amount, low, limits = (bound[name].cleaned_data for name in STEPS)
     is_low = low["threshold"] is not None
+    rule = cards.rule_of(line)
     return Draft(
         line=line,
         binding=tool["binding"],
         fallback_binding=tool["fallback"],
         face_minor=amount["face"],
         cycle=amount["cycle"],
-        anchor_date=amount["anchor_date"],
+        anchor_date=amount["anchor_date"] or _idle_anchor(rule, cycle=amount["cycle"]),
         charge_time=amount["charge_time"],
         threshold_minor=low["threshold"],
         topup_mode=low["topup_mode"] if is_low else TopUpMode.BY.value,
@@ -326,8 +346,13 @@ def _draft(line: Line, bound: dict[str, forms.StepForm]) -> Draft | None:
         remind_low_balance=limits["remind_low_balance"],
         remind_days_before=tuple(limits["remind_days"]),
         remind_result=limits["remind_result"],
-        channels=("inbox", "email") if limits["by_email"] else ("inbox",),
+        channels=forms.channels_of(rule, by_email=limits["by_email"]),
     )
+
+
+def _idle_anchor(rule: Rule | None, *, cycle: str) -> date | None:
+    """The day that a plan without a schedule holds all the same; these pages do not show it."""
+    return rule.anchor_date if rule is not None and rule.cycle == cycle == "none" else None
 
 
 def _returns(request: HttpRequest) -> bool:

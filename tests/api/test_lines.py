@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from billing.models import Notice
 from lines import lifecycle
 from lines.carriers.tmf654.adapter import Tmf654Carrier
 from lines.models import EsimProfile, Line, LineProof
@@ -72,12 +73,27 @@ class TestPuttingIn:
         assert list(answer.json()["errors"]) == [field]
         assert Line.objects.count() == before
 
-    def test_a_number_that_is_live_elsewhere_is_refused(
-        self, as_alice: Caller, alice: Belongings, bob: Belongings
-    ) -> None:
-        answer = as_alice.post("lines", new_line(alice) | {"msisdn": bob.line.msisdn})
+    def test_a_number_of_ones_own_is_refused(self, as_alice: Caller, alice: Belongings) -> None:
+        answer = as_alice.post("lines", new_line(alice) | {"msisdn": alice.line.msisdn})
         assert (answer.status_code, answer.json()["code"]) == (409, "number_taken")
         assert list(answer.json()["errors"]) == ["msisdn"]
+
+    def test_a_card_that_is_live_elsewhere_is_refused(
+        self, as_alice: Caller, alice: Belongings, bob: Belongings
+    ) -> None:
+        Line.objects.filter(pk=bob.line.pk).update(iccid=new_line(alice)["iccid"])
+        answer = as_alice.post("lines", new_line(alice))
+        assert (answer.status_code, answer.json()["code"]) == (409, "number_taken")
+        assert list(answer.json()["errors"]) == ["iccid"]
+
+    def test_a_number_that_is_live_elsewhere_is_a_claim_like_any(
+        self, as_alice: Caller, alice: Belongings, bob: Belongings
+    ) -> None:
+        """Whether it is known here is nobody's business who does not hold it."""
+        answer = as_alice.post("lines", new_line(alice) | {"msisdn": bob.line.msisdn})
+        assert (answer.status_code, answer.json()["status"]) == (201, "unverified")
+        bob.line.refresh_from_db()
+        assert bob.line.status == "active"
 
 
 class TestProving:
@@ -91,6 +107,20 @@ class TestProving:
         answer = as_alice.post(f"{path}/prove", {"code": "123456"})
         assert answer.status_code == 200
         assert answer.json()["status"] == "active"
+
+    def test_ends_somebody_elses_line_of_that_number_and_tells_them(
+        self, as_alice: Caller, alice: Belongings, bob: Belongings, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr("secrets.randbelow", lambda _most: 123456)
+        made = as_alice.post("lines", new_line(alice) | {"msisdn": bob.line.msisdn}).json()
+        as_alice.post(f"lines/{made['id']}/proof")
+        answer = as_alice.post(f"lines/{made['id']}/prove", {"code": "123456"})
+        assert (answer.status_code, answer.json()["status"]) == (200, "active")
+        assert answer.json()["balance_minor"] is None
+        bob.line.refresh_from_db()
+        assert bob.line.status == "terminated"
+        told = Notice.objects.get(kind="number_moved")
+        assert (told.owner, told.line) == (bob.owner, bob.line)
 
     def test_by_codes_without_end_is_refused(self, as_alice: Caller, alice: Belongings) -> None:
         path = f"lines/{alice.unproven.public_id}/proof"

@@ -352,8 +352,10 @@ class TestTheBook:
         self, django_assert_num_queries, monkeypatch
     ):
         promotion(max_uses_per_line=1)
-        run, asked = rowsets.run, []
-        monkeypatch.setattr(rowsets, "run", lambda sql, *more: asked.append(sql) or run(sql, *more))
+        read, asked = rowsets.read, []
+        monkeypatch.setattr(
+            rowsets, "read", lambda sql, *args, **more: asked.append(sql) or read(sql, *args, **more)
+        )
         rules = [w.rule() for _ in range(5)]
         carriers = [one.line.carrier.code for one in rules]
 

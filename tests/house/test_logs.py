@@ -18,6 +18,7 @@ class TestMask:
             ("card 8944538532008160222", "card …0222"),
             ("eid 89049032123451234512345678901235.", "eid …1235."),
             ("code LPA:1$smdp.example.com$K2-ABC, kept", "code LPA:1$…, kept"),
+            ("/install?carddata=LPA%3A1%24smdp.example%24K2-ABC", "/install?carddata=LPA%3A1%24…"),
             ("('1$smdp.example.com$K2-ABC',)", "('1$smdp.example.com$…',)"),
             ("Authorization: Bearer abc-DEF_123", "Authorization: Bearer …"),
             ("kl_IPx3cbOnuNl0lBJJLajqYymL51 is unknown", "kl_… is unknown"),

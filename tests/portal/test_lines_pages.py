@@ -1,7 +1,8 @@
 """Putting a line in, proving it, recharging it by hand: what is refused, where, what is kept."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from django.urls import reverse
@@ -111,11 +112,36 @@ class TestAddingACard:
         assert "Compare it with the card" not in text
         assert Line.objects.get().iccid == iccid
 
-    def test_that_somebody_else_has_proven_is_refused(self, client, phone, bob):
-        people.line(bob, 21, at=datetime.now(UTC))
+    def test_with_a_card_that_somebody_else_has_is_refused(self, client, phone, bob):
+        people.line(bob, 33, at=datetime.now(UTC), iccid=CARD["iccid"])
         text = client.post(ADD_CARD, CARD).content.decode()
-        assert "already in use here" in text
+        assert "This card is verified by someone else here." in text
         assert Line.objects.count() == 1
+
+    def test_with_a_number_that_somebody_else_had_goes_over_by_the_code(
+        self, client, phone, bob, as_user
+    ):
+        now = datetime.now(UTC)
+        old = people.line(bob, 21, at=now)
+        rule = people.rule(old, people.binding(bob, at=now), at=now)
+        Line.objects.filter(pk=old.pk).update(verified_at=now - timedelta(days=300))
+        page = client.post(ADD_CARD, CARD)
+        client.post(page.headers["Location"], {"code": phone.code})
+        mine = Line.objects.get(owner__name="Charlie")
+        old.refresh_from_db()
+        rule.refresh_from_db()
+        assert (mine.status, old.status, rule.is_on) == ("active", "terminated", False)
+        bobs = as_user(bob).get("/notices/").content.decode()
+        assert "Number verified by someone else" in bobs
+        assert "Charlie" not in bobs
+
+    def test_whose_number_the_library_does_not_know_asks_to_compare(self, client, phone):
+        card = CARD | {"msisdn": "14911030512", "iccid": CARD["iccid"][:-1]}
+        text = client.post(ADD_CARD, card, follow=True).content.decode()
+        assert "This number is of a kind we do not know. Check each digit of it." in text
+        assert "This ICCID seems to lack its last digit. Look at the card." in text
+        line = Line.objects.get()
+        assert (line.msisdn, line.iccid) == ("+8614911030512", card["iccid"])
 
     def test_twice_makes_one_line(self, client, phone):
         client.post(ADD_CARD, CARD)
@@ -124,6 +150,16 @@ class TestAddingACard:
 
 
 class TestAddingAnEsim:
+    def test_by_an_install_link_shows_the_same_code_with_all_its_fields(self, client, phone):
+        code = "LPA:1$smdp.example.com$QR-G-5C-1LS-1W1Z9P7$$$81370F5125D0B1D408D4C3B232E6D25E$1"
+        link = "https://esimsetup.apple.com/esim_qrcode_provisioning?carddata=" + quote(code)
+        page = client.post(ADD_ESIM, ESIM | {"activation_code": link})
+        client.post(page.headers["Location"], {"code": phone.code})
+        line = Line.objects.get()
+        assert lifecycle.activation_code(line=line, actor=line.owner).qr_text == code
+        shown = client.get(reverse("portal:install", args=[line.public_id])).content.decode()
+        assert code.removeprefix("LPA:") in shown
+
     def test_by_a_pasted_code_keeps_its_secret_out_of_every_list(self, client, phone):
         page = client.post(ADD_ESIM, ESIM)
         client.post(page.headers["Location"], {"code": phone.code})

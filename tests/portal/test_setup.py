@@ -1,12 +1,17 @@
 """Setting up auto-recharge in steps: nothing typed is lost, and only the last page turns it on."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from django.urls import reverse
 
+from billing import gateways
 from billing.models import Consent, Rule
+from billing.plans import contract, drafts
+from billing.plans.drafts import Draft
+from portal.forms import setup as forms
 from tests.portal import people
 
 AMOUNT = {"face": "5000", "cycle": "none", "anchor_date": "", "charge_time": "09:00"}
@@ -286,3 +291,107 @@ class TestARunningPlan:
         text = client.get(reverse("portal:stop", args=[line.public_id])).content.decode()
         assert "¥50 when below ¥10" in text
         assert Rule.objects.get().is_on
+
+
+def selected(page, name: str) -> list[str]:
+    """What stands in the choice `name` of a page."""
+    [choice] = re.findall(rf'<select[^>]*name="{name}".*?</select>', page.content.decode(), re.S)
+    return re.findall(r'<option value="([^"]*)" selected', choice)
+
+
+def ticked(page, name: str) -> list[str]:
+    return re.findall(
+        rf'<input[^>]*name="{name}"[^>]*value="(\d+)"[^>]*checked', page.content.decode()
+    )
+
+
+class TestAPlanMadeElsewhere:
+    """Over REST, on terms that these pages do not offer: they are shown, and kept."""
+
+    @pytest.fixture
+    def rule(self, line, now) -> Rule:
+        return self.made(line, now)
+
+    def made(self, line, now, **more) -> Rule:
+        given = {
+            "line": line, "binding": line.owner.bindings.first(), "face_minor": 5000,
+            "cycle": "monthly", "anchor_date": (now + timedelta(days=60)).date().replace(day=15),
+            "charge_time": time(9, 30), "threshold_minor": 1000, "expiry_days_before": 45,
+            "max_per_charge_minor": 10_000, "max_per_month_minor": 30_000, "max_per_day_count": 7,
+            "remind_days_before": (14, 10, 4), "remind_result": False, "channels": ("email",),
+        }  # fmt: skip
+        rail = gateways.capabilities("alipay")
+        rule = contract.save_draft(draft=Draft(**given | more), capabilities=rail, at=now)
+        return contract.confirm(
+            rule=rule, owner=line.owner, seen_version=rule.version, capabilities=rail,
+            language="en", ip=None, user_agent="", at=now,
+        )  # fmt: skip
+
+    def test_is_shown_as_it_stands(self, client, line, rule):
+        amount, low, limits = (client.get(at(name, line)) for name in ("amount", "low", "limits"))
+        assert selected(amount, "charge_time") == ["09:30"]
+        assert selected(low, "expiry_days_before") == ["45"]
+        assert ticked(limits, "remind_days") == ["4", "10", "14"]
+
+    def test_keeps_what_was_not_touched(self, client, line, rule):
+        before = drafts.of(rule)
+        url = at("amount", line) + "?review=1"
+        client.post(url, {
+            "face": "10000", "cycle": "monthly", "anchor_date": rule.anchor_date.isoformat(),
+            "charge_time": selected(client.get(url), "charge_time")[0],
+        })  # fmt: skip
+        assert agree(client, line).headers["Location"] == at("done", line)
+        after = drafts.of(Rule.objects.get())
+        assert after == replace(before, face_minor=10_000)
+
+    def test_is_agreed_to_again_unchanged(self, client, line, rule):
+        before = drafts.of(rule)
+        agree(client, line)
+        assert drafts.of(Rule.objects.get()) == before
+        assert Consent.objects.count() == 2
+
+    def test_keeps_other_channels_when_mail_is_switched(self, client, line, rule):
+        form = {name: value for name, value in forms.values_of(rule)["limits"].items() if value}
+        del form["by_email"]
+        for more, channels in (({}, ["inbox"]), ({"by_email": "on"}, ["inbox", "email"])):
+            client.post(at("limits", line), form | more)
+            agree(client, line)
+            assert Rule.objects.get().channels == channels
+
+    def test_keeps_its_idle_day_where_it_has_no_schedule(self, client, line, now):
+        rule = self.made(line, now, cycle="none")
+        agree(client, line)
+        assert Rule.objects.get().anchor_date == rule.anchor_date is not None
+
+    def test_has_a_resting_second_method_named_and_not_dropped(self, client, line, now):
+        second = people.binding(line.owner, at=now, label="second", is_default=False)
+        self.made(line, now, fallback_binding=second)
+        second.paused_at, second.pause_reason = now, "breaker"
+        second.save()
+        assert selected(client.get(at("tool", line)), "fallback") == [second.ref]
+        text = client.get(at("review", line)).content.decode()
+        assert "This payment method rests after declined payments." in text
+        assert Rule.objects.get().fallback_binding == second
+
+    def test_is_not_undone_by_what_was_typed_before_it_was_changed(self, client, line, rule, now):
+        client.post(at("low", line), LOW | {"threshold": "20", "expiry_days_before": "45"})
+        changed = replace(drafts.of(rule), charge_time=time(10, 15), remind_days_before=(13,))
+        rail = gateways.capabilities("alipay")
+        contract.confirm(
+            rule=rule, owner=line.owner, seen_version=rule.version, capabilities=rail,
+            language="en", ip=None, user_agent="", at=now, draft=changed,
+        )  # fmt: skip
+        agree(client, line)
+        assert drafts.of(Rule.objects.get()) == replace(changed, threshold_minor=2000)
+
+    @pytest.mark.parametrize("hour", ["24:00", "9:30", "09:60", "noon", ""])
+    def test_is_not_given_an_hour_that_there_is_not(self, client, line, rule, hour):
+        response = client.post(at("amount", line), AMOUNT | {"charge_time": hour})
+        assert 'class="error"' in response.content.decode()
+        assert Rule.objects.get().charge_time == time(9, 30)
+
+    @pytest.mark.parametrize("days", ["0", "15", "-1", "x", "٣"])
+    def test_is_not_given_days_that_no_plan_has(self, client, line, rule, days):
+        response = client.post(at("limits", line), LIMITS | {"remind_days": [days]})
+        assert 'class="error"' in response.content.decode()
+        assert Rule.objects.get().remind_days_before == [14, 10, 4]
