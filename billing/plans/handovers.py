@@ -6,7 +6,7 @@ calls for ever (rule 23). `lines` knows whose proof counts; here is what that me
 
 from datetime import datetime
 
-from billing.models import NoticeKind, Recharge, Rule
+from billing.models import DEFAULT_CHANNELS, NoticeKind, Recharge, Rule
 from billing.notices import telling
 from billing.plans import contract
 from billing.recharges import machine
@@ -52,7 +52,7 @@ def _stop_and_tell(old: Line, *, at: datetime) -> None:
         line_id=old.pk,
         facts=facts,
         # By mail too, whatever they chose for everyday news: somebody may have taken their number.
-        channels=telling.DEFAULT_CHANNELS,
+        channels=DEFAULT_CHANNELS,
         at=at,
     )
 

@@ -354,7 +354,9 @@ class TestTheBook:
         promotion(max_uses_per_line=1)
         read, asked = rowsets.read, []
         monkeypatch.setattr(
-            rowsets, "read", lambda sql, *args, **more: asked.append(sql) or read(sql, *args, **more)
+            rowsets,
+            "read",
+            lambda sql, *args, **more: asked.append(sql) or read(sql, *args, **more),
         )
         rules = [w.rule() for _ in range(5)]
         carriers = [one.line.carrier.code for one in rules]

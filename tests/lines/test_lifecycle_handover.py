@@ -99,9 +99,9 @@ class TestNothingEnds:
     def test_where_the_card_is_a_third_ones(self):
         carols = proven(world.person("carol"), msisdn=OTHER_NUMBER, iccid=OTHER_ICCID)
         alices = proven()
-        bobs = Line.objects.create(
-            owner=world.person("bob"), carrier=alices.carrier, kind="fm", msisdn=E164,
-            iccid=OTHER_ICCID, created_at=NOON,
+        bobs = world.line(
+            world.person("bob"), msisdn=E164, iccid=OTHER_ICCID, status="unverified",
+            verified_at=None,
         )  # fmt: skip
         code = lifecycle.request_proof(line=bobs, at=LATER).code
         assert taken(bobs, code).field == "iccid"
@@ -111,9 +111,7 @@ class TestNothingEnds:
 
     def test_of_ones_own(self):
         alices = proven()
-        twin = Line.objects.create(
-            owner=alices.owner, carrier=alices.carrier, kind="fm", msisdn=E164, created_at=NOON
-        )
+        twin = world.line(alices.owner, msisdn=E164, status="unverified", verified_at=None)
         code = lifecycle.request_proof(line=twin, at=LATER).code
         assert taken(twin, code, gave_way=pytest.fail).field == "msisdn"
         alices.refresh_from_db()

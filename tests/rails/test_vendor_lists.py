@@ -14,10 +14,9 @@ import pytest
 import stripe
 
 from billing.gateways.alipay import codes as alipay_codes
-from billing.gateways.base import Unknown
-from billing.gateways.stripe import codes, intents
+from billing.gateways.base import DisputeStanding, Unknown
+from billing.gateways.stripe import codes, disputes, intents
 from billing.gateways.stripe.orders import CHARGE_KEY, REFUND_KEY
-from billing.refunds import disputes
 
 # Answers to calls that we do not make: payouts, terminals, invoices, bank debits, tax, set-up.
 _OTHERS = """
@@ -77,12 +76,11 @@ token_already_used token_card_network_invalid token_in_use
 transfer_source_balance_parameters_mismatch transfers_not_allowed
 """
 OF_OTHER_CALLS = set(_OTHERS.split())
-# A dispute that may yet go either way, and one that is over and the payer's.
+# A dispute that may yet go either way; what a prevented one did, its statement says to a person.
 OPEN_DISPUTES = {
     *("needs_response", "under_review", "warning_needs_response", "warning_under_review"),
-    *("appeal_needs_response", "appeal_under_review"),
+    *("appeal_needs_response", "appeal_under_review", "prevented"),
 }
-PAYERS_DISPUTES = {"lost", "prevented"}
 
 
 def listed(owner: type, name: str) -> set[str]:
@@ -114,9 +112,13 @@ class TestStripesErrorCodes:
 
 
 class TestStripesStatuses:
-    def test_of_a_dispute_are_open_ours_or_the_payers(self):
-        ours = set(disputes.OURS)
-        assert listed(stripe.Dispute, "status") == OPEN_DISPUTES | PAYERS_DISPUTES | ours
+    def test_of_a_dispute_stand_as_ours_do(self):
+        standings = {one: disputes.standing(f"d:{one}") for one in listed(stripe.Dispute, "status")}
+        assert standings == dict.fromkeys(OPEN_DISPUTES, DisputeStanding.OPEN) | {
+            "won": DisputeStanding.WON,
+            "lost": DisputeStanding.LOST,
+            "warning_closed": DisputeStanding.DROPPED,
+        }
 
     def test_of_a_refund_are_all_understood(self):
         said = re.search(
