@@ -31,6 +31,11 @@ _ATTENTION: dict[str, Text] = {
         "The carrier cannot say whether it credited the line. Ask the carrier about our order"
         " number below, then ask again here."
     ),
+    "line_suspended": _(
+        "It is paid, and the carrier has suspended the line. Ask the carrier whether it comes back;"
+        " it is looked at every hour, credited when it is active, and given back by itself after"
+        " 30 days or as soon as the line is gone."
+    ),
     "crashed": _(
         "Three workers died over it. Read the log and mend the cause first; then let it go on, or"
         " reject it if nothing was sent."

@@ -14,7 +14,7 @@ from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge
 from billing.notices import telling
 from billing.notices.telling import Telling
-from billing.recharges import aftermath, claims, evidence, ladders, machine
+from billing.recharges import aftermath, claims, evidence, ladders, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace
@@ -49,6 +49,30 @@ def delivery(*, row: Work, answer: CreditAnswer, at: datetime) -> None:
         log.info("delivery of recharge %s was settled by another worker", row.id)
     except rowsets.POISON:
         log.exception("carrier's answer about recharge %s cannot be recorded", row.id)
+
+
+def gone(row: Work, *, at: datetime) -> None:
+    """Paid, and the line is no longer what was agreed on: nothing is credited, and the money goes
+    back. Fenced; a lost race is left to whoever won."""
+    try:
+        with transaction.atomic():
+            if claims.is_live_delivery(row):
+                _mark(row, DeliveryState.REJECTED, code="line_lost", at=at)  # never heard of there
+            _refund(row, "line_lost", at=at)
+    except LostRace:
+        log.info("recharge %s was settled by another worker", row.id)
+    except rowsets.POISON:
+        log.exception("recharge %s of a line that is gone cannot be given back", row.id)
+
+
+def away(row: Work, *, at: datetime) -> None:
+    """Paid, and the carrier has suspended the line: it may come back, and is looked at again."""
+    is_late = recipients.has_waited(row, recipients.PERSON_AFTER, at=at)
+    attention = "line_suspended" if is_late else claims.attention_left(row)
+    act_at = at + recipients.LOOK_AGAIN
+    with transaction.atomic():
+        Recharge.objects.filter(pk=row.id, fence=row.fence).update(reason="line_suspended")
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
 
 
 def _settle(row: Work, outcome: CreditOutcome, *, at: datetime) -> None:
@@ -134,20 +158,6 @@ def _refund(row: Work, because: str, *, at: datetime) -> None:
     """The refund's intent is in the same commit as the rejection that causes it."""
     machine.move_one(row.move(S.UNDELIVERABLE, because, None), at=at)
     approvals.automatic(recharge=Recharge.objects.get(pk=row.id), because=because, at=at)
-
-
-def line_gone(*, row: Work, at: datetime) -> None:
-    """Paid, and its line has ended since or is another's: nothing is sent, the money goes back
-    (rule 23). An order that was not taken, or never arrived, is closed."""
-    try:
-        with transaction.atomic():
-            if claims.is_live_delivery(row):
-                _mark(row, DeliveryState.REJECTED, code="line_gone", at=at)
-            _refund(row, "gone_before_credit", at=at)
-    except LostRace:
-        log.info("recharge %s was settled by another worker", row.id)
-    except rowsets.POISON:
-        log.exception("recharge %s of a line that is gone cannot be given back", row.id)
 
 
 def _not_known(row: Work, *, at: datetime) -> None:

@@ -5,7 +5,7 @@ came back. A carrier that cannot be asked by reference is never sent a second or
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,10 +17,11 @@ from billing.delivery.answers import message
 from billing.ledger import transfers
 from billing.models import NoticeKind
 from billing.notices import telling
-from billing.recharges import aftermath, claims, evidence, intents, machine
+from billing.recharges import aftermath, claims, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
+from billing.recharges.recipients import Recipient
 from billing.rowsets import Column
 from billing.states import DELIVERING_STATES, RechargeState
 from lines.carriers.base import (
@@ -59,24 +60,29 @@ class Asked:
 def begin(rows: Sequence[Work], *, at: datetime) -> list[Work]:
     """Commit a delivery intent for each paid row; the rows that are now ours to credit.
 
-    An order the carrier has never heard of is sent under its own reference again.
+    An order the carrier has never heard of is sent under its own reference again. The line is
+    looked at once more: one that was suspended is waited for, one that is gone is not credited.
     """
-    gone = claims.gone_lines(rows)
-    for row in rows:
-        if row.line_id in gone:
-            answers.line_gone(row=row, at=at)
-    rows = [row for row in rows if row.line_id not in gone]
-    wait = [row for row in rows if row.carrier_deferred_since is not None]
-    for row in wait:
-        machine.stay(
-            recharge_id=row.id, fence=row.fence, act_at=at + DEFERRED_RECHECK, attention="", at=at
-        )
-    ready = [_ready(row) for row in rows if row.carrier_deferred_since is None]
+    ended = claims.gone_lines(rows)
+    ready = [_ready(row) for row in rows if _may_go(row, ended=ended, at=at)]
     with transaction.atomic():
         moved = machine.move([_sent(row, at=at) for row in ready], at=at)
         mine = [row for row in ready if row.id in moved]
         intents.deliveries([row for row in mine if not row.delivery_id], at=at)
     return [row._replace(state=S.DELIVERING.value) for row in mine]
+
+
+def _may_go(row: Work, *, ended: Set[int], at: datetime) -> bool:
+    """Whether to credit now. What cannot go on is moved out of the way at once."""
+    found = recipients.recipient(row, ended=ended, at=at)
+    if found is Recipient.GONE:
+        answers.gone(row, at=at)
+    elif found is Recipient.AWAY:
+        answers.away(row, at=at)
+    elif row.carrier_deferred_since is not None:
+        act_at = at + DEFERRED_RECHECK
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
+    return found is Recipient.THERE and row.carrier_deferred_since is None
 
 
 def _ready(row: Work) -> Work:

@@ -17,10 +17,11 @@ from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, 
 from billing.ledger import transfers
 from billing.models import Binding
 from billing.payments import announcements, answers
-from billing.recharges import aftermath, claims, evidence, intents, machine
+from billing.recharges import aftermath, claims, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
+from billing.recharges.recipients import Recipient
 from billing.rowsets import Column
 from billing.states import RechargeState
 from lines.models import LineStatus
@@ -56,7 +57,7 @@ def obstacle(row: Work, *, gateway: Gateway | None, at: datetime) -> Move | None
     if row.crash_count > claims.MAX_CRASHES:
         return row.move(S.REVIEW, "crashed", None, attention="crashed")
     if row.line_status not in (LineStatus.ACTIVE, LineStatus.EXPIRED) or (
-        row.line_generation != row.sim_generation
+        not recipients.is_same(row)
     ):
         return row.move(S.CANCELED, "line_gone", None)
     if row.rule_id is not None and _is_stopped(row, at=at):
@@ -234,13 +235,13 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Work]:
         return []
     with transaction.atomic():
         evidence.record_rail_calls([(one.row.rail, one.answer) for one in paid], at=at)
-        gone = claims.gone_lines([one.row for one in paid])
-        moved = machine.move([_paid_move(one.row, gone=gone, at=at) for one in paid], at=at)
+        ended = claims.gone_lines([one.row for one in paid])
+        moved = machine.move([_paid_move(one.row, ended=ended, at=at) for one in paid], at=at)
         mine = [one for one in paid if one.row.id in moved]
         _have_asked_again([one for one in paid if one.row.id not in moved], at=at)
         _settle_attempts(mine, at=at)
         transfers.post([entry for one in mine for entry in _entries(one.row, at=at)])
-        going = [_with_delivery(one.row) for one in mine if not _waits(one.row, gone=gone)]
+        going = [_with_delivery(one.row) for one in mine if _goes_on(one.row, ended=ended, at=at)]
         intents.deliveries(going, at=at)
         aftermath.paid(
             promoted_ids=[r.row.id for r in mine if r.row.discount_minor or r.row.bonus_minor],
@@ -255,18 +256,19 @@ def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
         machine.wake(reference=one.row.payment_ref, at=at)
 
 
-def _waits(row: Work, *, gone: Set[int]) -> bool:
-    """Not straight on to the carrier: it is held back, or the line has ended during the call."""
-    return row.carrier_deferred_since is not None or row.line_id in gone
-
-
-def _paid_move(row: Work, *, gone: Set[int], at: datetime) -> Move:
-    if row.line_id in gone:
-        return row.move(S.CHARGED, "paid", at, charged_at=at)
+def _paid_move(row: Work, *, ended: Set[int], at: datetime) -> Move:
     if row.carrier_deferred_since is not None:
         act_at = at + DEFERRED_RECHECK
         return row.move(S.CHARGED, "carrier_deferred", act_at, charged_at=at)
+    if not _goes_on(row, ended=ended, at=at):
+        return row.move(S.CHARGED, "paid", at, charged_at=at)  # looked at by `crediting.begin`
     return row.move(S.DELIVERING, "paid", at, keeps_lease=True, charged_at=at, new_deliveries=1)
+
+
+def _goes_on(row: Work, *, ended: Set[int], at: datetime) -> bool:
+    """Whether what was paid just now may be credited in the same breath."""
+    is_there = recipients.recipient(row, ended=ended, at=at) is Recipient.THERE
+    return is_there and row.carrier_deferred_since is None
 
 
 def _settle_attempts(paid: Sequence[Asked], *, at: datetime) -> None:

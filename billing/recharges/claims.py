@@ -43,7 +43,7 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
            SELECT max(s.id) FROM billing_rechargemove s
            WHERE s.recharge_id = g.id AND s.target = 'charging')) END AS waiting_since,
        l.msisdn, l.iccid, l.status AS line_status, l.sim_generation AS line_generation,
-       l.label AS line_label, c.id AS carrier_id, c.code AS carrier,
+       l.label AS line_label, l.owner_id AS line_owner_id, c.id AS carrier_id, c.code AS carrier,
        c.deferred_since AS carrier_deferred_since,
        b.state AS binding_state, b.paused_at AS binding_paused_at,
        b.signed_at AS binding_signed_at,
@@ -119,6 +119,7 @@ class Work(NamedTuple):
     line_status: str
     line_generation: int
     line_label: str
+    line_owner_id: int
     carrier_id: int
     carrier: str
     carrier_deferred_since: datetime | None

@@ -236,14 +236,25 @@ SETBACKS: dict[str, Phrasing] = {
         _("Not charged: the number is someone else's"),
         _("Someone else has verified the number of this line; nothing was taken."),
     ),
-    "gone_before_credit": _told(
-        _("Not credited: the line has ended"),
-        _("The line had ended before {face} reached it. You are given back what you paid."),
-        _("The line had ended before the credit. You are given back what you paid."),
-    ),
     "line_gone": _told(
         _("Not charged: the line is not active"),
         _("The line is no longer active or has another SIM; nothing was taken."),
+    ),
+    "line_lost": _told(
+        _("Paid, but the line is gone"),
+        _(
+            "The line is no longer yours, no longer active or has another SIM, so {face} is not"
+            " credited. You are given back what you paid."
+        ),
+        _("The line is no longer what was agreed on. You are given back what you paid."),
+    ),
+    "line_suspended": _told(
+        _("Waiting for the line"),
+        _(
+            "The carrier has suspended the line. {face} is credited when it is active again; if"
+            " it does not come back within 30 days, you are given back what you paid."
+        ),
+        _("The carrier has suspended the line. What was paid is credited when it is back."),
     ),
     "crashed": _told(
         _("Stopped for a check"),

@@ -150,7 +150,7 @@ class TestWhatIsUnderWay:
         world.later(HOUR)
         world.run()
         assert now(opened)[0] == "refunded"
-        assert opened.moves.filter(because="gone_before_credit").exists()
+        assert opened.moves.filter(because="line_lost").exists()
         assert world.carrier.credits == {}
         w.assert_balanced()
 
