@@ -165,6 +165,7 @@ CHECKS: Mapping[str, str] = {
       GROUP BY g.line_id HAVING count(*) > 1""",
     "one_recharge_per_occurrence": """
       SELECT min(g.ref) FROM billing_recharge g WHERE g.rule_id IS NOT NULL
+        AND NOT (g.state = 'canceled' AND g.reason IN ('method_changed', 'amount_changed'))
       GROUP BY g.rule_id, g.trigger, g.period_key HAVING count(*) > 1
       UNION ALL
       SELECT min(g.ref) FROM billing_recharge g WHERE g.rule_id IS NULL

@@ -125,7 +125,9 @@ class Recharge(models.Model):
             models.UniqueConstraint(
                 name="recharge_once_per_occurrence",
                 fields=["rule", "trigger", "period_key"],
-                condition=Q(rule__isnull=False),
+                # One that ended for the sake of new terms leaves the occurrence to its successor.
+                condition=Q(rule__isnull=False)
+                & ~Q(state="canceled", reason__in=["method_changed", "amount_changed"]),
             ),
             models.UniqueConstraint(
                 name="recharge_one_open_per_line",

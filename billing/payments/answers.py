@@ -32,6 +32,7 @@ from billing.recharges import claims, evidence, ladders, machine
 from billing.recharges.claims import Work
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
+from billing.rules import agreed, owed
 from billing.states import PAYING_STATES, AttemptState, DeclineClass, RechargeState
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.AUTH: "not_confirmed",
 }
 ACTION_RECHECK = timedelta(minutes=10)
+# At the least so long after its time a try may still be made, by hand too.
+RETRY_GRACE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +231,7 @@ def _misconfigured(row: Work, outcome: Refused, *, at: datetime, context: Contex
         machine.stay(
             recharge_id=row.id, fence=row.fence, act_at=at + CONFIG_RETRY, attention="config", at=at
         )
-    elif at > row.expires_at:
+    elif at > row.charge_until:
         machine.move_one(row.move(S.REVIEW, "config", None, attention="config"), at=at)
     else:
         again = row.move(S.DUE, "config", at + CONFIG_RETRY, attention="config")
@@ -249,6 +252,7 @@ def _declined(
             S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
         )
         machine.move_one(waiting, at=at)
+        _allow_for(row, retry_at=retry_at)
         more = {"until": retry_at.isoformat(), "decline_code": refused.code}
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, **more)
         return
@@ -265,7 +269,14 @@ def _retry_at(row: Work, *, at: datetime) -> datetime | None:
         return None
     retry_at = at + timedelta(seconds=row.ladder_s[row.declines])
     is_late = row.latest_charge_at is not None and retry_at > row.latest_charge_at
-    return None if is_late else retry_at
+    return None if is_late or row.is_long_over(at=at) else retry_at
+
+
+def _allow_for(row: Work, *, retry_at: datetime) -> None:
+    """The decline may have come late, and its next try has a day to be made like any other."""
+    climbed_s = sum(row.ladder_s[: row.declines + 1])
+    expires_at = retry_at + RETRY_GRACE - timedelta(seconds=climbed_s)
+    Recharge.objects.filter(pk=row.id, expires_at__lt=expires_at).update(expires_at=expires_at)
 
 
 def _close(row: Work, target: S, because: str, *, at: datetime) -> None:
@@ -348,6 +359,8 @@ def ended(row: Work, move: Move, *, at: datetime) -> None:
                 at=at,
                 fence=row.fence,
             )
+            if move.because in agreed.CODES:
+                owed.look_again(row, because=move.because, at=at)
             kind = NoticeKind.MISSED if move.target == S.MISSED else NoticeKind.NOT_RECHARGED
             _tell(row, kind, move.because, at=at)
     except LostRace:

@@ -23,6 +23,7 @@ from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
 from billing.recharges.recipients import Recipient
 from billing.rowsets import Column
+from billing.rules import agreed, deciding, gathering
 from billing.states import RechargeState
 from lines.models import LineStatus
 from lines.references import new_reference
@@ -64,17 +65,51 @@ def obstacle(row: Work, *, gateway: Gateway | None, at: datetime) -> Move | None
         return row.move(S.CANCELED, "rule_stopped", None)
     if row.binding_state != "active" or row.binding_paused_at is not None:
         return row.move(S.CANCELED, "binding_ended", None)
-    if row.latest_charge_at is not None and at > row.latest_charge_at:
-        return row.move(S.FAILED if row.attempt_count else S.MISSED, "window_over", None)
-    if at > row.expires_at and row.attempt_count == 0:
-        return row.move(S.MISSED, "window_over", None)
-    return _wait(row, gateway=gateway, at=at)
+    if because := _misfit(row, gateway=gateway, at=at):
+        return row.move(S.CANCELED, because, None)
+    return _too_late(row, at=at) or _wait(row, gateway=gateway, at=at)
+
+
+def _misfit(row: Work, *, gateway: Gateway | None, at: datetime) -> str:
+    """Why it is no longer what its owner agreed to last, or what the line needs."""
+    because = agreed.misfit(row)
+    if because or not (row.is_early and agreed.is_above(row)) or gateway is None:
+        return because
+    # Opened by the forecast before it was low: whether that still says so.
+    outlook = gathering.outlooks([row.line_id], at=at).get(row.line_id)
+    lasts = outlook is not None and not deciding.is_running_out(
+        runs_out_at=outlook.runs_out_at, lead=gateway.capabilities.lead, at=at
+    )
+    return agreed.NOT_LOW if lasts else ""
+
+
+def _too_late(row: Work, *, at: datetime) -> Move | None:
+    """Its window is over. What our own set-up kept from being sent is a person's to see."""
+    is_announced_over = row.latest_charge_at is not None and at > row.latest_charge_at
+    if not is_announced_over and at <= _charge_until(row):
+        return None
+    if row.attention == "config" and row.attempt_count and not is_announced_over:
+        return row.move(S.REVIEW, "config", None, attention="config")
+    return row.move(_end_of(row, is_announced_over), "window_over", None)
+
+
+def _end_of(row: Work, is_announced_over: bool) -> RechargeState:
+    """Missed, where no try of it was answered by a no; of each state what may follow it."""
+    if row.state != S.DUE.value:
+        return S.FAILED if row.state == S.DECLINED.value else S.MISSED
+    was_tried = row.attempt_count if is_announced_over else row.declines
+    return S.FAILED if was_tried else S.MISSED
+
+
+def _charge_until(row: Work) -> datetime:
+    """An announcement says itself how long it is good for, however long it took to be made."""
+    return max(row.charge_until, row.latest_charge_at or row.charge_until)
 
 
 def _is_stopped(row: Work, *, at: datetime) -> bool:
     """Its owner or the system stopped the rule. That a *first* binding failed does not stop the
     second one, which is what it was consented to for."""
-    if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and row.reason == "fallback":
+    if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and agreed.is_second(row):
         return False
     # A pause is about when money moves: what is announced for a day after it may stand.
     moves_at = max(at, row.due_at)

@@ -6,7 +6,7 @@ worker three times is found even when the worker can no longer say so.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple, Unpack
 
 from django.db import transaction
@@ -19,6 +19,8 @@ from lines.models.lines import GONE_STATUSES
 # Longer than any batch may take: see `executor.BATCH_DEADLINE_S` and the calls' own deadline.
 LEASE_S = 90
 MAX_CRASHES = 3
+# An answer may come so long after the window of the charge it is about, and be followed by a try.
+LATE_ANSWER = timedelta(days=1)
 CRASHED = "crashed"  # the attention code of quarantined work
 
 _CLAIM = """
@@ -51,6 +53,19 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
        r.is_on AS rule_is_on, r.paused_at AS rule_paused_at,
        r.pause_reason AS rule_pause_reason, r.paused_until AS rule_paused_until,
        r.channels, r.remind_result,
+       r.binding_id AS rule_binding_id, r.fallback_binding_id AS rule_fallback_id,
+       r.face_minor AS rule_face_minor, r.cycle, r.anchor_date, r.threshold_minor, r.topup_mode,
+       r.target_minor, r.expiry_days_before, r.max_per_charge_minor,
+       COALESCE(n.at > g.created_at, false) AS is_agreed_anew,
+       (o.plan ->> 'face_minor')::bigint AS agreed_face_minor,
+       COALESCE(o.plan ->> 'topup_mode', '') AS agreed_topup_mode,
+       (o.plan ->> 'target_minor')::bigint AS agreed_target_minor,
+       l.timezone, l.balance_minor, l.balance_reserved_minor, l.valid_until,
+       ARRAY(SELECT p.binding_id FROM billing_paymentattempt p
+             WHERE p.recharge_id = g.id AND p.state = 'declined') AS declined_by,
+       g.trigger = 'low_balance' AND EXISTS (
+         SELECT FROM billing_decision e WHERE e.recharge_id = g.id AND e.code = 'charge'
+           AND e.facts ->> 'runs_out_at' IS NOT NULL) AS is_early,
        a.id AS attempt_id, COALESCE(a.reference, '') AS payment_ref,
        COALESCE(a.state, '') AS attempt_state,
        COALESCE(a.provider_ref, '') AS provider_charge_ref,
@@ -64,6 +79,12 @@ JOIN lines_carrier c ON c.id = l.carrier_id
 JOIN billing_binding b ON b.id = g.binding_id
 JOIN billing_rail k ON k.code = g.rail
 LEFT JOIN billing_rule r ON r.id = g.rule_id
+LEFT JOIN billing_consent n ON n.id = r.consent_id
+LEFT JOIN LATERAL (
+  SELECT plan FROM billing_consent q
+  WHERE q.line_id = g.line_id AND q.at <= g.created_at AND n.at > g.created_at
+  ORDER BY q.id DESC LIMIT 1
+) o ON true
 LEFT JOIN LATERAL (
   SELECT * FROM billing_paymentattempt p WHERE p.recharge_id = g.id ORDER BY p.number DESC LIMIT 1
 ) a ON true
@@ -134,6 +155,27 @@ class Work(NamedTuple):
     rule_paused_until: datetime | None
     channels: list[str] | None
     remind_result: bool | None
+    # The rule as agreed now, and what had been agreed when this was opened, where that is not it.
+    rule_binding_id: int | None
+    rule_fallback_id: int | None
+    rule_face_minor: int | None
+    cycle: str | None
+    anchor_date: date | None
+    threshold_minor: int | None
+    topup_mode: str | None
+    target_minor: int | None
+    expiry_days_before: int | None
+    max_per_charge_minor: int | None
+    is_agreed_anew: bool
+    agreed_face_minor: int | None
+    agreed_topup_mode: str
+    agreed_target_minor: int | None
+    timezone: str
+    balance_minor: int | None
+    balance_reserved_minor: int
+    valid_until: datetime | None
+    declined_by: list[int]  # the payment methods that have refused it
+    is_early: bool  # opened by the forecast, on a rail that must be told first
     attempt_id: int | None
     payment_ref: str
     attempt_state: str
@@ -150,6 +192,17 @@ class Work(NamedTuple):
     def credit_minor(self) -> int:
         """What the line is owed: the face value and any bonus."""
         return self.face_minor + self.bonus_minor
+
+    @property
+    def charge_until(self) -> datetime:
+        """No charge is sent after it: its own window, longer by each wait of the ladder it has
+        climbed. What could not be sent in it is missed, never charged days after it was due."""
+        climbed_s = sum(self.ladder_s[: self.declines])
+        return self.expires_at + timedelta(seconds=climbed_s)
+
+    def is_long_over(self, *, at: datetime) -> bool:
+        """Whether an answer at `at` comes days after it was due: no other try follows it then."""
+        return at > self.charge_until + LATE_ANSWER
 
     def move(
         self, target: RechargeState, because: str, act_at: datetime | None, **also: Unpack[Also]

@@ -111,14 +111,21 @@ def _low_due(facts: Facts) -> tuple[_Due | None, bool, list[Reason]]:
 def early_at(facts: Facts) -> datetime | None:
     """When a slow rail must be set to work, so that its money is there before the line runs out
     (rule 13). None: the rail is quick, or there is no forecast to go by."""
-    if not facts.lead or facts.runs_out_at is None:
-        return None
-    return facts.runs_out_at - facts.lead - EARLY_MARGIN
+    return _early_before(facts.runs_out_at, facts.lead)
 
 
 def _runs_out_too_soon(facts: Facts) -> bool:
-    early = early_at(facts)
-    return early is not None and early <= facts.at
+    return is_running_out(runs_out_at=facts.runs_out_at, lead=facts.lead, at=facts.at)
+
+
+def is_running_out(*, runs_out_at: datetime | None, lead: timedelta, at: datetime) -> bool:
+    """Whether a rail that needs `lead` must be set to work by `at`."""
+    early = _early_before(runs_out_at, lead)
+    return early is not None and early <= at
+
+
+def _early_before(runs_out_at: datetime | None, lead: timedelta) -> datetime | None:
+    return runs_out_at - lead - EARLY_MARGIN if lead and runs_out_at is not None else None
 
 
 def _expiry_due(facts: Facts) -> _Due | None:

@@ -19,7 +19,7 @@ from billing.models import Recharge, Rule
 from billing.promotions import Quote
 from billing.recharges import machine
 from billing.rowsets import Column
-from billing.rules import caps, deciding, due_rules, gathering, notices
+from billing.rules import agreed, caps, deciding, due_rules, gathering, notices
 from billing.rules.due_rules import DueRule
 from billing.rules.gathering import OnItsWay
 from billing.rules.notices import Decided
@@ -273,7 +273,7 @@ def _keep_what_lost(decided: list[Decided], *, at: datetime) -> None:
     if not lost:
         return
     rule_ids = [one.row.id for one in lost]
-    kept = Recharge.objects.filter(rule__in=rule_ids)
+    kept = Recharge.objects.filter(rule__in=rule_ids).exclude(reason__in=agreed.REPLACED)
     known = set(kept.values_list("rule_id", "trigger", "period_key"))
     for one in lost:
         opening = one.verdict.opening

@@ -227,6 +227,43 @@ SETBACKS: dict[str, Phrasing] = {
         _("Not charged: auto-recharge stopped"),
         _("Auto-recharge was stopped or paused before the charge; nothing was taken."),
     ),
+    "method_changed": _told(
+        _("Ended: another payment method was agreed to"),
+        _(
+            "You have agreed to another payment method since, so this charge of {price} is not"
+            " made; what is due is charged as agreed now."
+        ),
+        _("Another payment method was agreed to since; nothing was taken."),
+    ),
+    "amount_changed": _told(
+        _("Ended: another amount was agreed to"),
+        _(
+            "You have agreed to another amount since, so this charge of {price} is not made; what"
+            " is due is charged as agreed now."
+        ),
+        _("Another amount was agreed to since; nothing was taken."),
+    ),
+    "trigger_gone": _told(
+        _("Ended: no longer part of the plan"),
+        _(
+            "The plan agreed to since no longer asks for this recharge of {face}; nothing was"
+            " taken."
+        ),
+        _("The plan agreed to since no longer asks for this recharge; nothing was taken."),
+    ),
+    "no_longer_low": _told(
+        _("Ended: the balance is no longer low"),
+        _(
+            "The line has been topped up in the meantime and is no longer low, so {face} was not"
+            " needed; nothing was taken."
+        ),
+        _("The line is no longer low; nothing was taken."),
+    ),
+    "validity_renewed": _told(
+        _("Ended: the line no longer expires then"),
+        _("The line's validity has changed in the meantime; {face} was not needed, nothing taken."),
+        _("The line's validity has changed in the meantime; nothing was taken."),
+    ),
     "binding_ended": _told(
         _("The payment agreement has ended"),
         _("The agreement with {rail} has ended; nothing more is taken through it."),

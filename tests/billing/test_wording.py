@@ -29,6 +29,7 @@ confirmed_not_taken soft_decline hard_decline needs_confirmation not_confirmed c
 retries_exhausted fallback
 window_over amount_differs credited accepted carrier_no_answer carrier_rejected carrier_retry
 reversed_by_carrier refund_requested refunded refund_refused canceled_by_owner canceled_by_operator
+method_changed amount_changed trigger_gone no_longer_low validity_renewed
 rule_stopped binding_ended line_gone line_lost line_suspended crashed confirmed_not_credited
 request_expired settled_taken settled_not_taken settled_given_back
 """
