@@ -28,10 +28,11 @@ from billing.gateways.base import (
 )
 from billing.models import Binding, NoticeKind, Recharge
 from billing.notices import telling
-from billing.payments import answers, declines
+from billing.payments import answers, declines, recounting
 from billing.recharges import evidence, ladders, machine
 from billing.recharges.claims import Work
 from billing.recharges.machine import LostRace
+from billing.rules import gathering
 from billing.states import OPEN_STATES, UNPAID_END_STATES, DeclineClass, RechargeState, Trigger
 
 log = logging.getLogger(__name__)
@@ -175,11 +176,22 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
     if not rows:
         return []
     with transaction.atomic():
-        next_ones = only_one_each(rows, at=at, rails=rails)
+        going, full = recounting.with_room(
+            rows, at=at, rails=rails, when=lambda row: _moves_at(row, at=at, rails=rails)
+        )
+        next_ones = only_one_each(going, at=at, rails=rails)
         mine = _without_standing(next_ones, at=at, rails=rails)
         facts = [at, [row.id for row in mine], [row.fence for row in mine]]
         ids = rowsets.column(_BEGIN, facts, of=int)
+    answers.set_aside(full, at=at)
     return [row._replace(notice_sent_at=row.notice_sent_at or at) for row in mine if row.id in ids]
+
+
+def _moves_at(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> datetime:
+    """The day that is about to be announced."""
+    return gathering.moves_at(
+        rails[row.rail], at=at, due_at=row.due_at, signed_at=row.binding_signed_at
+    )
 
 
 def _without_standing(

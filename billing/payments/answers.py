@@ -6,7 +6,7 @@ person, with the evidence, and stays as it is.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -28,12 +28,19 @@ from billing.gateways.base import (
 from billing.models import NoticeKind, PaymentAttempt, Recharge
 from billing.notices import telling
 from billing.payments import declines, fallbacks, overdue
+from billing.payments.recounting import Full
 from billing.recharges import claims, evidence, ladders, machine
 from billing.recharges.claims import Work
 from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
 from billing.rules import agreed, owed
-from billing.states import PAYING_STATES, AttemptState, DeclineClass, RechargeState
+from billing.states import (
+    PAYING_STATES,
+    UNPAID_END_STATES,
+    AttemptState,
+    DeclineClass,
+    RechargeState,
+)
 
 log = logging.getLogger(__name__)
 
@@ -345,7 +352,17 @@ def _tell(row: Work, kind: NoticeKind, code: str, *, at: datetime, **more: objec
     )
 
 
-def ended(row: Work, move: Move, *, at: datetime) -> None:
+def set_aside(full: Sequence[Full], *, at: datetime) -> None:
+    """A cap leaves no room on the day the money would move: later, in its window, or not at all."""
+    for one in full:
+        if one.move.target in UNPAID_END_STATES:
+            ended(one.row, one.move, at=at, **one.figures)
+            continue
+        with transaction.atomic():
+            machine.move([one.move], at=at)
+
+
+def ended(row: Work, move: Move, *, at: datetime, **facts: object) -> None:
     """A recharge that never reached its rail: canceled or missed before any call. Fenced."""
     try:
         with transaction.atomic():
@@ -362,7 +379,7 @@ def ended(row: Work, move: Move, *, at: datetime) -> None:
             if move.because in agreed.CODES:
                 owed.look_again(row, because=move.because, at=at)
             kind = NoticeKind.MISSED if move.target == S.MISSED else NoticeKind.NOT_RECHARGED
-            _tell(row, kind, move.because, at=at)
+            _tell(row, kind, move.because, at=at, **facts)
     except LostRace:
         log.info("recharge %s was settled by another worker", row.id)
 

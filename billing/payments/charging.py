@@ -16,7 +16,7 @@ from billing.bindings import breaker
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
-from billing.payments import announcements, answers
+from billing.payments import announcements, answers, recounting
 from billing.recharges import aftermath, claims, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
@@ -148,9 +148,12 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
     if not rows:
         return []
     with transaction.atomic():
+        going, full = recounting.with_room(
+            rows, at=at, rails=rails, when=lambda row: _taken_at(row, at=at, rails=rails)
+        )
         ready = [
             row if claims.is_live_attempt(row) else _with_reference(row)
-            for row in announcements.only_one_each(rows, at=at, rails=rails)
+            for row in announcements.only_one_each(going, at=at, rails=rails)
         ]
         moved = machine.move(
             [
@@ -169,7 +172,12 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
         )
         mine = [row for row in ready if row.id in moved]
         intents.charges([row for row in mine if not row.attempt_id], at=at)
+    answers.set_aside(full, at=at)
     return [row._replace(state=S.CHARGING.value) for row in mine]
+
+
+def _taken_at(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> datetime:
+    return gathering.taken(rails[row.rail], sent_at=at, signed_at=row.binding_signed_at)
 
 
 def _with_reference(row: Work) -> Work:

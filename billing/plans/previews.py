@@ -141,7 +141,7 @@ def _charge(
         index=one.index,
         local_date=one.local_date,
         due_at=one.due_at,
-        earliest_at=_earliest(one.due_at, capabilities, at=at),
+        earliest_at=gathering.moves_at(capabilities, at=at, due_at=one.due_at),
         adjusted=one.adjusted,
         face_minor=draft.face_minor,
         price_minor=draft.face_minor - given.discount_minor,
@@ -149,13 +149,6 @@ def _charge(
         bonus_minor=given.bonus_minor,
         withheld=withheld,
     )
-
-
-def _earliest(due_at: datetime, capabilities: Capabilities, *, at: datetime) -> datetime:
-    """The rail takes it then, or as soon after as it can be told of it, in its hours."""
-    if due_at >= at + capabilities.lead:
-        return due_at
-    return calendar.next_open(hours=capabilities.hours, at=at + capabilities.lead)
 
 
 # --- prices -------------------------------------------------------------------------------------
@@ -247,8 +240,7 @@ def _at_once(
     given = pricing.quote(at=at, trigger=opening.trigger, face_minor=opening.face_minor)
     price_minor = opening.face_minor - given.discount_minor
     signed_at = draft.binding.signed_at if draft.binding else None
-    is_fresh = signed_at is not None and at < signed_at + capabilities.no_delay_for
-    expected_at = at if is_fresh else _earliest(at, capabilities, at=at)
+    expected_at = gathering.moves_at(capabilities, at=at, signed_at=signed_at)
     is_later = expected_at > at
     return AtOnce(opening.trigger, opening.face_minor, price_minor, expected_at, is_later)
 
@@ -265,7 +257,7 @@ def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: d
         schedule=None,
         grace=timedelta(days=1),
         caps=_caps(draft, capabilities),
-        spent=_spent(draft, moves_at=at + lead),
+        spent=_spent(draft, capabilities, at=at),
         coming=gathering.in_flight_of(line.pk),
         outlook=outlook,
         lead=lead,
@@ -276,9 +268,10 @@ def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: d
     )
 
 
-def _spent(draft: Draft, *, moves_at: datetime) -> Spent:
+def _spent(draft: Draft, capabilities: Capabilities, *, at: datetime) -> Spent:
+    signed_at = draft.binding.signed_at if draft.binding else None
     counted = caps.Counted.on(
-        moves_at,
+        gathering.moves_at(capabilities, at=at, signed_at=signed_at),
         line_id=draft.line.pk,
         binding_id=draft.binding.pk if draft.binding else None,
         owner_id=draft.line.owner_id,

@@ -37,7 +37,7 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
        g.owner_id, g.trigger, g.period_key, g.face_minor, g.bonus_minor, g.discount_minor,
        g.price_minor, g.currency, g.ladder_s, g.declines, g.attempt_count, g.delivery_count,
        g.due_at, g.expires_at, g.fence, g.crash_count, g.queries, g.unknown_since, g.charged_at,
-       g.sim_generation, g.attention, g.reason, g.created_at,
+       g.sim_generation, g.attention, g.reason, g.created_at, g.cap_day,
        g.notice_sent_at, g.earliest_charge_at, g.latest_charge_at,
        CASE WHEN g.state IN ('payment_pending', 'action_required') THEN (
          SELECT min(m.at) FROM billing_rechargemove m
@@ -131,6 +131,7 @@ class Work(NamedTuple):
     attention: str
     reason: str
     created_at: datetime
+    cap_day: date
     notice_sent_at: datetime | None
     earliest_charge_at: datetime | None
     latest_charge_at: datetime | None

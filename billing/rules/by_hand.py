@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
-from billing import calendar, nudges
+from billing import nudges
 from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge, Rule
 from billing.recharges.machine import Move, OpenRecharge, write_history
+from billing.rules import gathering
 from billing.rules.caps import CapReached, check_caps
 from billing.states import OPEN_STATES, RechargeState, Trigger
 from lines.models import Line
@@ -64,7 +65,7 @@ def recharge(
                 return found
             if open_for(line=line):  # seen, not waited for: inserting beside it could deadlock
                 raise OpenRecharge(line.public_id)
-            moves_at = _moves_at(capabilities, at=at)
+            moves_at = gathering.moves_at(capabilities, at=at, signed_at=binding.signed_at)
             check_caps(line=line, binding=binding, amount_minor=face_minor, at=moves_at)
             opened = _insert(
                 line=line,
@@ -80,13 +81,6 @@ def recharge(
     except IntegrityError as error:
         raise OpenRecharge(line.public_id) from error
     return opened
-
-
-def _moves_at(rail: Capabilities | None, *, at: datetime) -> datetime:
-    """When the money can move at the earliest."""
-    if rail is None:
-        return at
-    return calendar.next_open(hours=rail.hours, at=at) + rail.lead
 
 
 def _check(*, line: Line, binding: Binding, face_minor: int) -> None:

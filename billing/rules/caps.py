@@ -101,10 +101,12 @@ _LINES = """
 SELECT line_id, cap_day, cap_month, count(*) AS charges, sum(price_minor) AS minor
 FROM billing_recharge
 WHERE line_id = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
+  AND id <> ALL(%b::bigint[])
 GROUP BY line_id, cap_day, cap_month"""
 _SHARED = """
 SELECT {column} AS shared_id, currency, cap_month, sum(price_minor) AS minor FROM billing_recharge
 WHERE {column} = ANY(%b) AND cap_month = ANY(%b) AND state <> ALL(%b)
+  AND id <> ALL(%b::bigint[])
 GROUP BY {column}, currency, cap_month"""
 
 
@@ -136,10 +138,14 @@ def tally(
     capped_binding_ids: Sequence[int],
     capped_owner_ids: Sequence[int],
     months: Sequence[date],
+    but_ids: Sequence[int] = (),
 ) -> Tally:
-    """Count what is spent by lines, and by those bindings and owners that have a cap at all."""
-    sums = Tally()
-    params: list[object] = [line_ids, months, _UNPAID]
+    """Count what is spent by lines, and by those bindings and owners that have a cap at all.
+
+    `but_ids`: recharges that are left out, since their caller counts them anew.
+    """
+    sums, left_out = Tally(), list(but_ids)
+    params: list[object] = [line_ids, months, _UNPAID, left_out]
     for one in rowsets.read(_LINES, params, into=LineSum) if line_ids else ():
         sums.day[one.line_id, one.cap_day] += one.charges
         sums.line[one.line_id, one.cap_month] += int(one.minor)
@@ -149,7 +155,7 @@ def tally(
     )
     for column, ids, into in shared:
         if ids:
-            params = [ids, months, _UNPAID]
+            params = [ids, months, _UNPAID, left_out]
             for month in rowsets.read(_SHARED.format(column=column), params, into=SharedSum):
                 into[month.shared_id, month.currency, month.cap_month] += int(month.minor)
     return sums

@@ -27,7 +27,7 @@ SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cy
        c.denominations_minor, c.min_amount_minor, c.max_amount_minor, c.max_balance_minor,
        c.code AS carrier,
        COALESCE(b.rail, '') AS rail, b.state AS binding_state, b.paused_at AS binding_paused_at,
-       b.max_per_month_minor AS binding_cap_minor,
+       b.max_per_month_minor AS binding_cap_minor, b.signed_at AS binding_signed_at,
        k.is_enabled AS rail_enabled, k.mandatory_notice_days, k.retry_ladder_s,
        s.max_per_month_minor AS owner_cap_minor
 FROM billing_rule r
@@ -95,6 +95,7 @@ class DueRule(NamedTuple):
     binding_state: str | None
     binding_paused_at: datetime | None
     binding_cap_minor: int | None
+    binding_signed_at: datetime | None
     rail_enabled: bool | None
     mandatory_notice_days: int | None
     retry_ladder_s: list[int] | None

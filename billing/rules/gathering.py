@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import NamedTuple, Protocol, TypedDict, Unpack
 
-from billing import rowsets
+from billing import calendar, rowsets
 from billing.calendar import Cycle, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import TopUpMode
@@ -187,6 +187,33 @@ def facts_of(
         has_open_recharge=coming.is_open,
         **in_the_way,
     )
+
+
+def moves_at(
+    rail: Capabilities | None,
+    *,
+    at: datetime,
+    due_at: datetime | None = None,
+    signed_at: datetime | None = None,
+) -> datetime:
+    """When the money of what is set to work at `at` moves at the earliest: told in the rail's hours
+    and taken in them, after its notice and its delay, and never before it is due (rule 25).
+
+    The one reckoning, for the caps, for what is opened and for what is shown. `signed_at`: of the
+    agreement, in whose first hours some rails know no delay.
+    """
+    if rail is None:
+        return at if due_at is None else max(at, due_at)
+    told_at = calendar.next_open(hours=rail.hours, at=at)
+    sent_at = calendar.next_open(hours=rail.hours, at=told_at + rail.notice)
+    taken_at = taken(rail, sent_at=sent_at, signed_at=signed_at)
+    return taken_at if due_at is None else max(taken_at, due_at)
+
+
+def taken(rail: Capabilities, *, sent_at: datetime, signed_at: datetime | None) -> datetime:
+    """When a charge that is sent moves its money."""
+    is_fresh = signed_at is not None and sent_at < signed_at + rail.no_delay_for
+    return sent_at if is_fresh else sent_at + rail.delay
 
 
 def caps_of(
