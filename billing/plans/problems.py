@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from billing import calendar, money
+from billing import calendar, gateways, money
 from billing.calendar import Cycle
 from billing.gateways.base import Capabilities
 from billing.models import Binding, BindingState, Rule, TopUpMode
@@ -95,12 +95,12 @@ def _binding_problems(draft: Draft, capabilities: Capabilities | None, at: datet
     if sentence:
         yield "binding", sentence
     elif capabilities and draft.line.currency not in capabilities.currencies:
-        yield (
-            "binding",
-            _("This payment method cannot pay in {currency}. Choose another.").format(
-                currency=draft.line.currency
-            ),
-        )
+        yield "binding", _currency_sentence(draft)
+
+
+def _currency_sentence(draft: Draft) -> str:
+    sentence = _("This payment method cannot pay in {currency}. Choose another.")
+    return sentence.format(currency=draft.line.currency)
 
 
 def _fallback_problems(draft: Draft, at: datetime) -> Problems:
@@ -110,8 +110,23 @@ def _fallback_problems(draft: Draft, at: datetime) -> Problems:
         yield "fallback_binding", _("Choose another payment method than the first one.")
         return
     sentence = _binding_sentence(draft, draft.fallback_binding, at)
+    sentence = sentence or _second_sentence(draft, draft.fallback_binding, at)
     if sentence:
         yield "fallback_binding", sentence
+
+
+def _second_sentence(draft: Draft, second: Binding, at: datetime) -> str:
+    """What the first method is checked for, of the second: it may be charged any of these."""
+    try:
+        rail = gateways.capabilities(second.rail_id)
+    except gateways.RailNotConfigured:
+        return _("This way of paying is switched off at the moment. Choose another.")
+    if draft.line.currency not in rail.currencies:
+        return _currency_sentence(draft)
+    if sentence := _payable_sentence(draft, second, rail):
+        return sentence
+    offers = _days_to_offer(draft, rail, at)
+    return _day_sentence(draft, second, rail, offers, at) if offers else ""
 
 
 def _binding_sentence(draft: Draft, binding: Binding | None, at: datetime) -> str:
@@ -141,18 +156,25 @@ def _amount_problems(draft: Draft, capabilities: Capabilities | None) -> Problem
     if not carrier.sells(draft.face_minor):
         yield "face_minor", _what_is_sold(draft)
         return
-    most_minor = capabilities.max_amount_minor if capabilities else None
-    if most_minor is not None and draft.face_minor > most_minor:
-        sentence = _("This payment method pays at most {most} at once. Choose a smaller amount.")
-        yield "face_minor", sentence.format(most=money_text(draft, most_minor))
-    least_minor = capabilities.min_amount_minor if capabilities else 0
-    if draft.face_minor < least_minor:
-        sentence = _("This payment method pays at least {least} at once. Choose a larger amount.")
-        yield "face_minor", sentence.format(least=money_text(draft, least_minor))
-    cap_minor = draft.binding.max_per_month_minor if draft.binding else None
+    if sentence := _payable_sentence(draft, draft.binding, capabilities):
+        yield "face_minor", sentence
+
+
+def _payable_sentence(draft: Draft, binding: Binding | None, rail: Capabilities | None) -> str:
+    """What one charge of it is too much, or too little, for; "": for nothing."""
+    cap_minor = binding.max_per_month_minor if binding else None
     if cap_minor is not None and draft.face_minor > cap_minor:
         sentence = _("This payment method has a limit of {cap} a month. Choose a smaller amount.")
-        yield "face_minor", sentence.format(cap=money_text(draft, cap_minor))
+        return sentence.format(cap=money_text(draft, cap_minor))
+    if rail is None:
+        return ""
+    if rail.max_amount_minor is not None and draft.face_minor > rail.max_amount_minor:
+        sentence = _("This payment method pays at most {most} at once. Choose a smaller amount.")
+        return sentence.format(most=money_text(draft, rail.max_amount_minor))
+    if draft.face_minor < rail.min_amount_minor:
+        sentence = _("This payment method pays at least {least} at once. Choose a larger amount.")
+        return sentence.format(least=money_text(draft, rail.min_amount_minor))
+    return ""
 
 
 def _what_is_sold(draft: Draft) -> str:
@@ -210,7 +232,7 @@ def _calendar_problems(draft: Draft, capabilities: Capabilities | None, at: date
         yield "anchor_date", _("Choose today or a later day.")
         return
     if offers := _days_to_offer(draft, capabilities, at):
-        yield "anchor_date", _day_sentence(draft, capabilities, offers, at)
+        yield "anchor_date", _day_sentence(draft, draft.binding, capabilities, offers, at)
         return
     yield from _start_problems(draft, capabilities, at)
 
@@ -246,7 +268,8 @@ def _notice_problems(
     draft: Draft, *, rule: Rule | None, run_at: datetime, is_known: bool, at: datetime
 ) -> Problems:
     """A rail that demands a notice cannot charge more, or sooner, than a notice can say."""
-    days = draft.binding.rail.mandatory_notice_days if draft.binding else 0
+    methods = (draft.binding, draft.fallback_binding)
+    days = max((one.rail.mandatory_notice_days for one in methods if one), default=0)
     is_told = is_known and rule is not None and rule.is_on and draft.face_minor <= rule.face_minor
     zone = draft.line.timezone
     if not days or is_told or reminders.reminder_at(run_at=run_at, days=days, timezone=zone) > at:
@@ -281,10 +304,14 @@ def _days_to_offer(
 
 
 def _day_sentence(
-    draft: Draft, capabilities: Capabilities | None, offers: tuple[date, ...], at: datetime
+    draft: Draft,
+    binding: Binding | None,
+    capabilities: Capabilities | None,
+    offers: tuple[date, ...],
+    at: datetime,
 ) -> str:
     last_day = capabilities.last_day_of_month if capabilities else 31
-    rail = draft.binding.rail if draft.binding else None
+    rail = binding.rail if binding else None
     name = rail_name(rail.code, name=rail.name, name_en=rail.name_en) if rail else ""
     days = _(" or ").join(day_text(day, at=at) for day in offers)
     sentence = _("Days after the {last}th are not possible with {rail}. Choose {days}.")

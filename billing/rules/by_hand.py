@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
-from billing import nudges
+from billing import money, nudges
 from billing.calendar import day_key, month_key
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge, Rule
@@ -34,6 +36,16 @@ class BindingNotUsable(Exception):
     """The payment method is not active, or is paused."""
 
 
+class NotPayable(Exception):
+    """The payment method's rail takes no such amount, or none in the line's currency. Show
+    `sentence` at `field`; nothing was written."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(field)
+        self.field = field
+        self.sentence = sentence
+
+
 def recharge(
     *,
     line: Line,
@@ -49,14 +61,15 @@ def recharge(
 
     `face_minor` is in minor units of the line's currency. The same `idempotency_key` gives the
     same recharge. A rail that must be told first, or is closed now (`capabilities`), takes it
-    later, and it waits as long. Raises LineNotLive, BindingNotUsable, NotSold, CapReached,
-    OpenRecharge.
+    later, and it waits as long. Raises LineNotLive, BindingNotUsable, NotSold, NotPayable,
+    CapReached, OpenRecharge.
     """
     period_key = f"hand:{idempotency_key}"[:40]
     existing = Recharge.objects.filter(line=line, trigger=Trigger.MANUAL, period_key=period_key)
     if found := existing.first():
         return found
     _check(line=line, binding=binding, face_minor=face_minor)
+    _check_rail(line=line, rail=capabilities, face_minor=face_minor)
     try:
         with transaction.atomic():
             Line.objects.select_for_update(no_key=True).get(pk=line.pk)
@@ -90,6 +103,25 @@ def _check(*, line: Line, binding: Binding, face_minor: int) -> None:
         raise BindingNotUsable(binding.ref)
     if not line.carrier.sells(face_minor):
         raise NotSold(str(face_minor))
+
+
+def _check_rail(*, line: Line, rail: Capabilities | None, face_minor: int) -> None:
+    """The rail's own limits, as a plan is held to them."""
+    if rail is None:
+        return
+    if line.currency not in rail.currencies:
+        sentence = _("This payment method cannot pay in {currency}. Choose another.")
+        raise NotPayable("binding", sentence.format(currency=line.currency))
+    if rail.max_amount_minor is not None and face_minor > rail.max_amount_minor:
+        sentence = _("This payment method pays at most {most} at once. Choose a smaller amount.")
+        raise NotPayable("face_minor", sentence.format(most=_text(line, rail.max_amount_minor)))
+    if face_minor < rail.min_amount_minor:
+        sentence = _("This payment method pays at least {least} at once. Choose a larger amount.")
+        raise NotPayable("face_minor", sentence.format(least=_text(line, rail.min_amount_minor)))
+
+
+def _text(line: Line, amount_minor: int) -> str:
+    return money.format_short(amount_minor, line.currency, get_language() or "en")
 
 
 def _insert(

@@ -109,6 +109,7 @@ REFUSALS: Mapping[type[Exception], Told] = {
         gettext_lazy("The carrier does not sell that amount. See /api/v1/carriers."),
         "face_minor",
     ),
+    by_hand.NotPayable: Told(400, "not_payable", _own, field=_own_field),
     by_hand.LineNotLive: Told(
         409,
         "line_not_live",

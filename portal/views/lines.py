@@ -296,6 +296,8 @@ def _recharge(request: HttpRequest, line: Line, form: django_forms.Form) -> Http
         form.add_error(None, _("A recharge of this line is under way. Wait until it has ended."))
     except by_hand.NotSold:
         form.add_error("face", _("The carrier does not sell that."))
+    except by_hand.NotPayable as refusal:
+        form.add_error("binding" if refusal.field == "binding" else "face", refusal.sentence)
     except by_hand.LineNotLive:
         form.add_error(None, _("This line is not active, so it cannot be recharged."))
     except by_hand.BindingNotUsable:

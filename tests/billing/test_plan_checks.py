@@ -6,12 +6,16 @@ from datetime import UTC, date, datetime, time
 import pytest
 from django.utils import translation
 
+from billing import gateways
+from billing.gateways.base import Capabilities
+from billing.models import Binding
 from billing.plans import contract
 from billing.plans.contract import InvalidDraft
 from lines.models import LineStatus
 from tests import world as w
 from tests.billing.plans_world import ALIPAY, FUSSY, TODAY, confirm, draft, errors, low, saved
 from tests.billing.readers import teach_chinese
+from tests.fakes import FakeGateway
 from tests.world import DAY, NOON
 
 
@@ -336,3 +340,68 @@ class TestARailThatDemandsANotice:
         }
         assert errors(more, at=NOON) == {}
         assert errors(less, at=late) == {}
+
+
+class TestASecondMethod:
+    """Checked for all that the first is: it may be charged any of the same amounts."""
+
+    @pytest.fixture
+    def second(self):
+        """On another rail than the first, and of the same owner; what that rail allows is set."""
+        owner = w.person()
+        card = w.binding(owner, rail=w.rail("stripe", name="Card", name_en="Card"))
+
+        def found(capabilities, *, binding=card, **more):
+            gateway = FakeGateway(capabilities=replace(capabilities, rail="stripe"))
+            of = draft(line=w.line(owner), fallback_binding=binding, **more)
+            with gateways.override("stripe", gateway):
+                return errors(of, at=NOON)
+
+        found.card = card
+        return found
+
+    def test_that_can_pay_it_all_is_taken(self, second):
+        assert second(ALIPAY) == {}
+
+    def test_is_refused_what_its_rail_cannot_do(self, second):
+        pays, smaller = "This payment method pays at", "Choose a smaller amount."
+        line = w.line(second.card.owner)
+        cases = [
+            ({"currencies": frozenset({"HKD"})}, "This payment method cannot pay in CNY."
+             " Choose another."),
+            ({"max_amount_minor": 4999}, f"{pays} most ¥49.99 at once. {smaller}"),
+            ({"min_amount_minor": 5001}, f"{pays} least ¥50.01 at once. Choose a larger amount."),
+            ({"last_day_of_month": 28}, "Days after the 28th are not possible with Card."
+             " Choose 28 December or 1 January 2027."),
+        ]  # fmt: skip
+        found = []
+        for limits, _ in cases:
+            gateway = FakeGateway(capabilities=replace(ALIPAY, rail="stripe", **limits))
+            with gateways.override("stripe", gateway):
+                found.append(errors(draft(line=line, fallback_binding=second.card)))
+        assert found == [{"fallback_binding": sentence} for _, sentence in cases]
+
+    def test_has_its_own_cap_of_a_month(self, second):
+        Binding.objects.filter(pk=second.card.pk).update(max_per_month_minor=4999)
+        second.card.refresh_from_db()
+        assert second(ALIPAY) == {
+            "fallback_binding": "This payment method has a limit of ¥49.99 a month."
+            " Choose a smaller amount."
+        }
+
+    def test_that_must_be_announced_has_its_days_too(self, second):
+        w.rail("stripe", mandatory_notice_days=9)
+        second.card.refresh_from_db()
+        found = second(ALIPAY, anchor_date=date(2026, 11, 28))
+        assert list(found) == ["anchor_date"]
+
+    def test_that_cannot_pay_in_the_lines_currency(self):
+        owner = w.person()
+        card = w.binding(owner, rail=w.rail("stripe", name="Card", name_en="Card"))
+        csl = w.carrier("csl", name="csl", name_en="csl", currency="HKD",
+                        denominations_minor=[5000, 10_000])  # fmt: skip
+        hong_kong = w.line(owner, carrier=csl, currency="HKD", msisdn="+85251234567",
+                           balance_minor=9980)  # fmt: skip
+        of = low(line=hong_kong, binding=card, fallback_binding=w.binding(owner))
+        rail = Capabilities(rail="stripe", currencies=frozenset({"HKD"}))
+        assert "fallback_binding" in errors(of, capabilities=rail)
