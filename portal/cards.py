@@ -60,7 +60,8 @@ class Card:
     standing: Standing
     outlook: Forecast
     chart: SafeString
-    spent_minor: int
+    spent_minor: int  # this month, as its cap counts it: what is reserved too
+    month: date
     lasts: str  # "about 9 days", or ""
     valid_days: int | None
     is_old: bool
@@ -73,6 +74,17 @@ class Card:
     @property
     def under_way_tone(self) -> str:
         return stories.tone(self.under_way.state) if self.under_way else ""
+
+    @property
+    def reserved_minor(self) -> int:
+        """What of this month's is under way and not taken: one recharge of a line, if any."""
+        found = self.under_way
+        is_reserved = found and found.charged_at is None and found.cap_month == self.month
+        return found.price_minor if found and is_reserved else 0
+
+    @property
+    def taken_minor(self) -> int:
+        return self.spent_minor - self.reserved_minor
 
     @property
     def is_capped(self) -> bool:
@@ -236,6 +248,7 @@ def _card(
             size=size,
         ),
         spent_minor=spent_minor,
+        month=month_key(at, line.timezone),
         lasts=_lasts(outlook, at=at),
         valid_days=(line.valid_until - at).days if line.valid_until else None,
         is_old=observed_at is not None and at - observed_at > _OLD,
@@ -254,7 +267,7 @@ def _lasts(outlook: Forecast, *, at: datetime) -> str:
 
 
 def _spent(lines: Sequence[Line], *, at: datetime) -> dict[int, int]:
-    """What each line took this month of its own, as its cap counts it."""
+    """What each line took this month of its own, as its cap counts it: what is reserved too."""
     months = {line.pk: month_key(at, line.timezone) for line in lines}
     sums = caps.tally(
         line_ids=list(months),

@@ -14,6 +14,7 @@ from billing.gateways.base import Capabilities
 from billing.models import NoticeKind, Rule
 from billing.notices import reminders, telling
 from billing.plans import consents, drafts
+from billing.plans import underway as underways
 from billing.plans.consents import ConsentText, consent_text, sentences
 from billing.plans.drafts import Draft
 from billing.plans.drafts import of as draft_of
@@ -134,6 +135,7 @@ def confirm(
         check(draft=agreed, capabilities=capabilities, at=at)
         shown = preview(draft=agreed, capabilities=capabilities, at=at)
         keeps = _keeps_calendar(locked, agreed)
+        underways.hasten(agreed, at=at)
         _write_terms(locked, agreed)
         _turn_on(locked, shown, keeps_calendar=keeps, at=at)
         locked.consent = consents.record(

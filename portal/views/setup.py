@@ -23,9 +23,10 @@ from billing.models import Binding, Rule, TopUpMode
 from billing.plans import consents, contract, drafts
 from billing.plans.drafts import Draft
 from billing.plans.problems import InvalidDraft
+from billing.plans.underway import ENDS, FINISHED, GOES_ON, Underway, underway
 from lines import zones
 from lines.models import Line, LineStatus
-from portal import cards, owned
+from portal import cards, owned, wording
 from portal.forms import setup as forms
 from portal.views.lines import usable_bindings
 
@@ -205,7 +206,8 @@ def _shown(request: HttpRequest, draft: Draft, at: datetime) -> dict[str, object
     consent = contract.consent_text(draft=draft, preview=preview, language=language)
     dates = [f"{charge.due_at.isoformat()} {charge.price_minor}" for charge in preview.charges]
     version = rule.version if (rule := cards.rule_of(draft.line)) else 0
-    seen = "\n".join([repr(draft), str(version), consent.text, *dates])
+    under_way = underway(draft)
+    seen = "\n".join([repr(draft), str(version), consent.text, repr(under_way), *dates])
     return {
         "preview": preview,
         "consent": consent,
@@ -215,8 +217,28 @@ def _shown(request: HttpRequest, draft: Draft, at: datetime) -> dict[str, object
         "tool": consents.tool_name(draft.binding),
         "occasions": cards.occasions(draft),
         "amount": cards.amount_words(draft),
+        "underway": _underway_words(under_way),
         "seen": hashlib.sha256(seen.encode()).hexdigest(),
     }
+
+
+def _underway_words(found: Underway | None) -> str:
+    """What is under way, and what these terms make of it; "": nothing is."""
+    if found is None:
+        return ""
+    sentences = {
+        ENDS: _(
+            "A charge of {price} is under way and not made yet. With this plan it ends, and nothing"
+            " is taken for it; what is due then is charged as agreed here."
+        ),
+        GOES_ON: _("A charge of {price} is under way. It fits this plan, and goes on."),
+        FINISHED: _(
+            "A charge of {price} has been sent already. It is finished as it was agreed; this plan"
+            " holds for every charge after it."
+        ),
+    }
+    price = wording.short_money(found.price_minor, found.currency)
+    return sentences[found.becomes].format(price=price)
 
 
 def _is_confirmed(request: HttpRequest, draft: Draft, at: datetime) -> bool:

@@ -1,7 +1,7 @@
 """The first page: what is connected, what comes next, and what needs its owner."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from django.db import connection
 from django.test import Client
@@ -11,6 +11,7 @@ from django.utils import translation
 from billing.calendar import month_key
 from billing.models import Recharge, Rule
 from portal import cards, wording
+from tests.factories.billing import RechargeFactory
 from tests.portal import people
 
 CHINESE = re.compile(r"[一-鿿]")
@@ -57,6 +58,14 @@ class TestHome:
         assert "妈妈的手机 is low, and its limit is used up" in text
         assert "¥49.25 of this month&#x27;s ¥50 is used" in text
         assert f'href="/lines/{line.public_id}/auto/limits/"' in text
+
+    def test_shows_what_is_only_reserved_as_reserved(self, alice, as_user):
+        line = alice.lines.get(kind="fm")
+        line.recharges.exclude(charged_at=None).update(cap_month=date(2020, 1, 1))
+        RechargeFactory.create(rule=line.rule, declined=True, at=datetime.now(UTC))
+        text = as_user(alice).get("/").content.decode()
+        assert "this month ¥0 of" in text
+        assert "(¥50 reserved)" in text
 
     def test_asks_no_more_of_the_database_for_more_lines(
         self, db, as_user, django_assert_max_num_queries

@@ -12,6 +12,7 @@ from billing.models import Consent, Rule
 from billing.plans import contract, drafts
 from billing.plans.drafts import Draft
 from portal.forms import setup as forms
+from tests.factories.billing import PaymentAttemptFactory, RechargeFactory
 from tests.portal import people
 
 AMOUNT = {"face": "5000", "cycle": "none", "anchor_date": "", "charge_time": "09:00"}
@@ -395,3 +396,30 @@ class TestAPlanMadeElsewhere:
         response = client.post(at("limits", line), LIMITS | {"remind_days": [days]})
         assert 'class="error"' in response.content.decode()
         assert Rule.objects.get().remind_days_before == [14, 10, 4]
+
+
+class TestWhatIsUnderWay:
+    @pytest.fixture
+    def waiting(self, client, line, now):
+        """Declined, and to be tried again."""
+        walk(client, line)
+        agree(client, line)
+        rule = Rule.objects.get()
+        return RechargeFactory.create(rule=rule, declined=True, at=now, period_key="e1")
+
+    def test_is_named_with_what_the_change_makes_of_it(self, client, line, waiting):
+        def said(**changes):
+            walk(client, line, **changes)
+            return client.get(at("review", line)).content.decode()
+
+        assert "A charge of ¥50 is under way. It fits this plan, and goes on." in said()
+        text = said(low={"threshold": "", "expiry_days_before": "5"})
+        assert "A charge of ¥50 is under way and not made yet. With this plan it ends" in text
+
+    def test_must_be_read_again_where_it_has_been_sent_meanwhile(self, client, line, waiting):
+        walk(client, line)
+        mark = seen(client.get(at("review", line)))
+        PaymentAttemptFactory.create(recharge=waiting)
+        page = client.post(at("review", line), {"seen": mark}, follow=True).content.decode()
+        assert "A charge of ¥50 has been sent already." in page
+        assert Rule.objects.get().version == 2
