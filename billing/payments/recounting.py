@@ -39,7 +39,7 @@ class Full:
 class _Limits:
     rules: Mapping[int, tuple[int, int]]  # by line: charges a day, minor units a month
     bindings: Mapping[int, int | None]
-    owners: Mapping[tuple[int, str], int]
+    owners: Mapping[tuple[int, str], int | None]
 
 
 def with_room(

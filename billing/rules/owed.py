@@ -14,7 +14,8 @@ def look_again(row: Work, *, because: str, at: datetime) -> None:
 
     In the caller's transaction, after the end of the recharge.
     """
-    rule = Rule.objects.select_for_update(no_key=True).filter(pk=row.rule_id, is_on=True).first()
+    on = Rule.objects.select_for_update(no_key=True).filter(is_on=True)
+    rule = on.filter(pk=row.rule_id).first() if row.rule_id is not None else None
     if rule is None:
         return
     rule.cooldown_until, rule.wake_at = None, at
