@@ -5,8 +5,11 @@ that are pending too, and its CHECK holds the sum. One asked for by a person wai
 person; the database refuses the same one twice. `refunding` carries out what is agreed here.
 """
 
+import logging
+from dataclasses import replace
 from datetime import datetime
 
+import psycopg
 from django.db import transaction
 from django.db.models import F
 
@@ -22,6 +25,8 @@ from billing.states import AttemptState, RechargeState, RefundState
 from lines.models import Delivery, DeliveryState
 from lines.people import Person
 from lines.references import new_reference
+
+log = logging.getLogger(__name__)
 
 S = RechargeState
 REFUNDABLE_STATES = (S.UNDELIVERABLE, S.COMPLETED, S.REVERSED)
@@ -140,10 +145,14 @@ def expire(*, at: datetime, limit: int) -> int:
 
 
 def _expire(refund: Refund, *, at: datetime) -> bool:
+    """A poisoned one is left as it is, and stops only itself."""
     try:
         with transaction.atomic():
             undo(four_eyes.waiting(refund), because="request_expired", actor_id=None, at=at)
     except NotWaiting:  # somebody has decided this moment, after all
+        return False
+    except rowsets.POISON:
+        log.exception("refund %s cannot be ended", refund.reference)
         return False
     return True
 
@@ -213,18 +222,26 @@ def undo(
     # What the carrier said meanwhile was not heard: a completed one is looked at once more. Any
     # other is paid for nothing, and only a person can go on.
     is_completed = target == S.COMPLETED
-    machine.move_one(
-        Move(
-            recharge.pk,
-            S.REFUNDING.value,
-            target.value,
-            because,
-            at if is_completed else None,
-            actor_id=actor_id,
-            attention="" if is_completed else "undeliverable",
-        ),
-        at=at,
+    move = Move(
+        recharge.pk,
+        S.REFUNDING.value,
+        target.value,
+        because,
+        at if is_completed else None,
+        actor_id=actor_id,
+        attention="" if is_completed else "undeliverable",
     )
+    _move_back(move, at=at)
+
+
+def _move_back(move: Move, *, at: datetime) -> None:
+    """One that lies open again does so beside no other of its line: where another has begun
+    meanwhile it rests, as one does whose credit was taken back, with the same ways out."""
+    try:
+        with transaction.atomic():
+            machine.move_one(move, at=at)
+    except psycopg.errors.UniqueViolation:  # a set-wise write: Django has not wrapped it
+        machine.move_one(replace(move, target=S.REVERSED.value), at=at)
 
 
 def wake(*, reference: str, at: datetime) -> bool:

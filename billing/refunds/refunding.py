@@ -158,26 +158,36 @@ def _settle(row: RefundWork, answer: Said, *, at: datetime) -> None:
 
 
 def _settle_taken_back(refund: Refund, row: RefundWork, *, at: datetime) -> None:
-    """All the line had of it is gone already. That fits a refund of all; less is a person's."""
-    if row.reversal_minor == transfers.on_line_minor(recharge_id=row.recharge_id):
+    """All the line had of it is gone already. A refund of all goes on; one of a part ends, since
+    all that is left is owed now, as after any credit that a carrier takes back."""
+    left_minor = transfers.on_line_minor(recharge_id=row.recharge_id)
+    if row.reversal_minor == left_minor:
         _book_reversal(refund, row, reference=row.delivery_ref, at=at)
-    else:
-        _hold(refund, "credit_differs", at=at)
+        return
+    because = "reversed_by_carrier"
+    approvals.undo(refund, because=because, actor_id=None, at=at, back=S.REVERSED)
+    _post_reversal(row, reference=row.delivery_ref, credit_minor=left_minor, at=at)
+    recharge = Recharge.objects.get(pk=row.recharge_id)
+    approvals.automatic(recharge=recharge, because=because, at=at)
 
 
 def _book_reversal(refund: Refund, row: RefundWork, *, reference: str, at: datetime) -> None:
     """The credit is back from the carrier: the money may go back too."""
+    _post_reversal(row, reference=reference, credit_minor=row.reversal_minor, at=at)
+    _leave(refund, RefundState.INTENDED, act_at=at, at=at)
+
+
+def _post_reversal(row: RefundWork, *, reference: str, credit_minor: int, at: datetime) -> None:
     entry = transfers.reversed_(
         recharge_id=row.recharge_id,
         reference=reference,
         carrier_code=row.carrier,
-        credit_minor=row.reversal_minor,
+        credit_minor=credit_minor,
         currency=row.currency,
         at=at,
     )
     transfers.post([entry])
     aftermath.taken_back(recharge_ids=[row.recharge_id], at=at)
-    _leave(refund, RefundState.INTENDED, act_at=at, at=at)
 
 
 def _settle_reversal(
@@ -232,19 +242,30 @@ def _after_whole_refund(row: RefundWork, *, at: datetime) -> None:
 
 
 def _refused(refund: Refund, row: RefundWork, outcome: Refused, at: datetime) -> None:
-    """Tried again for a while (a merchant's balance may fill), then a person."""
+    """Tried again for a while (a merchant's balance may fill), then a person.
+
+    Also of one that the rail had accepted: asked about it, a rail refuses only what has failed. So
+    it is unsent again, and each round of accepting and failing counts.
+    """
     del row
     refund.code = outcome.code[:80]
+    refund.state = RefundState.INTENDED
     if refund.queries >= MAX_REFUSALS:
         _hold(refund, "refund_refused", at=at)
     else:
-        _leave(refund, RefundState(refund.state), act_at=at + REFUSED_WAIT, at=at, asked=1)
+        _leave(refund, RefundState.INTENDED, act_at=at + REFUSED_WAIT, at=at, asked=1)
 
 
 def _not_found(refund: Refund, row: RefundWork, outcome: NotFound, at: datetime) -> None:
-    """Never happened: the same reference goes again, which the rail counts once."""
+    """Never happened: the same reference goes again, which the rail counts once.
+
+    Not for ever: a rail that accepts it and has never heard of it, in turns, is a person's.
+    """
     del row, outcome
-    _leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1)
+    if ladders.next_query_at(queries=refund.queries, at=at) is None:
+        _hold(refund, "refund_unknown", at=at)
+    else:
+        _leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1)
 
 
 def _ask_again(refund: Refund, row: RefundWork, outcome: object, at: datetime) -> None:
