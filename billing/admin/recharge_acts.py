@@ -11,7 +11,7 @@ from billing import money
 from billing.admin import settling, words
 from billing.models import Recharge
 from billing.operators import operations
-from billing.recharges import claims, machine
+from billing.recharges import claims, disputed, machine
 from billing.refunds import approvals
 from billing.states import CANCELABLE_STATES
 from billing.states import RechargeState as S
@@ -69,7 +69,13 @@ def is_rejectable(recharge: Recharge) -> bool:
 
 def is_refundable(recharge: Recharge) -> bool:
     left_minor = recharge.price_minor - recharge.refund_committed_minor
-    return recharge.state in approvals.REFUNDABLE_STATES and left_minor > 0
+    is_possible = recharge.state in approvals.REFUNDABLE_STATES and left_minor > 0
+    return is_possible and not disputed.is_open(recharge_id=recharge.pk)
+
+
+def is_redeliverable(recharge: Recharge) -> bool:
+    is_possible = recharge.state in operations.REDELIVERABLE_STATES
+    return is_possible and not disputed.is_open(recharge_id=recharge.pk)
 
 
 def _too_much(recharge: Recharge, refusal: Exception) -> str:
@@ -163,10 +169,13 @@ REDELIVER = Act(
     explanation=_("The line is credited by a new order at the carrier. Nothing more is charged."),
     moves_money=True,
     permission="billing.redeliver_recharge",
-    is_legal=lambda recharge: recharge.state in operations.REDELIVERABLE_STATES,
+    is_legal=is_redeliverable,
     run=lambda recharge, **why: operations.redeliver(recharge=recharge, **why),
     refusals={
         operations.NotUndelivered: _("It is not waiting to be credited any more."),
+        operations.Disputed: _(
+            "The payer disputes the payment: nothing is credited before its end."
+        ),
         operations.PartlyRefunded: _("A part of it was refunded already: refund the rest instead."),
         operations.LineGone: _("The line is gone or has another SIM: refund it instead."),
         machine.OpenRecharge: _("Another recharge of the line is under way: wait for its end."),

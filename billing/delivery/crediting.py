@@ -17,7 +17,7 @@ from billing.delivery.answers import message
 from billing.ledger import transfers
 from billing.models import NoticeKind
 from billing.notices import telling
-from billing.recharges import aftermath, claims, evidence, intents, machine, recipients
+from billing.recharges import aftermath, claims, disputed, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
@@ -62,9 +62,11 @@ def begin(rows: Sequence[Work], *, at: datetime) -> list[Work]:
 
     An order the carrier has never heard of is sent under its own reference again. The line is
     looked at once more: one that was suspended is waited for, one that is gone is not credited.
+    What its payer disputes is not credited either: it waits for the end of that.
     """
     ended = claims.gone_lines(rows)
-    ready = [_ready(row) for row in rows if _may_go(row, ended=ended, at=at)]
+    held = disputed.among([row.id for row in rows])
+    ready = [_ready(row) for row in rows if _may_go(row, held=held, ended=ended, at=at)]
     with transaction.atomic():
         moved = machine.move([_sent(row, at=at) for row in ready], at=at)
         mine = [row for row in ready if row.id in moved]
@@ -72,17 +74,24 @@ def begin(rows: Sequence[Work], *, at: datetime) -> list[Work]:
     return [row._replace(state=S.DELIVERING.value) for row in mine]
 
 
-def _may_go(row: Work, *, ended: Set[int], at: datetime) -> bool:
+def _may_go(row: Work, *, held: Set[int], ended: Set[int], at: datetime) -> bool:
     """Whether to credit now. What cannot go on is moved out of the way at once."""
     found = recipients.recipient(row, ended=ended, at=at)
-    if found is Recipient.GONE:
+    if row.id in held:
+        _stay(row, act_at=None, attention=machine.DISPUTED, at=at)
+    elif found is Recipient.GONE:
         answers.gone(row, at=at)
     elif found is Recipient.AWAY:
         answers.away(row, at=at)
     elif row.carrier_deferred_since is not None:
-        act_at = at + DEFERRED_RECHECK
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
-    return found is Recipient.THERE and row.carrier_deferred_since is None
+        _stay(row, act_at=at + DEFERRED_RECHECK, attention="", at=at)
+    else:
+        return True
+    return False
+
+
+def _stay(row: Work, *, act_at: datetime | None, attention: str, at: datetime) -> None:
+    machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
 
 
 def _ready(row: Work) -> Work:

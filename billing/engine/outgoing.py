@@ -18,11 +18,11 @@ from billing.delivery import crediting
 from billing.gateways.base import Answer, Preparation
 from billing.outside import Outside
 from billing.payments import announcements, charging, overdue
-from billing.recharges import claims, ladders, machine
+from billing.recharges import claims, disputed, ladders, machine
 from billing.recharges.claims import Work
 from billing.recharges.machine import Move
 from billing.refunds import claims as refund_claims
-from billing.refunds import disputes, refunding
+from billing.refunds import refunding
 from billing.refunds.claims import RefundWork
 from billing.states import RechargeState
 from lines.carriers.base import CarrierAdapter, CreditAnswer
@@ -158,8 +158,8 @@ def _may_refund(
         log.error("refund %s is quarantined after %s crashes", row.id, row.crash_count)
         refunding.set_aside(row, attention="crashed", at=at)
         return False
-    if refunding.is_unsent(row) and disputes.is_open(recharge_id=row.recharge_id):
-        refunding.set_aside(row, attention=disputes.ATTENTION, at=at)
+    if refunding.is_unsent(row) and disputed.is_open(recharge_id=row.recharge_id):
+        refunding.set_aside(row, attention=machine.DISPUTED, at=at)
         return False
     of_carrier = refunding.is_about_credit(row)
     if row.carrier_id in adapters if of_carrier else row.rail in outside.gateways:

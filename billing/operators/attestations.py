@@ -16,10 +16,9 @@ from billing import four_eyes, nudges, rowsets
 from billing.ledger import transfers
 from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
 from billing.notices import telling
-from billing.recharges import aftermath, machine
+from billing.recharges import aftermath, disputed, machine
 from billing.recharges.claims import CRASHED, BeingAsked
 from billing.recharges.machine import Move
-from billing.refunds import disputes
 from billing.states import AttemptState, Finding, SettlementState
 from billing.states import RechargeState as S
 from lines.people import Person
@@ -76,8 +75,8 @@ def is_disputed(recharge: Recharge) -> bool:
     """Whether its payer's bank may have taken the money back, and the books do not have it."""
     return (
         recharge.state == S.COMPLETED
-        and disputes.is_open(recharge_id=recharge.pk)
-        and not disputes.is_lost(recharge_id=recharge.pk)
+        and disputed.is_open(recharge_id=recharge.pk)
+        and not disputed.is_lost(recharge_id=recharge.pk)
     )
 
 
@@ -286,7 +285,7 @@ def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
         at=at,
     )
     transfers.post([entry])
-    waiting = Recharge.objects.filter(pk=recharge.pk, attention=disputes.ATTENTION)
+    waiting = Recharge.objects.filter(pk=recharge.pk, attention=machine.DISPUTED)
     waiting.update(attention="", attention_since=None)
 
 

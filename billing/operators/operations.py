@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from billing import nudges
 from billing.bindings import breaker
 from billing.models import Binding, Rail, Recharge, Refund, Rule
-from billing.recharges import machine
+from billing.recharges import disputed, machine
 from billing.recharges.claims import CRASHED, BeingAsked
 from billing.recharges.machine import Move, OpenRecharge
 from billing.states import RechargeState as S
@@ -67,6 +67,10 @@ class NotUndelivered(Exception):
 
 class PartlyRefunded(Exception):
     """Some of the money went back already, so the whole is not owed: give the rest back too."""
+
+
+class Disputed(Exception):
+    """The payer's bank may take the money back: nothing is credited before that is over."""
 
 
 class LineGone(Exception):
@@ -171,8 +175,16 @@ def settle_elsewhere(*, recharge: Recharge) -> None:
     seen = Recharge.objects.filter(
         pk=recharge.pk, state=recharge.state, attention=recharge.attention
     )
-    if seen.update(attention="", attention_since=None) != 1:
+    if seen.update(**_what_is_left(recharge)) != 1:
         raise NothingToSettle(recharge.ref)
+
+
+def _what_is_left(recharge: Recharge) -> dict[str, Any]:
+    """A dispute that something else hid is there again, with its age."""
+    is_disputed = disputed.is_open(recharge_id=recharge.pk)
+    if is_disputed and not disputed.is_lost(recharge_id=recharge.pk):
+        return {"attention": machine.DISPUTED}
+    return {"attention": "", "attention_since": None}
 
 
 def is_settled_elsewhere(recharge: Recharge) -> bool:
@@ -183,13 +195,15 @@ def is_settled_elsewhere(recharge: Recharge) -> bool:
 def redeliver(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:
     """Credit the line after all, as a new order, where the money could not be given back.
 
-    Raises NotUndelivered, PartlyRefunded, LineGone, OpenRecharge.
+    Raises NotUndelivered, Disputed, PartlyRefunded, LineGone, OpenRecharge.
     """
     try:
         with transaction.atomic():
             locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
             if locked.state not in REDELIVERABLE_STATES:
                 raise NotUndelivered(locked.ref)
+            if disputed.is_open(recharge_id=locked.pk):
+                raise Disputed(locked.ref)
             if locked.refund_committed_minor:
                 raise PartlyRefunded(locked.ref)
             line = Line.objects.get(pk=locked.line_id)

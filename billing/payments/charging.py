@@ -17,7 +17,7 @@ from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, 
 from billing.ledger import transfers
 from billing.models import Binding
 from billing.payments import announcements, answers, recounting
-from billing.recharges import aftermath, claims, evidence, intents, machine, recipients
+from billing.recharges import aftermath, claims, disputed, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
@@ -279,12 +279,23 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Work]:
     with transaction.atomic():
         evidence.record_rail_calls([(one.row.rail, one.answer) for one in paid], at=at)
         ended = claims.gone_lines([one.row for one in paid])
-        moved = machine.move([_paid_move(one.row, ended=ended, at=at) for one in paid], at=at)
+        held = disputed.among([one.row.id for one in paid if _was_sent_before(one.row)])
+        moved = machine.move(
+            [
+                _paid_move(one.row, ended=ended, is_disputed=one.row.id in held, at=at)
+                for one in paid
+            ],
+            at=at,
+        )
         mine = [one for one in paid if one.row.id in moved]
         _have_asked_again([one for one in paid if one.row.id not in moved], at=at)
         _settle_attempts(mine, at=at)
         transfers.post([entry for one in mine for entry in _entries(one.row, at=at)])
-        going = [_with_delivery(one.row) for one in mine if _goes_on(one.row, ended=ended, at=at)]
+        going = [
+            _with_delivery(one.row)
+            for one in mine
+            if one.row.id not in held and _goes_on(one.row, ended=ended, at=at)
+        ]
         intents.deliveries(going, at=at)
         aftermath.paid(
             promoted_ids=[r.row.id for r in mine if r.row.discount_minor or r.row.bonus_minor],
@@ -299,7 +310,14 @@ def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
         machine.wake(reference=one.row.payment_ref, at=at)
 
 
-def _paid_move(row: Work, *, ended: Set[int], at: datetime) -> Move:
+def _was_sent_before(row: Work) -> bool:
+    """Whether its payer could have disputed it by now: not what was sent in this very batch."""
+    return row.state != S.CHARGING.value or row.attempt_created_at is not None
+
+
+def _paid_move(row: Work, *, ended: Set[int], is_disputed: bool, at: datetime) -> Move:
+    if is_disputed:
+        return row.move(S.CHARGED, "paid", None, charged_at=at, attention=machine.DISPUTED)
     if row.carrier_deferred_since is not None:
         act_at = at + DEFERRED_RECHECK
         return row.move(S.CHARGED, "carrier_deferred", act_at, charged_at=at)

@@ -12,6 +12,7 @@ from typing import NamedTuple, Unpack
 from django.db import transaction
 
 from billing import rowsets
+from billing.recharges import machine
 from billing.recharges.machine import Also, Move
 from billing.states import RechargeState
 from lines.models.lines import GONE_STATUSES
@@ -272,5 +273,6 @@ def attention_kept(row: Work) -> str:
 
 
 def attention_left(row: Work) -> str:
-    """What still needs a person once the question was asked: no longer that it could not be."""
-    return "" if row.attention in ("crashed", "config") else row.attention
+    """What still needs a person once the question was asked: no longer that it could not be. That
+    it is disputed may be over since the claim; where it is not, `machine` keeps it."""
+    return "" if row.attention in ("crashed", "config", machine.DISPUTED) else row.attention

@@ -30,6 +30,8 @@ _SENDING_NEXT = [
 ]
 
 
+DISPUTED = "disputed"  # the attention code of what its payer disputes
+
 # Forgotten, so that it is announced before it is charged.
 NOT_ANNOUNCED: Mapping[str, None] = dict.fromkeys(
     ("notice_sent_at", "earliest_charge_at", "latest_charge_at", "announced_minor")
@@ -109,7 +111,14 @@ _MOVE_COLUMNS = (
     Column("actor_id", "bigint"),
     Column("at", "timestamptz"),
 )
-_MOVE_ASSIGN = """
+# A worker did not see what came while it held the row: that a payment is disputed ends with the
+# dispute (refunds.disputes), never with a step that knows nothing of it.
+_ATTENTION = f"""
+    attention = CASE WHEN v.attention = '' AND t.attention = '{DISPUTED}' THEN t.attention
+                     ELSE v.attention END,
+    attention_since = CASE WHEN v.attention <> '' OR t.attention = '{DISPUTED}'
+                           THEN COALESCE(t.attention_since, v.at) END"""
+_MOVE_ASSIGN = f"""
     state = v.target, reason = v.because, act_at = v.act_at,
     lease_until = CASE WHEN v.keeps_lease THEN t.lease_until END,
     crash_count = GREATEST(0, CASE WHEN v.keeps_crashes THEN t.crash_count ELSE 1 END
@@ -122,8 +131,7 @@ _MOVE_ASSIGN = """
     attempt_count = t.attempt_count + v.new_attempts,
     delivery_count = t.delivery_count + v.new_deliveries,
     declines = t.declines + v.new_declines,
-    attention = v.attention,
-    attention_since = CASE WHEN v.attention <> '' THEN COALESCE(t.attention_since, v.at) END"""
+    {_ATTENTION}"""
 # The history row in the statement that moves the row: neither can be without the other.
 _TOLD = """, told AS (
   INSERT INTO billing_rechargemove (recharge_id, source, target, because, note, actor_id, at)
@@ -207,10 +215,9 @@ def move_one(one: Move, *, at: datetime) -> None:
         raise LostRace(f"recharge {one.recharge_id} is no longer {one.source}")
 
 
-_STAY_ASSIGN = """
+_STAY_ASSIGN = f"""
     act_at = v.act_at, lease_until = NULL, crash_count = 0, queries = t.queries + 1,
-    attention = v.attention,
-    attention_since = CASE WHEN v.attention <> '' THEN COALESCE(t.attention_since, v.at) END"""
+    {_ATTENTION}"""
 
 
 def stay(

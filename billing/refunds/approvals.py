@@ -18,9 +18,8 @@ from billing.four_eyes import NotWaiting
 from billing.ledger import transfers
 from billing.models import PaymentAttempt, Recharge, Refund
 from billing.money import share
-from billing.recharges import machine
+from billing.recharges import disputed, machine
 from billing.recharges.machine import Move
-from billing.refunds import disputes
 from billing.states import AttemptState, RechargeState, RefundState
 from lines.models import Delivery, DeliveryState
 from lines.people import Person
@@ -89,7 +88,7 @@ def request(
     with transaction.atomic():
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
         # Of a disputed payment the bank gives the money back: never both.
-        if locked.state not in REFUNDABLE_STATES or disputes.is_open(recharge_id=locked.pk):
+        if locked.state not in REFUNDABLE_STATES or disputed.is_open(recharge_id=locked.pk):
             raise NotRefundable(locked.ref)
         left_minor = locked.price_minor - locked.refund_committed_minor
         if not 0 < amount_minor <= left_minor:

@@ -18,8 +18,8 @@ from billing.models import (
 )
 from billing.operators import attestations, operations
 from billing.operators.attestations import Found
-from billing.recharges import machine
-from billing.refunds import approvals, disputes
+from billing.recharges import disputed, machine
+from billing.refunds import approvals
 from billing.states import Finding
 from lines.models import Delivery
 from tests import world as w
@@ -178,11 +178,11 @@ class TestADispute:
         }
         started = "charge.dispute.created:needs_response"
         InboundNotificationFactory.create(claims=started, **old)
-        assert disputes.is_open(recharge_id=only().pk)
+        assert disputed.is_open(recharge_id=only().pk)
 
         ended = "charge.dispute.closed:warning_closed"
         InboundNotificationFactory.create(claims=ended, **old)
-        assert not disputes.is_open(recharge_id=only().pk)
+        assert not disputed.is_open(recharge_id=only().pk)
 
 
 class TestOneThatIsWon:
@@ -235,7 +235,7 @@ class TestOneThatIsLost:
 
     def test_stays_with_a_person_and_moves_nothing(self, lost):
         lose(lost)
-        assert only().attention == disputes.ATTENTION
+        assert only().attention == machine.DISPUTED
         assert not Transfer.objects.filter(kind="chargeback").exists()
         w.assert_balanced()
 
@@ -263,7 +263,7 @@ class TestOneThatIsLost:
                 approved_by=said.requested_by,
                 at=lost.at,
             )
-        assert only().attention == disputes.ATTENTION
+        assert only().attention == machine.DISPUTED
         w.assert_balanced()
 
     @pytest.mark.parametrize(("taken_minor", "currency"), [(5001, "CNY"), (0, "CNY"), (50, "USD")])
