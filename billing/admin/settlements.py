@@ -40,6 +40,9 @@ APPROVE = Act(
         four_eyes.RequestExpired: _("It was said over a week ago: look it up and say it anew."),
         four_eyes.OperationChanged: _("It is not what this page showed: read it again."),
         attestations.NotSettleable: _("The recharge has moved on meanwhile: reject this one."),
+        attestations.NotWithinCharge: _(
+            "More of it has gone back meanwhile than this leaves: reject this one."
+        ),
         attestations.AlreadyReturned: _("Another payment was given back under that reference."),
         claims.BeingAsked: _("A worker is at it this moment: look again in a minute."),
         machine.LostRace: _("It has moved on meanwhile."),

@@ -118,11 +118,12 @@ def may_say(recharge: Recharge) -> bool:
     return may_be and not attestations.is_waiting(recharge)
 
 
-def _not_within_charge(recharge: Recharge, _refusal: Exception) -> str:
-    charged = words.amount(recharge.price_minor, recharge.currency)
-    return gettext("A bank takes back %(charged)s at most, which is what was charged.") % {
-        "charged": charged
-    }
+def _not_within_charge(recharge: Recharge, refusal: Exception) -> str:
+    assert isinstance(refusal, attestations.NotWithinCharge)  # noqa: S101 - by its key
+    left = words.amount(refusal.left_minor, recharge.currency)
+    return gettext(
+        "A bank takes back %(left)s at most, which is what was charged and has not gone back."
+    ) % {"left": left}
 
 
 SAY = Act(

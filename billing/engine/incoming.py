@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 _LONGEST_BODY = 20_000
 _ACCEPT = """
 INSERT INTO billing_inboundnotification AS n
-  (source, dedupe_id, kind, our_ref, provider_ref, refund_ref, claims, amount_minor, body_masked,
-   received_at, repeats, outcome)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, '')
+  (source, dedupe_id, kind, our_ref, provider_ref, refund_ref, claims, dispute_ref, said_at,
+   amount_minor, body_masked, received_at, repeats, outcome)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, '')
 ON CONFLICT (source, dedupe_id) DO UPDATE SET repeats = n.repeats + 1
 RETURNING n.repeats = 0"""
 
@@ -51,16 +51,18 @@ def _columns(source: str, note: Notification | CarrierEvent) -> list[object]:
     if isinstance(note, CarrierEvent):
         is_topup = note.kind == CarrierEventKind.TOPUP
         our_ref = note.reference if is_topup else _line_ref(source, note.resource)
-        texts = [str(note.kind), our_ref, note.carrier_ref, "", note.claims]
-        amount_minor = None
+        texts = [str(note.kind), our_ref, note.carrier_ref, "", note.claims, ""]
+        said_at, amount_minor = None, None
     else:
         # A rail's own number of an agreement lets us charge: sealed where it is kept, so not here.
         provider_ref = "" if note.kind is NotificationKind.BINDING else note.provider_ref
         texts = [str(note.kind), note.our_ref, provider_ref, note.refund_ref, note.claims]
-        amount_minor = note.amount_minor
-    limits = (20, 40, 128, 40, 60)
+        texts.append(note.dispute_ref)
+        said_at, amount_minor = note.said_at, note.amount_minor
+    limits = (20, 40, 128, 40, 60, 64)
     cut = [_clean(text)[:limit] for text, limit in zip(texts, limits, strict=True)]
-    return [_dedupe_id(note), *cut, amount_minor, _clean(note.body_masked)[:_LONGEST_BODY]]
+    when = [said_at, amount_minor]
+    return [_dedupe_id(note), *cut, *when, _clean(note.body_masked)[:_LONGEST_BODY]]
 
 
 def _dedupe_id(note: Notification | CarrierEvent) -> str:

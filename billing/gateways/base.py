@@ -273,6 +273,8 @@ class Notification:
 
     `dedupe_id` is the same on every repeat. `our_ref` is a charge's or a binding's reference
     (empty when the rail gives only its own); `refund_ref` names the refund where `kind` is REFUND.
+    `dispute_ref` is the rail's own number of a dispute, and `said_at` the rail's time of saying so:
+    a payment may be disputed twice, and what was said last of each counts.
     """
 
     kind: NotificationKind
@@ -283,6 +285,8 @@ class Notification:
     amount_minor: int | None = None
     currency: str = ""
     claims: str = ""  # what it says happened, in the rail's word
+    dispute_ref: str = ""
+    said_at: datetime | None = None
     body_masked: str = ""
 
 

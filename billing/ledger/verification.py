@@ -130,13 +130,17 @@ CHECKS: Mapping[str, str] = {
         AND ((t.amount_minor, t.currency, b.amount_minor, b.currency) IS DISTINCT FROM
              (w.taken_minor, w.taken_currency, w.taken_minor, w.taken_currency))
       UNION ALL
-      SELECT a.reference FROM billing_paymentattempt a
-      JOIN billing_recharge g ON g.id = a.recharge_id
-      LEFT JOIN billing_settlement w
-        ON w.attempt_id = a.id AND w.state = 'approved' AND w.finding = 'lost'
-      LEFT JOIN billing_transfer t ON t.reference = a.reference AND t.kind = 'chargeback'
-      WHERE (t.amount_minor, t.currency) IS DISTINCT FROM (w.taken_minor, w.taken_currency)
-         OR t.amount_minor > g.price_minor
+      SELECT g.ref FROM billing_recharge g
+      LEFT JOIN (
+        SELECT recharge_id, array_agg(taken_minor || taken_currency ORDER BY taken_minor) AS lost
+        FROM billing_settlement WHERE state = 'approved' AND finding = 'lost' GROUP BY 1) w
+        ON w.recharge_id = g.id
+      LEFT JOIN (
+        SELECT recharge_id, sum(amount_minor) AS minor,
+          array_agg(amount_minor || currency ORDER BY amount_minor) AS booked
+        FROM billing_transfer WHERE kind = 'chargeback' GROUP BY 1) t ON t.recharge_id = g.id
+      WHERE w.lost IS DISTINCT FROM t.booked
+         OR t.minor > g.price_minor - g.refund_committed_minor
       UNION ALL
       SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
       WHERE 'suspense' IN (t.source, t.destination) GROUP BY g.id, t.currency

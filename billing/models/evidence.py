@@ -44,6 +44,8 @@ class InboundNotification(models.Model):
     provider_ref = models.CharField(_("its reference"), max_length=128, blank=True)
     refund_ref = models.CharField(_("refund reference"), max_length=40, blank=True)
     claims = models.CharField(_("what it says"), max_length=60, blank=True)
+    dispute_ref = models.CharField(_("dispute"), max_length=64, blank=True, default="")
+    said_at = models.DateTimeField(_("said at"), null=True)  # by the sender's clock
     amount_minor = models.BigIntegerField(_("amount"), null=True)
     body_masked = models.TextField(_("body"))
     received_at = models.DateTimeField(_("received at"))

@@ -87,9 +87,10 @@ class Settlement(models.Model):
                 fields=["attempt"],
                 condition=Q(state="approved") & ~Q(finding="lost"),
             ),
-            models.UniqueConstraint(  # disputed and lost long after it was found to be taken
+            # Disputed and lost long after it was found to be taken; perhaps twice, by two disputes.
+            models.UniqueConstraint(
                 name="settlement_lost_once",
-                fields=["attempt"],
+                fields=["attempt", "payment_ref"],
                 condition=Q(state="approved", finding="lost"),
             ),
         ]

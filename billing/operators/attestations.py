@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 
 from billing import four_eyes, nudges, rowsets
 from billing.ledger import transfers
@@ -40,7 +40,12 @@ class NotSettleable(Exception):
 
 
 class NotWithinCharge(Exception):
-    """More than was charged, or in another currency: that is not what was disputed."""
+    """More than was charged and has not gone back, or in another currency: that is not what was
+    disputed. `left_minor` may be."""
+
+    def __init__(self, left_minor: int) -> None:
+        super().__init__(f"{left_minor} left")
+        self.left_minor = left_minor
 
 
 class AlreadyRequested(Exception):
@@ -73,11 +78,7 @@ def is_settleable(recharge: Recharge) -> bool:
 
 def is_disputed(recharge: Recharge) -> bool:
     """Whether its payer's bank may have taken the money back, and the books do not have it."""
-    return (
-        recharge.state == S.COMPLETED
-        and disputed.is_open(recharge_id=recharge.pk)
-        and not disputed.is_lost(recharge_id=recharge.pk)
-    )
+    return recharge.state == S.COMPLETED and disputed.is_unsettled(recharge_id=recharge.pk)
 
 
 def is_waiting(recharge: Recharge) -> bool:
@@ -95,8 +96,8 @@ def request(
     with transaction.atomic():
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
         attempt = _payment(locked, found.finding)
-        if found.finding == Finding.LOST and not _is_within_charge(found, locked):
-            raise NotWithinCharge(locked.ref)
+        if found.finding == Finding.LOST:
+            _refuse_beyond_charge(found.taken_minor, found.taken_currency, locked)
         if is_waiting(locked):
             raise AlreadyRequested(locked.ref)
         asked = Settlement(
@@ -120,7 +121,8 @@ def approve(*, settlement: Settlement, seen: str, approved_by: Person, at: datet
     """Let it be so: the recharge goes where the finding leads. `seen` is what the page showed.
 
     Raises SamePerson, NotWaiting, RequestExpired, OperationChanged, NotSettleable, BeingAsked,
-    AlreadyReturned; then nothing has moved. The second of two approvals finds NotWaiting.
+    AlreadyReturned, NotWithinCharge; then nothing has moved. The second of two approvals finds
+    NotWaiting.
     """
     with transaction.atomic():
         recharge = Recharge.objects.select_for_update(no_key=True).get(pk=settlement.recharge_id)
@@ -187,10 +189,14 @@ def _payment(recharge: Recharge, finding: str) -> PaymentAttempt:
     return attempt
 
 
-def _is_within_charge(found: Found, recharge: Recharge) -> bool:
-    """A bank takes back what was charged, or a part of it."""
-    is_same_currency = found.taken_currency == recharge.currency
-    return is_same_currency and 0 < (found.taken_minor or 0) <= recharge.price_minor
+def _refuse_beyond_charge(minor: int | None, currency: str, recharge: Recharge) -> None:
+    """A bank takes back what was charged, or a part of it: never what went back before, by a refund
+    or another dispute. Raises NotWithinCharge."""
+    lost = recharge.transfers.filter(kind=TransferKind.CHARGEBACK)
+    lost_minor = lost.aggregate(minor=Sum("amount_minor"))["minor"] or 0
+    left_minor = recharge.price_minor - recharge.refund_committed_minor - lost_minor
+    if currency != recharge.currency or not 0 < (minor or 0) <= left_minor:
+        raise NotWithinCharge(left_minor)
 
 
 def _taken_attempt(recharge: Recharge) -> PaymentAttempt | None:
@@ -275,18 +281,22 @@ def _given_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
 
 
 def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
-    """The line keeps what it had long ago; what the bank took back is our loss, and is booked."""
+    """The line keeps what it had long ago; what the bank took back is our loss, and is booked: the
+    first under the payment's reference, any further one under its settlement's."""
+    _refuse_beyond_charge(one.taken_minor, one.taken_currency, recharge)
+    is_first = not disputed.is_lost(recharge_id=recharge.pk)
     entry = transfers.charged_back(
         recharge_id=recharge.pk,
-        reference=one.attempt.reference,
+        reference=one.attempt.reference if is_first else one.reference,
         rail_code=one.attempt.rail,
         amount_minor=one.taken_minor or 0,
         currency=one.taken_currency,
         at=at,
     )
     transfers.post([entry])
-    waiting = Recharge.objects.filter(pk=recharge.pk, attention=machine.DISPUTED)
-    waiting.update(attention="", attention_since=None)
+    if not disputed.is_unsettled(recharge_id=recharge.pk):
+        waiting = Recharge.objects.filter(pk=recharge.pk, attention=machine.DISPUTED)
+        waiting.update(attention="", attention_since=None)
 
 
 def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: datetime) -> None:

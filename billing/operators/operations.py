@@ -181,8 +181,7 @@ def settle_elsewhere(*, recharge: Recharge) -> None:
 
 def _what_is_left(recharge: Recharge) -> dict[str, Any]:
     """A dispute that something else hid is there again, with its age."""
-    is_disputed = disputed.is_open(recharge_id=recharge.pk)
-    if is_disputed and not disputed.is_lost(recharge_id=recharge.pk):
+    if disputed.is_unsettled(recharge_id=recharge.pk):
         return {"attention": machine.DISPUTED}
     return {"attention": "", "attention_since": None}
 

@@ -193,7 +193,8 @@ WHERE l.statement_id = %(statement_id)s AND l.kind IN ('dispute', 'dispute_won')
     SELECT 1 FROM billing_inboundnotification m WHERE m.our_ref = l.reference
       AND m.kind = 'dispute' AND m.source = 'rail:' || %(code)s::text)
     OR (l.kind = 'dispute_won' AND EXISTS (
-      SELECT 1 FROM billing_transfer t WHERE t.reference = l.reference AND t.kind = 'chargeback')))
+      SELECT 1 FROM billing_transfer t
+      WHERE t.recharge_id = a.recharge_id AND t.kind = 'chargeback')))
 ORDER BY 1, 2, l.line_number {_UPSERT}"""  # noqa: S608 # nosec B608
 
 _UNREADABLE = f"""

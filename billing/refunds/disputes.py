@@ -27,24 +27,31 @@ def told(row: InboundNotification, *, at: datetime) -> str | None:
     recharge = Recharge.objects.filter(pk=attempt.recharge_id)
     row.our_ref = attempt.reference
     row.save(update_fields=["our_ref"])
-    if disputed.is_lost(recharge_id=attempt.recharge_id):
-        return "nothing to do"  # money that comes back after all is in the rail's statement
-    if not disputed.is_open(recharge_id=attempt.recharge_id):
-        _let_go(recharge, at=at)
-        return "won"
+    if not disputed.is_unsettled(recharge_id=attempt.recharge_id):
+        is_lost = disputed.is_lost(recharge_id=attempt.recharge_id)
+        _let_go(recharge, is_lost=is_lost, at=at)
+        return "nothing to do" if is_lost else "won"
     rules, method = breaker.lock_method(attempt.binding_id)
     breaker.pause(rules=rules, method=method, reason=breaker.DISPUTED, at=at)
     recharge.filter(attention="").update(attention=DISPUTED, attention_since=at)
     return "paused"
 
 
-def _let_go(recharge: QuerySet[Recharge], *, at: datetime) -> None:
-    """What stood still for it goes on: a credit that was not given, a refund that was not made."""
+def _let_go(recharge: QuerySet[Recharge], *, is_lost: bool, at: datetime) -> None:
+    """What stood still for it goes on: a credit that was not given, a refund that was not made.
+
+    Not where another dispute is lost: money that comes back after all is in the rail's statement.
+    """
+    if not is_lost:
+        _set_going(recharge, at=at)
+    recharge.filter(attention=DISPUTED).update(attention="", attention_since=None)
+
+
+def _set_going(recharge: QuerySet[Recharge], *, at: datetime) -> None:
     waiting = recharge.filter(state=RechargeState.CHARGED, attention=DISPUTED, act_at=None)
     held = Refund.objects.filter(recharge__in=recharge, attention=DISPUTED)
     if waiting.update(act_at=at) + held.update(attention="", act_at=at):
         nudges.money()
-    recharge.filter(attention=DISPUTED).update(attention="", attention_since=None)
 
 
 def _rail(source: str) -> str:

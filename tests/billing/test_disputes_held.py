@@ -1,6 +1,7 @@
 """A dispute that comes at an odd moment: before the credit, under a worker's hands, twice."""
 
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 
@@ -8,9 +9,14 @@ from billing import gateways
 from billing.admin import recharge_acts
 from billing.engine import executor, incoming
 from billing.gateways.base import DisputeStanding, Notification, NotificationKind, Refused
-from billing.models import PaymentAttempt, Recharge, Refund
-from billing.operators import operations
+from billing.gateways.stripe import events
+from billing.gateways.stripe.adapter import StripeGateway
+from billing.models import PaymentAttempt, Recharge, Refund, Settlement, Transfer
+from billing.operators import attestations, operations
+from billing.operators.attestations import Found
+from billing.recharges import disputed
 from billing.refunds import approvals
+from billing.states import Finding
 from lines.carriers.base import CreditAnswer, Credited, Rejected
 from lines.models import Delivery
 from tests import world as w
@@ -180,3 +186,154 @@ class TestWhatIsOffered:
         hears(due, WON, "2")
         assert only().attention == ""
         w.assert_balanced()
+
+
+class TestTwoDisputesOfOnePayment:
+    """Each is known by its own number, and stands as its sender said last."""
+
+    @pytest.fixture
+    def paid(self, due):
+        due.run()
+        assert only().state == "completed"
+        return due
+
+    def test_after_an_inquiry_that_was_closed_forbids_a_refund(self, paid):
+        def stripe(dispute, number, kind, status):
+            event = {"id": f"evt_{number}", "object": "event", "type": kind}
+            reference = PaymentAttempt.objects.get().reference
+            body = {"id": dispute, "object": "dispute", "amount": 5000, "currency": "cny",
+                    "status": status, "payment_intent": "pi_1",
+                    "metadata": {"keepline_ref": reference}}  # fmt: skip
+            incoming.accept(source="rail:alipay", note=events._dispute(event, body), at=paid.at)
+            incoming.process(at=paid.at, limit=10)
+
+        paid.gateway.dispute_standing = StripeGateway.dispute_standing
+        stripe("du_1", 1, "charge.dispute.created", "warning_needs_response")
+        stripe("du_1", 2, "charge.dispute.closed", "warning_closed")
+        stripe("du_2", 3, "charge.dispute.created", "needs_response")
+        assert only().attention == "disputed"
+        with pytest.raises(approvals.NotRefundable):
+            ask(paid)
+
+    def test_one_that_is_won_does_not_end_the_other(self, paid):
+        hears(paid, OPEN, "1", dispute_ref="du_1")
+        hears(paid, OPEN, "2", dispute_ref="du_2")
+        hears(paid, WON, "3", dispute_ref="du_1")
+        assert only().attention == "disputed"
+        hears(paid, DROPPED, "4", dispute_ref="du_2")
+        assert only().attention == ""
+
+    @pytest.mark.parametrize("order", list(permutations(range(3))))
+    def test_an_appeal_is_judged_by_the_senders_clock_in_whatever_order_it_comes(self, paid, order):
+        """Won, reopened, lost: the bank keeps it."""
+        told = [(OPEN, 0), (WON, 10), (LOST, 20)]
+        for number in order:
+            standing, seconds = told[number]
+            hears(paid, standing, str(number), **self.told(paid, seconds))
+        assert (only().attention, disputed.is_unsettled(recharge_id=only().pk)) == (
+            "disputed",
+            True,
+        )
+
+    @pytest.mark.parametrize("order", list(permutations(range(3))))
+    def test_an_appeal_that_is_won_in_the_end_is_won(self, paid, order):
+        told = [(LOST, 0), (OPEN, 10), (WON, 20)]
+        for number in order:
+            standing, seconds = told[number]
+            hears(paid, standing, str(number), **self.told(paid, seconds))
+        assert (only().attention, disputed.is_open(recharge_id=only().pk)) == ("", False)
+
+    def test_reopened_in_the_second_of_its_end_has_ended(self, paid):
+        hears(paid, WON, "1", **self.told(paid, 5))
+        hears(paid, OPEN, "2", **self.told(paid, 5))
+        assert only().attention == ""
+
+    def test_one_that_was_prevented_has_taken_the_money(self):
+        said = "charge.dispute.closed:prevented"
+        assert StripeGateway.dispute_standing(claims=said) is LOST
+
+    def test_a_second_one_that_is_lost_is_booked_too_and_no_more_than_was_charged(self, paid):
+        hears(paid, LOST, "1", dispute_ref="du_1")
+        confirm(paid, say_lost(paid, "du_1", 3000))
+        assert only().attention == ""
+        hears(paid, OPEN, "2", dispute_ref="du_2")
+        assert only().attention == "disputed"
+        with pytest.raises(attestations.NotWithinCharge) as refused:
+            say_lost(paid, "du_2", 2001)
+        assert refused.value.left_minor == 2000
+
+        confirm(paid, say_lost(paid, "du_2", 2000))
+        booked = Transfer.objects.filter(kind="chargeback").order_by("pk")
+        assert [one.amount_minor for one in booked] == [3000, 2000]
+        assert booked[0].reference == PaymentAttempt.objects.get().reference
+        assert only().attention == ""
+        w.assert_balanced()
+
+    def test_the_same_one_is_booked_once(self, paid):
+        hears(paid, LOST, "1", dispute_ref="du_1")
+        confirm(paid, say_lost(paid, "du_1", 3000))
+        hears(paid, LOST, "2", dispute_ref="du_1")
+        with pytest.raises(attestations.NotSettleable):
+            say_lost(paid, "du_1", 2000)
+        w.assert_balanced()
+
+    def test_one_that_is_won_after_another_was_lost_gives_nothing_back(self, paid):
+        hears(paid, LOST, "1", dispute_ref="du_1")
+        confirm(paid, say_lost(paid, "du_1", 3000))
+        hears(paid, OPEN, "2", dispute_ref="du_2")
+        hears(paid, WON, "3", dispute_ref="du_2")
+        assert only().attention == ""
+        with pytest.raises(approvals.NotRefundable):
+            ask(paid)
+        w.assert_balanced()
+
+    def test_that_is_lost_after_a_part_was_refunded_costs_at_most_the_rest(self, paid):
+        refund = ask(paid, 2000)
+        approvals.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
+        paid.run()
+        hears(paid, LOST)
+        with pytest.raises(attestations.NotWithinCharge):
+            confirm(paid, say_lost(paid, "p", 5000))
+        gone = Transfer.objects.filter(kind__in=["refund", "chargeback"])
+        assert sum(one.amount_minor for one in gone) <= 5000
+        confirm(paid, say_lost(paid, "p", 3000))
+        assert sum(one.amount_minor for one in gone.all()) == 5000
+        w.assert_balanced()
+
+    def test_that_is_said_to_be_lost_before_another_takes_the_rest_is_looked_at_again(self, paid):
+        """Between the first person's word and the second's."""
+        hears(paid, LOST, "1", dispute_ref="du_1")
+        said = say_lost(paid, "du_1", 5000)
+        Recharge.objects.update(refund_committed_minor=2000)
+        with pytest.raises(attestations.NotWithinCharge):
+            confirm(paid, said)
+        assert not Transfer.objects.filter(kind="chargeback").exists()
+
+    @staticmethod
+    def told(world, seconds: int):
+        return {"dispute_ref": "du_1", "said_at": world.at + timedelta(seconds=seconds)}
+
+
+def ask(world, minor: int = 5000) -> Refund:
+    return approvals.request(
+        recharge=only(),
+        amount_minor=minor,
+        reason="asked",
+        requested_by=w.person("support"),
+        at=world.at,
+    )
+
+
+def say_lost(world, number: str, minor: int) -> Settlement:
+    return attestations.request(
+        recharge=only(),
+        found=Found(Finding.LOST, number, minor, "CNY"),
+        reason="the bank's letter",
+        requested_by=w.person("oliver"),
+        at=world.at,
+    )
+
+
+def confirm(world, said: Settlement) -> None:
+    cora = w.person("cora")
+    attestations.approve(settlement=said, seen=said.fingerprint, approved_by=cora, at=world.at)

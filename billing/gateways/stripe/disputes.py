@@ -12,6 +12,7 @@ PREFIX = "charge.dispute."  # of the events' types
 _ENDS = {
     "won": DisputeStanding.WON,
     "lost": DisputeStanding.LOST,
+    "prevented": DisputeStanding.LOST,  # given back before it came to a dispute, without asking us
     "warning_closed": DisputeStanding.DROPPED,  # an inquiry that the bank let be
 }
 

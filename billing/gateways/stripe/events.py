@@ -134,7 +134,8 @@ def _refunded_charge(event: Mapping[str, object], charge: Mapping[str, object]) 
 
 
 def _dispute(event: Mapping[str, object], dispute: Mapping[str, object]) -> Notification:
-    """It names the payment by Stripe's number alone; `claims` holds the dispute's own state."""
+    """It names the payment by Stripe's number alone; `claims` holds the dispute's own state, and
+    events come in any order, so each carries the time at which it was so."""
     return _note(
         event,
         NotificationKind.DISPUTE,
@@ -143,6 +144,8 @@ def _dispute(event: Mapping[str, object], dispute: Mapping[str, object]) -> Noti
         amount_minor=whole(dispute.get("amount")),
         currency=text(dispute, "currency").upper(),
         claims=disputes.said(event_type=text(event, "type"), status=text(dispute, "status")),
+        dispute_ref=text(dispute, "id"),
+        said_at=instant(event.get("created")),
     )
 
 
