@@ -54,7 +54,8 @@ _ATTENTION: dict[str, Text] = {
     ),
     "late_payment": _(
         "Money was taken after the recharge had ended, and the line gets nothing for it. Give it"
-        " back on the rail's own pages, then say here that it is settled."
+        " back on the rail's own pages, then say here what the rail did. A second person confirms"
+        " it, and both movements are booked."
     ),
     "disputed": _(
         "The payer's bank took the money back. Answer the bank in time, with this page as evidence."

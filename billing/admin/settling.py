@@ -67,8 +67,7 @@ class FindingForm(ReasonForm):
     def __init__(self, *args: Any, subject: Recharge, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         self.fields["taken_currency"].initial = subject.currency
-        lost = [Finding.LOST] if attestations.is_disputed(subject) else []
-        possible = lost or [one for one in Finding if one != Finding.LOST]
+        possible = _possible(subject)
         finding: Any = self.fields["finding"]
         finding.choices = [("", "—"), *((one.value, one.label) for one in possible)]
 
@@ -112,10 +111,19 @@ class FindingForm(ReasonForm):
         return {"found": Found(finding, said["payment_ref"], *amount, returned_ref)}
 
 
+def _possible(recharge: Recharge) -> list[Finding]:
+    """What may be said of it."""
+    found = [Finding.LOST] if attestations.is_disputed(recharge) else []
+    if attestations.is_late(recharge):
+        found += [Finding.NOTHING, Finding.GIVEN_BACK]
+    elif attestations.is_settleable(recharge):
+        found += [Finding.NOTHING, Finding.AS_AGREED, Finding.GIVEN_BACK]
+    return found
+
+
 def may_say(recharge: Recharge) -> bool:
     """Once: what waits for a second person is approved or rejected first."""
-    may_be = attestations.is_settleable(recharge) or attestations.is_disputed(recharge)
-    return may_be and not attestations.is_waiting(recharge)
+    return bool(_possible(recharge)) and not attestations.is_waiting(recharge)
 
 
 def _not_within_charge(recharge: Recharge, refusal: Exception) -> str:

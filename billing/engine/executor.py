@@ -129,7 +129,9 @@ def _sort(rows: Sequence[Work], *, at: datetime, outside: Outside) -> _Sorted:
     """By the next step. What cannot go on now is moved out of the way at once."""
     piles = _Sorted([], [], [], [], [])
     for row in rows:
-        if row.state in (S.WAITING.value, S.DUE.value, S.DECLINED.value):
+        if claims.is_doubted(row) and row.crash_count <= claims.MAX_CRASHES:
+            piles.query.append(row)
+        elif row.state in (S.WAITING.value, S.DUE.value, S.DECLINED.value):
             if _may_charge(row, at=at, outside=outside):
                 rail = outside.gateways[row.rail].capabilities
                 is_needed = announcements.is_needed(row, rail=rail)

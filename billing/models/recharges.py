@@ -208,6 +208,9 @@ class PaymentAttempt(models.Model):
     decline_class = models.CharField(max_length=8, choices=DeclineClass, blank=True)
     created_at = models.DateTimeField(_("intended at"))
     settled_at = models.DateTimeField(_("settled at"), null=True)
+    # Ended without money by its rail's word, which has spoken of it since: asked about before
+    # anything else is sent, and kept while money of it is with a person.
+    doubted_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("payment attempt")

@@ -17,7 +17,7 @@ from billing.ledger import transfers
 from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
 from billing.notices import telling
 from billing.recharges import aftermath, disputed, machine
-from billing.recharges.claims import CRASHED, BeingAsked
+from billing.recharges.claims import CRASHED, LATE_PAYMENT, BeingAsked
 from billing.recharges.machine import Move
 from billing.states import AttemptState, Finding, SettlementState
 from billing.states import RechargeState as S
@@ -74,6 +74,12 @@ def is_settleable(recharge: Recharge) -> bool:
         and recharge.attention in SETTLEABLE_ATTENTION
         and _live_attempt(recharge) is not None
     )
+
+
+def is_late(recharge: Recharge) -> bool:
+    """Whether money was taken that its recharge has no use for: it had ended, or was paid already.
+    It goes back, and both movements are booked."""
+    return recharge.attention == LATE_PAYMENT and _late_attempt(recharge) is not None
 
 
 def is_disputed(recharge: Recharge) -> bool:
@@ -182,6 +188,8 @@ def _payment(recharge: Recharge, finding: str) -> PaymentAttempt:
     """The payment that the finding is about. Raises NotSettleable where it is not open to it."""
     if finding == Finding.LOST:
         is_open, attempt = is_disputed(recharge), _taken_attempt(recharge)
+    elif is_late(recharge) and finding != Finding.AS_AGREED:
+        is_open, attempt = True, _late_attempt(recharge)
     else:
         is_open, attempt = is_settleable(recharge), _live_attempt(recharge)
     if not is_open or attempt is None:
@@ -201,6 +209,10 @@ def _refuse_beyond_charge(minor: int | None, currency: str, recharge: Recharge) 
 
 def _taken_attempt(recharge: Recharge) -> PaymentAttempt | None:
     return recharge.attempts.filter(state=AttemptState.SUCCEEDED).first()
+
+
+def _late_attempt(recharge: Recharge) -> PaymentAttempt | None:
+    return recharge.attempts.filter(doubted_at__isnull=False).order_by("-number").first()
 
 
 def _live_attempt(recharge: Recharge) -> PaymentAttempt | None:
@@ -301,6 +313,9 @@ def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
 
 def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: datetime) -> None:
     _end_attempt(one, AttemptState.CLOSED, at=at)
+    if recharge.attention == LATE_PAYMENT:  # it has an end already, and keeps it
+        Recharge.objects.filter(pk=recharge.pk).update(attention="", attention_since=None)
+        return
     machine.end_unpaid(
         recharge=recharge,
         target=S.FAILED,
@@ -314,7 +329,7 @@ def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: dateti
 
 def _end_attempt(one: Settlement, state: AttemptState, *, at: datetime) -> None:
     found = PaymentAttempt.objects.filter(pk=one.attempt_id)
-    found.update(state=state, settled_at=at)
+    found.update(state=state, settled_at=at, doubted_at=None)
     if one.payment_ref:
         found.update(provider_ref=one.payment_ref)
 

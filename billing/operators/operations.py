@@ -37,7 +37,8 @@ ASKABLE_STATES = (
 REFUND_ASKABLE_STATES = (RefundState.REVERSING, RefundState.INTENDED, RefundState.UNKNOWN)
 REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
 # What is put right at the rail or the carrier, not here: nothing in the books waits for it.
-SETTLED_ELSEWHERE = ("late_payment", "credit_differs")
+# Money that a rail took is never among it: two people say what became of it (`attestations`).
+SETTLED_ELSEWHERE = ("credit_differs",)
 _AT_REST = (S.COMPLETED, S.REFUNDED, S.FAILED, S.CANCELED, S.MISSED)
 
 

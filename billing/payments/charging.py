@@ -6,7 +6,7 @@ the right amount is written set-wise; everything rarer goes through `answers`, a
 
 import logging
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
@@ -239,6 +239,9 @@ def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) ->
 
     Successes go together. If that fails they go one by one, so a poisoned row stops only itself.
     """
+    asked = [
+        replace(one, row=answers.reopened(one.row, one.answer.outcome, at=at)) for one in asked
+    ]
     paid = [one for one in asked if _is_clean_success(one)]
     try:
         delivering = _record_paid(paid, at=at)

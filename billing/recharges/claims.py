@@ -23,6 +23,7 @@ MAX_CRASHES = 3
 # An answer may come so long after the window of the charge it is about, and be followed by a try.
 LATE_ANSWER = timedelta(days=1)
 CRASHED = "crashed"  # the attention code of quarantined work
+LATE_PAYMENT = "late_payment"  # and of money that its recharge has no use for
 
 _CLAIM = """
 WITH picked AS (
@@ -34,7 +35,10 @@ UPDATE billing_recharge g SET fence = g.fence + 1, crash_count = g.crash_count +
 FROM picked WHERE g.id = picked.id RETURNING g.id"""
 
 _WORK = """
-SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule_id, g.line_id,
+SELECT g.id, g.ref, g.state,
+       CASE WHEN a.doubted_at IS NULL THEN g.rail ELSE a.rail END AS rail,
+       CASE WHEN a.doubted_at IS NULL THEN g.binding_id ELSE a.binding_id END AS binding_id,
+       g.fallback_binding_id, g.rule_id, g.line_id,
        g.owner_id, g.trigger, g.period_key, g.face_minor, g.bonus_minor, g.discount_minor,
        g.price_minor, g.currency, g.ladder_s, g.declines, g.attempt_count, g.delivery_count,
        g.due_at, g.expires_at, g.fence, g.crash_count, g.queries, g.unknown_since, g.charged_at,
@@ -71,6 +75,7 @@ SELECT g.id, g.ref, g.state, g.rail, g.binding_id, g.fallback_binding_id, g.rule
        COALESCE(a.state, '') AS attempt_state,
        COALESCE(a.provider_ref, '') AS provider_charge_ref,
        COALESCE(a.amount_minor, 0) AS amount_minor, a.created_at AS attempt_created_at,
+       a.settled_at AS attempt_settled_at, a.doubted_at AS attempt_doubted_at,
        d.id AS delivery_id, COALESCE(d.reference, '') AS delivery_ref,
        COALESCE(d.carrier_ref, '') AS carrier_ref, COALESCE(d.state, '') AS delivery_state,
        d.created_at AS delivery_created_at
@@ -87,7 +92,8 @@ LEFT JOIN LATERAL (
   ORDER BY q.id DESC LIMIT 1
 ) o ON true
 LEFT JOIN LATERAL (
-  SELECT * FROM billing_paymentattempt p WHERE p.recharge_id = g.id ORDER BY p.number DESC LIMIT 1
+  SELECT * FROM billing_paymentattempt p WHERE p.recharge_id = g.id
+  ORDER BY p.doubted_at IS NULL, p.number DESC LIMIT 1
 ) a ON true
 LEFT JOIN LATERAL (
   SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
@@ -98,7 +104,8 @@ WHERE g.id = ANY(%b) ORDER BY g.id"""
 class Work(NamedTuple):
     """One claimed recharge, with all that a step needs: a row of `_WORK`.
 
-    Of the last payment attempt and the last delivery, "" and 0 where there is none.
+    Of the last payment attempt and the last delivery, "" and 0 where there is none; of one that is
+    doubted rather than of the last.
     """
 
     id: int
@@ -184,6 +191,8 @@ class Work(NamedTuple):
     provider_charge_ref: str
     amount_minor: int
     attempt_created_at: datetime | None
+    attempt_settled_at: datetime | None
+    attempt_doubted_at: datetime | None  # it had ended, and its rail has spoken of it since
     delivery_id: int | None
     delivery_ref: str
     carrier_ref: str
@@ -261,6 +270,11 @@ def release(row: Work, *, act_at: datetime, at: datetime, attention: str = "") -
 def is_live_attempt(row: Work) -> bool:
     """Whether the last reference may have been sent and is not closed without effect."""
     return row.attempt_id is not None and row.attempt_state not in ("declined", "closed")
+
+
+def is_doubted(row: Work) -> bool:
+    """Whether the rail is to be asked about a reference that had ended, before anything else."""
+    return row.attempt_doubted_at is not None and row.attention != LATE_PAYMENT
 
 
 def is_live_delivery(row: Work) -> bool:

@@ -15,7 +15,15 @@ from billing import nudges, rowsets
 from billing.models import PaymentAttempt, Recharge, RechargeMove
 from billing.recharges import aftermath
 from billing.rowsets import Column
-from billing.states import CANCELABLE_STATES, MOVES, UNPAID_END_STATES, AttemptState, RechargeState
+from billing.states import (
+    CANCELABLE_STATES,
+    DELIVERING_STATES,
+    MOVES,
+    PAYING_STATES,
+    UNPAID_END_STATES,
+    AttemptState,
+    RechargeState,
+)
 from lines.models import Delivery
 from lines.people import Person
 
@@ -30,6 +38,7 @@ _SENDING_NEXT = [
 ]
 
 
+_ENDED_ATTEMPTS = (AttemptState.DECLINED, AttemptState.CLOSED)
 DISPUTED = "disputed"  # the attention code of what its payer disputes
 
 # Forgotten, so that it is announced before it is charged.
@@ -274,8 +283,8 @@ def cancel(
 
 def has_live_attempt(*, recharge_id: int) -> bool:
     """Whether a reference of it may have been sent and has not been closed without effect."""
-    ended = (AttemptState.DECLINED, AttemptState.CLOSED)
-    return PaymentAttempt.objects.filter(recharge=recharge_id).exclude(state__in=ended).exists()
+    attempts = PaymentAttempt.objects.filter(recharge=recharge_id)
+    return attempts.exclude(state__in=_ENDED_ATTEMPTS, doubted_at=None).exists()
 
 
 def end_unpaid(
@@ -313,10 +322,34 @@ def end_unpaid(
 def wake(*, reference: str, at: datetime) -> bool:
     """The rail spoke of this payment reference: ask it about it now. False: not yet, try later.
 
-    False while a worker holds the recharge, since what it writes would undo the wake.
+    False while a worker holds the recharge, since what it writes would undo the wake; and while a
+    later reference is under way, of one that had ended without money: that one is asked about next.
     """
-    found = PaymentAttempt.objects.filter(reference=reference)
-    return _wake(list(found.values_list("recharge_id", flat=True)[:1]), at=at)
+    found = PaymentAttempt.objects.filter(reference=reference).first()
+    if found is not None and found.state in _ENDED_ATTEMPTS:
+        return _doubt(found, at=at)
+    return _wake([found.recharge_id] if found else [], at=at)
+
+
+_DOUBT = """
+WITH free AS (
+  UPDATE billing_recharge g SET act_at = LEAST(g.act_at, %s)
+  WHERE g.id = %s AND (g.lease_until IS NULL OR g.lease_until < clock_timestamp())
+    AND g.state <> ALL(%b) AND NOT (g.state = ANY(%b) AND EXISTS (
+      SELECT 1 FROM billing_paymentattempt p WHERE p.recharge_id = g.id AND p.state <> ALL(%b)))
+  RETURNING g.id)
+UPDATE billing_paymentattempt a SET doubted_at = COALESCE(a.doubted_at, %s)
+FROM free WHERE a.id = %s AND a.recharge_id = free.id"""
+
+
+def _doubt(attempt: PaymentAttempt, *, at: datetime) -> bool:
+    """A rail contradicts itself, perhaps: nothing else is sent before it was asked."""
+    busy = [*PAYING_STATES, RechargeState.CHARGED, *DELIVERING_STATES]
+    params = [at, attempt.recharge_id, busy, list(CANCELABLE_STATES), list(_ENDED_ATTEMPTS)]
+    is_doubted = rowsets.run(_DOUBT, [*params, at, attempt.pk])
+    if is_doubted:
+        nudges.money()
+    return bool(is_doubted)
 
 
 def wake_delivery(*, reference: str, carrier_ref: str, at: datetime) -> bool:

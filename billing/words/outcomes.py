@@ -85,6 +85,11 @@ PROGRESS: dict[str, Phrasing] = {
         _("There is no answer about {price} yet. It is asked for again, and never charged twice."),
         _("There is no answer about the payment yet. It is asked for, and never charged twice."),
     ),
+    "rail_spoke": _told(
+        _("Confirming the payment"),
+        _("{rail} has spoken of {price} after all. It is asked about before anything else."),
+        _("The rail has spoken of the payment after all. It is asked about before anything else."),
+    ),
     "confirmed_not_taken": _told(
         _("Confirmed: nothing was taken"),
         _("After asking again it is certain that {price} was not taken; it will be tried again."),

@@ -200,7 +200,7 @@ class TestWhatToDo:
     def test_is_said_beside_what_is_wrong(self, root, world, done):
         Recharge.objects.update(attention="late_payment", attention_since=world.at)
 
-        assert "Give it back on the rail's own pages, then say here that it is settled." in texts(
+        assert "Give it back on the rail's own pages, then say here what the rail did." in texts(
             root.get(page_of(done))
         )
 

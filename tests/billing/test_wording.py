@@ -31,7 +31,7 @@ window_over amount_differs credited accepted carrier_no_answer carrier_rejected 
 reversed_by_carrier refund_requested refunded refund_refused canceled_by_owner canceled_by_operator
 method_changed amount_changed trigger_gone no_longer_low validity_renewed
 rule_stopped binding_ended line_gone line_lost line_suspended crashed confirmed_not_credited
-request_expired settled_taken settled_not_taken settled_given_back
+request_expired rail_spoke settled_taken settled_not_taken settled_given_back
 """
 ATTENTION_CODES = """
 payment_unknown delivery_unknown crashed amount_differs config refund_unknown refund_refused

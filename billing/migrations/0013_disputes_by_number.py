@@ -11,7 +11,7 @@ WHERE kind = 'dispute' AND source = 'rail:stripe'"""
 
 class Migration(migrations.Migration):
 
-    dependencies = [("billing", "0010_lost_disputes")]
+    dependencies = [("billing", "0012_superseded")]
 
     operations = [
         migrations.AddField(

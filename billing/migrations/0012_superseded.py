@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0010_lost_disputes")]
+    dependencies = [("billing", "0011_number_moved")]
 
     operations = [
         migrations.RemoveConstraint(model_name="recharge", name="recharge_once_per_occurrence"),
