@@ -180,7 +180,7 @@ def settle_elsewhere(*, recharge: Recharge) -> None:
         raise NothingToSettle(recharge.ref)
 
 
-def _what_is_left(recharge: Recharge) -> dict[str, Any]:
+def _what_is_left(recharge: Recharge) -> dict[str, object]:
     """A dispute that something else hid is there again, with its age."""
     if disputed.is_unsettled(recharge_id=recharge.pk):
         return {"attention": machine.DISPUTED}
