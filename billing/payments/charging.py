@@ -16,7 +16,7 @@ from billing.bindings import breaker
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
-from billing.payments import announcements, answers, recounting
+from billing.payments import announcements, answers, recounting, reopening
 from billing.recharges import aftermath, claims, disputed, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
@@ -240,7 +240,7 @@ def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) ->
     Successes go together. If that fails they go one by one, so a poisoned row stops only itself.
     """
     asked = [
-        replace(one, row=answers.reopened(one.row, one.answer.outcome, at=at)) for one in asked
+        replace(one, row=reopening.reopened(one.row, one.answer.outcome, at=at)) for one in asked
     ]
     paid = [one for one in asked if _is_clean_success(one)]
     try:

@@ -91,8 +91,7 @@ def _line_problems(draft: Draft) -> Problems:
 
 
 def _binding_problems(draft: Draft, capabilities: Capabilities | None, at: datetime) -> Problems:
-    sentence = _binding_sentence(draft, draft.binding, at)
-    if sentence:
+    if sentence := _binding_sentence(draft, draft.binding, at):
         yield "binding", sentence
     elif capabilities and draft.line.currency not in capabilities.currencies:
         yield "binding", _currency_sentence(draft)
@@ -109,9 +108,8 @@ def _fallback_problems(draft: Draft, at: datetime) -> Problems:
     if draft.binding is not None and draft.fallback_binding.pk == draft.binding.pk:
         yield "fallback_binding", _("Choose another payment method than the first one.")
         return
-    sentence = _binding_sentence(draft, draft.fallback_binding, at)
-    sentence = sentence or _second_sentence(draft, draft.fallback_binding, at)
-    if sentence:
+    second = draft.fallback_binding
+    if sentence := _binding_sentence(draft, second, at) or _second_sentence(draft, second, at):
         yield "fallback_binding", sentence
 
 
@@ -123,10 +121,9 @@ def _second_sentence(draft: Draft, second: Binding, at: datetime) -> str:
         return _("This way of paying is switched off at the moment. Choose another.")
     if draft.line.currency not in rail.currencies:
         return _currency_sentence(draft)
-    if sentence := _payable_sentence(draft, second, rail):
-        return sentence
     offers = _days_to_offer(draft, rail, at)
-    return _day_sentence(draft, second, rail, offers, at) if offers else ""
+    late = _day_sentence(draft, second, rail, offers, at) if offers else ""
+    return _payable_sentence(draft, second, rail) or late
 
 
 def _binding_sentence(draft: Draft, binding: Binding | None, at: datetime) -> str:

@@ -164,7 +164,7 @@ class TestWhatIsUnderWay:
         world.run()
         assert now(opened)[0] == "refunded"
         order = Delivery.objects.get()
-        assert (order.state, order.code) == ("rejected", "line_gone")
+        assert (order.state, order.code) == ("rejected", "line_lost")
         assert world.carrier.credits == {}
         w.assert_balanced()
 

@@ -309,6 +309,8 @@ class TestAMessage:
 
         assert machine.wake(reference=reference, at=world.at) is True
         world.run()
+        world.later(world.gateway.capabilities.not_found_grace)  # it is believed, after its grace
+        world.run()
 
         assert (only().state, only().act_at) == ("declined", retry_at)
         assert len(world.gateway.calls["charge"]) == 1

@@ -11,6 +11,7 @@ from billing import gateways
 from billing.models import Consent, Rule
 from billing.plans import contract, drafts
 from billing.plans.drafts import Draft
+from lines.models import Line
 from portal.forms import setup as forms
 from tests.factories.billing import PaymentAttemptFactory, RechargeFactory
 from tests.portal import people
@@ -404,6 +405,7 @@ class TestWhatIsUnderWay:
         """Declined, and to be tried again."""
         walk(client, line)
         agree(client, line)
+        Line.objects.filter(pk=line.pk).update(balance_minor=900)  # low still
         rule = Rule.objects.get()
         return RechargeFactory.create(rule=rule, declined=True, at=now, period_key="e1")
 

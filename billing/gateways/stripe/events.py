@@ -200,6 +200,8 @@ def _note(
     amount_minor: int | None = None,
     currency: str = "",
     claims: str = "",
+    dispute_ref: str = "",
+    said_at: datetime | None = None,
 ) -> Notification:
     return Notification(
         kind=kind,
@@ -210,5 +212,7 @@ def _note(
         amount_minor=amount_minor,
         currency=currency,
         claims=claims or text(event, "type"),
+        dispute_ref=dispute_ref,
+        said_at=said_at,
         body_masked=masked_json(event),
     )
