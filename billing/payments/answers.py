@@ -52,7 +52,7 @@ _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.AUTH: "not_confirmed",
 }
 ACTION_RECHECK = timedelta(minutes=10)
-# At the least so long after its time a try may still be made, by hand too.
+# So long after its time the try that follows a late answer may still be made.
 RETRY_GRACE = timedelta(hours=1)
 
 
@@ -274,10 +274,12 @@ def _retry_at(row: Work, *, at: datetime) -> datetime | None:
 
 
 def _allow_for(row: Work, *, retry_at: datetime) -> None:
-    """The decline may have come late, and its next try has a day to be made like any other."""
+    """Where the decline came late: its next try still has its time to be made."""
+    if retry_at <= row._replace(declines=row.declines + 1).charge_until:
+        return
     climbed_s = sum(row.ladder_s[: row.declines + 1])
     expires_at = retry_at + RETRY_GRACE - timedelta(seconds=climbed_s)
-    Recharge.objects.filter(pk=row.id, expires_at__lt=expires_at).update(expires_at=expires_at)
+    Recharge.objects.filter(pk=row.id).update(expires_at=expires_at)
 
 
 def _close(row: Work, target: S, because: str, *, at: datetime) -> None:

@@ -321,7 +321,7 @@ def _was_sent_before(row: Work) -> bool:
 def _paid_move(row: Work, *, ended: Set[int], is_disputed: bool, at: datetime) -> Move:
     if is_disputed:
         return row.move(S.CHARGED, "paid", None, charged_at=at, attention=machine.DISPUTED)
-    if row.carrier_deferred_since is not None:
+    if row.carrier_deferred_since is not None and row.line_id not in ended:
         act_at = at + DEFERRED_RECHECK
         return row.move(S.CHARGED, "carrier_deferred", act_at, charged_at=at)
     if not _goes_on(row, ended=ended, at=at):

@@ -87,7 +87,7 @@ class TestJustBeforeTheCharge:
         world.gateway.script = [SOFT]
         world.run()
         world.later(w.HOUR)
-        assert only().expires_at <= world.at
+        assert only().expires_at < world.at
         world.run()
         assert only().state == "completed"
         w.assert_balanced()

@@ -342,6 +342,7 @@ class TestARailThatDemandsANotice:
         assert errors(less, at=late) == {}
 
 
+@pytest.mark.django_db
 class TestASecondMethod:
     """Checked for all that the first is: it may be charged any of the same amounts."""
 
@@ -371,8 +372,8 @@ class TestASecondMethod:
              " Choose another."),
             ({"max_amount_minor": 4999}, f"{pays} most ¥49.99 at once. {smaller}"),
             ({"min_amount_minor": 5001}, f"{pays} least ¥50.01 at once. Choose a larger amount."),
-            ({"last_day_of_month": 28}, "Days after the 28th are not possible with Card."
-             " Choose 28 December or 1 January 2027."),
+            ({"last_day_of_month": 28}, "Days after the 28th are not possible with your bank"
+             " card. Choose Dec 28 or Jan 1, 2027."),
         ]  # fmt: skip
         found = []
         for limits, _ in cases:
