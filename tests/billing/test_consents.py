@@ -5,11 +5,13 @@ from datetime import date, time
 
 import pytest
 
+from billing import gateways
 from billing.plans import consents, contract
 from billing.plans.contract import Draft
 from tests import world as w
 from tests.billing.plans_world import ALIPAY, ANNOUNCING, draft, low, offer, preview
 from tests.billing.readers import LANGUAGES, pairs, teach_chinese
+from tests.fakes import FakeGateway
 from tests.world import DAY, NOON
 
 
@@ -77,7 +79,8 @@ class TestTheConsent:
     def test_names_the_second_payment_method(self):
         second = w.binding(label="尾号 6688")
 
-        text = self.text(draft(fallback_binding=second))
+        with gateways.override("alipay", FakeGateway(capabilities=ALIPAY)):
+            text = self.text(draft(fallback_binding=second))
 
         assert "(and, only where that one declines, from Alipay 尾号 6688)" in text
 

@@ -79,7 +79,7 @@ OF_OTHER_CALLS = set(_OTHERS.split())
 # A dispute that may yet go either way; what a prevented one did, its statement says to a person.
 OPEN_DISPUTES = {
     *("needs_response", "under_review", "warning_needs_response", "warning_under_review"),
-    *("appeal_needs_response", "appeal_under_review", "prevented"),
+    *("appeal_needs_response", "appeal_under_review"),
 }
 
 
@@ -117,6 +117,7 @@ class TestStripesStatuses:
         assert standings == dict.fromkeys(OPEN_DISPUTES, DisputeStanding.OPEN) | {
             "won": DisputeStanding.WON,
             "lost": DisputeStanding.LOST,
+            "prevented": DisputeStanding.LOST,  # the network gave the payer the money at once
             "warning_closed": DisputeStanding.DROPPED,
         }
 
