@@ -89,6 +89,20 @@ class TestAPayment:
             pay(sdk, provider_ref, colour="red")
         assert (raised.value.code, raised.value.param) == ("parameter_unknown", "colour")
 
+    def test_with_a_parameter_that_the_pinned_version_gave_up_is_refused(self, stripe_sim, sdk):
+        provider_ref = stripe_sim.bind(new_ref("B"))
+        for create in (
+            lambda: pay(sdk, provider_ref, payment_method_types=["card"]),
+            lambda: sdk.checkout.sessions.create(
+                {"mode": "setup", "payment_method_types": ["card"]}
+            ),
+        ):
+            with pytest.raises(stripe.InvalidRequestError) as raised:
+                create()
+            assert raised.value.code == "payment_method_types_no_longer_supported"
+        customer = provider_ref.split("/")[0]
+        assert sdk.payment_intents.list({"customer": customer}).data == []
+
     def test_of_another_customers_card_is_refused(self, stripe_sim, sdk):
         mine, theirs = (stripe_sim.bind(new_ref("B")).split("/") for _ in range(2))
         with pytest.raises(stripe.InvalidRequestError) as raised:

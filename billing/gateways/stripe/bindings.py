@@ -34,12 +34,6 @@ _PAGE, _MOST_PAGES = 100, 5
 Seen = tuple[Mapping[str, object] | NotFound | Unknown, tuple[Exchange, ...]]
 
 
-class PageParams(SessionCreateParams):
-    """With a member that the SDK's own type does not list."""
-
-    payment_method_types: list[str]
-
-
 class Bindings:
     """The calls about cards."""
 
@@ -70,7 +64,9 @@ class Bindings:
             raise SigningNotStarted("Stripe gave no page.")
         return SigningPage(url, number)
 
-    def _open_session(self, ref: str, params: PageParams, *, salt: str) -> Mapping[str, object]:
+    def _open_session(
+        self, ref: str, params: SessionCreateParams, *, salt: str
+    ) -> Mapping[str, object]:
         """Another language or address makes another page, and a key of its own."""
         told = json.dumps([params, salt], sort_keys=True)
         key = f"{ref}:page:{hashlib.sha256(told.encode()).hexdigest()[:16]}"
@@ -271,12 +267,12 @@ class Bindings:
         )
 
 
-def _session_params(request: BindingRequest, customer: str) -> PageParams:
+def _session_params(request: BindingRequest, customer: str) -> SessionCreateParams:
     metadata = {BINDING_KEY: request.binding_ref}
     return {
         "mode": "setup",
         "customer": customer,
-        "payment_method_types": ["card"],
+        "allowed_payment_method_types": ["card"],
         "client_reference_id": request.binding_ref,
         "metadata": metadata,
         "setup_intent_data": {"metadata": metadata},

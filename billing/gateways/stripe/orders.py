@@ -19,28 +19,22 @@ _BINDING = re.compile(r"(?P<customer>cus_[A-Za-z0-9_]+)/(?P<card>pm_[A-Za-z0-9_]
 _LONGEST_NOTE = 500
 
 
-class IntentParams(PaymentIntentCreateParams):
-    """With a member that the SDK's own type does not list."""
-
-    payment_method_types: list[str]
-
-
 def split_binding(provider_ref: str) -> tuple[str, str]:
     """ "cus_…/pm_…" as customer and payment method; both empty where it is no such thing."""
     found = _BINDING.fullmatch(provider_ref)
     return (found["customer"], found["card"]) if found else ("", "")
 
 
-def intent_params(request: ChargeRequest, account: Account) -> IntentParams:
+def intent_params(request: ChargeRequest, account: Account) -> PaymentIntentCreateParams:
     """Of a payment intent that is confirmed at once, without its payer. The description travels as
     metadata: on the payer's statement stands the account's own name and our suffix."""
     customer, card = split_binding(request.provider_binding_ref)
-    params: IntentParams = {
+    params: PaymentIntentCreateParams = {
         "amount": request.amount_minor,
         "currency": request.currency.lower(),
         "customer": customer,
         "payment_method": card,
-        "payment_method_types": ["card"],
+        "allowed_payment_method_types": ["card"],
         "off_session": True,
         "confirm": True,
         "metadata": {

@@ -61,7 +61,14 @@ class Call:
         return dict(given)
 
     def only(self, *names: str) -> None:
-        """Raises Refusal for a parameter that the address does not know."""
+        """Raises Refusal for a parameter that the address does not know, or that this version of
+        the API has given up (changelog of 2026-09-30.endive)."""
+        if "payment_method_types" in self.params:
+            raise invalid(
+                "payment_method_types is no longer supported. Use allowed_payment_method_types.",
+                param="payment_method_types",
+                code="payment_method_types_no_longer_supported",
+            )
         unknown = sorted(set(self.params) - {*names, "expand"})
         if unknown:
             raise invalid(

@@ -147,7 +147,7 @@ def _page_of(customer: Object, reference: str) -> dict[str, object]:
     return {
         "mode": "setup",
         "customer": customer["id"],
-        "payment_method_types": ["card"],
+        "allowed_payment_method_types": ["card"],
         "client_reference_id": reference,
         "metadata": metadata,
         "setup_intent_data": {"metadata": metadata},

@@ -14,8 +14,9 @@ from billing.gateways.stripe.simulator.refusals import Refusal, invalid, missing
 from billing.gateways.stripe.simulator.state import Simulator
 
 _CREATED = (
-    "amount", "currency", "customer", "payment_method", "payment_method_types", "off_session",
-    "confirm", "metadata", "statement_descriptor_suffix", "description", "return_url",
+    "amount", "currency", "customer", "payment_method", "allowed_payment_method_types",
+    "off_session", "confirm", "metadata", "statement_descriptor_suffix", "description",
+    "return_url",
 )  # fmt: skip
 _LEAST = {"usd": 50, "eur": 50, "hkd": 400, "cny": 400}
 _OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")

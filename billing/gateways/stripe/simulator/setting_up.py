@@ -141,12 +141,14 @@ def create_session(call: Call) -> Object:
     """Only `mode=setup`: a page that sets a card up and takes no money."""
     call.only(
         "mode", "customer", "client_reference_id", "metadata", "setup_intent_data", "locale",
-        "success_url", "cancel_url", "payment_method_types", "currency",
+        "success_url", "cancel_url", "allowed_payment_method_types", "currency",
     )  # fmt: skip
     if call.wanted("mode") != "setup":
         raise invalid("This simulator sets cards up only.", param="mode")
-    if "payment_method_types" not in call.params and not call.text("currency"):
-        raise invalid("currency is required without payment_method_types.", param="currency")
+    if "allowed_payment_method_types" not in call.params and not call.text("currency"):
+        raise invalid(
+            "currency is required without allowed_payment_method_types.", param="currency"
+        )
     for name in ("success_url", "cancel_url"):
         if urlsplit(call.wanted(name)).scheme not in ("http", "https"):
             raise invalid("Not a valid URL", param=name, code="url_invalid")
