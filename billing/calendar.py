@@ -120,6 +120,11 @@ def local_instant(*, day: date, at_time: time, timezone: str) -> datetime:
     return _change_between(wall.replace(tzinfo=zone, fold=1).astimezone(UTC), instant, zone)
 
 
+def midnight(day: date, timezone: str) -> datetime:
+    """The UTC instant at which `day` begins there."""
+    return local_instant(day=day, at_time=time.min, timezone=timezone)
+
+
 def occurrence(schedule: Schedule, index: int) -> Occurrence:
     """Occurrence `index` of `schedule`, always the same. Raises ValueError if there is none."""
     local_date = occurrence_date(anchor=schedule.anchor, cycle=schedule.cycle, index=index)

@@ -90,7 +90,7 @@ def poll_balances(*, at: datetime, outside: Outside, limit: int = LIMIT) -> int:
         deadline_s=executor.BATCH_DEADLINE_S,
     )
     for (line, _), answer in results.came_back:
-        _apply(line, answer, at=at)
+        _apply(line, answer, at=at)  # no answer leaves the time that the claim has set
     return len(asked)
 
 
@@ -112,22 +112,33 @@ def _is_not_there(line: Line, *, at: datetime) -> None:
 
     Suspended, not ended: should the carrier know it again, it comes back by the next answer.
     """
+    wished_at = _wished_at(line, at=at)
     if line.status in (LineStatus.ACTIVE, LineStatus.EXPIRED):
         lifecycle.mark(line=line, status=LineStatus.SUSPENDED, at=at)
     rule = Rule.objects.select_for_update(no_key=True).filter(line=line, is_on=True).first()
     if rule is not None and rule.paused_at is None:
         Rule.objects.filter(pk=rule.pk).update(wake_at=at)
         nudges.money()
-    Line.objects.filter(pk=line.pk).update(poll_at=at + POLL_EVERY)
+    Line.objects.filter(pk=line.pk).update(poll_at=wished_at)
+
+
+def _wished_at(line: Line, *, at: datetime) -> datetime | None:
+    """When to ask next; locks the line. A wish made while this answer was under way stays: what it
+    is about may be younger than the answer."""
+    locked = Line.objects.select_for_update(no_key=True).get(pk=line.pk)
+    is_as_claimed = locked.poll_at == at + POLL_RETRY
+    return at + POLL_EVERY if is_as_claimed else locked.poll_at
 
 
 def _apply_balance(line: Line, balance: Balance, *, at: datetime) -> None:
     if balance.currency != line.currency:
         log.error("line %s is reported in another currency; not applied", line.public_id)
         return
+    wished_at = _wished_at(line, at=at)
     status = _STATUSES.get(balance.status)
     if status is not None and line.is_live and status != line.status:
         lifecycle.mark(line=line, status=status, at=at)
+    Line.objects.filter(pk=line.pk).update(poll_at=wished_at)
     readings.push(
         reading=Reading(
             line_id=line.pk,
@@ -139,4 +150,3 @@ def _apply_balance(line: Line, balance: Balance, *, at: datetime) -> None:
         ),
         at=at,
     )
-    Line.objects.filter(pk=line.pk).update(poll_at=at + POLL_EVERY)

@@ -83,6 +83,9 @@ class Rule(models.Model):
     hysteresis_minor = models.PositiveBigIntegerField(default=0)
     is_armed = models.BooleanField(_("armed"), default=True)
     episode = models.PositiveIntegerField(default=1)  # one recharge for each time it runs low
+    # A credit that must have lifted the line well above its threshold opens the latch then.
+    rearms_at = models.DateTimeField(null=True, blank=True)
+    low_episode = models.PositiveIntegerField(default=0)  # the last one in which it was low
     cooldown_s = models.PositiveIntegerField(_("cool-down, seconds"), default=3600)
     cooldown_until = models.DateTimeField(_("cooling down until"), null=True, blank=True)
     max_reading_age_s = models.PositiveIntegerField(default=24 * 3600)
@@ -91,6 +94,7 @@ class Rule(models.Model):
         _("days before expiry"), null=True, blank=True
     )
     expiry_fired_for = models.DateField(null=True, blank=True)  # the validity already dealt with
+    expiry_tried_on = models.DateField(null=True, blank=True)  # the line's day of the last try
 
     max_per_charge_minor = models.PositiveBigIntegerField(_("most a charge"))
     max_per_day_count = models.PositiveSmallIntegerField(_("charges a day"), default=1)

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from billing import calendar, promotions, rowsets
 from billing.calendar import Cycle, Schedule
-from billing.models import Notice, NoticeDelivery, NoticeKind, Rule
+from billing.models import Binding, Notice, NoticeDelivery, NoticeKind, Rule
 from billing.notices import telling
 from billing.notices.telling import Telling
 from billing.promotions import Quote
@@ -90,8 +90,13 @@ def next_at(rule: Rule, *, at: datetime) -> datetime | None:
 
 def _will_charge(rule: Rule, run_at: datetime) -> bool:
     is_running = rule.is_on and not rule.is_held and not _is_paused_at(rule, run_at)
-    is_payable = rule.binding is not None and rule.binding.is_usable
+    is_payable = rule.binding is not None and _can_pay(rule.binding, run_at)
     return is_running and is_payable and rule.skip_index != rule.next_index
+
+
+def _can_pay(binding: Binding, run_at: datetime) -> bool:
+    """Whether it lives to see that charge: of its own end its owner is told apart (rule 19)."""
+    return binding.is_usable and (binding.expires_at is None or binding.expires_at > run_at)
 
 
 def _is_paused_at(rule: Rule, run_at: datetime) -> bool:

@@ -111,9 +111,10 @@ def _is_stopped(row: Work, *, at: datetime) -> bool:
     second one, which is what it was consented to for."""
     if row.rule_is_on and row.rule_pause_reason in breaker.REASONS and agreed.is_second(row):
         return False
-    # A pause is about when money moves: what is announced for a day after it may stand.
-    moves_at = max(at, row.due_at)
-    is_resting = row.rule_paused_until is not None and row.rule_paused_until > moves_at
+    # A pause is about when money was to move, not when a worker came (rule 12a): what is announced
+    # for a day after it may stand, and what fell due in it is not made good after it.
+    fell_due_at = max(row.act_at or at, row.due_at)
+    is_resting = row.rule_paused_until is not None and row.rule_paused_until > fell_due_at
     return not row.rule_is_on or row.rule_paused_at is not None or is_resting
 
 

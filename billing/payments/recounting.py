@@ -15,7 +15,7 @@ from billing.models import Binding, Rule, SpendingCap
 from billing.recharges.claims import Work
 from billing.recharges.machine import Move
 from billing.rowsets import Column
-from billing.rules import caps, deciding
+from billing.rules import caps, obstacles
 from billing.rules.caps import Counted
 from billing.states import RechargeState
 from lines import zones
@@ -131,7 +131,7 @@ def _reached(
     row: Work, by: Counted, tally: caps.Tally, limits: _Limits
 ) -> tuple[str, dict[str, int]] | None:
     day_count, month_minor = limits.rules.get(row.line_id, (None, None))
-    return deciding.cap_reached(
+    return obstacles.cap_reached(
         amount_minor=row.price_minor,
         spent=tally.spent(by),
         day_count=day_count,

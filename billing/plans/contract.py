@@ -373,6 +373,7 @@ def _next_wake(rule: Rule, *, at: datetime) -> datetime | None:
         valid_until=rule.line.valid_until,
         expiry_days_before=rule.expiry_days_before,
         expiry_fired_for=rule.expiry_fired_for,
+        expiry_tried_on=rule.expiry_tried_on,
         timezone=rule.line.timezone,
         paused_until=rule.paused_until,
         at=at,

@@ -4,7 +4,7 @@ Nothing here promises more than the rail allows, or less than the caps permit.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from billing import calendar, promotions
@@ -249,11 +249,12 @@ def _facts(draft: Draft, *, rule: Rule | None, capabilities: Capabilities, at: d
     """As if the draft were confirmed: armed, unpaused, and its schedule not due."""
     line, lead = draft.line, capabilities.lead
     outlook = gathering.outlooks([line.pk], at=at).get(line.pk) if lead else None
+    armed = Standing(0, None, None, True, 1, rule.expiry_fired_for if rule else None, None)
     return gathering.facts_of(
         plan=draft,
         line=line,
         carrier=line.carrier,
-        standing=Standing(0, None, None, True, 1, rule.expiry_fired_for if rule else None, None),
+        standing=replace(armed, expiry_tried_on=rule.expiry_tried_on if rule else None),
         schedule=None,
         grace=timedelta(days=1),
         caps=_caps(draft, capabilities),

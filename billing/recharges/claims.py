@@ -41,8 +41,8 @@ SELECT g.id, g.ref, g.state,
        g.fallback_binding_id, g.rule_id, g.line_id,
        g.owner_id, g.trigger, g.period_key, g.face_minor, g.bonus_minor, g.discount_minor,
        g.price_minor, g.currency, g.ladder_s, g.declines, g.attempt_count, g.delivery_count,
-       g.due_at, g.expires_at, g.fence, g.crash_count, g.queries, g.unknown_since, g.charged_at,
-       g.sim_generation, g.attention, g.reason, g.created_at, g.cap_day,
+       g.due_at, g.act_at, g.expires_at, g.fence, g.crash_count, g.queries, g.unknown_since,
+       g.charged_at, g.sim_generation, g.attention, g.reason, g.created_at, g.cap_day,
        g.notice_sent_at, g.earliest_charge_at, g.latest_charge_at,
        CASE WHEN g.state IN ('payment_pending', 'action_required') THEN (
          SELECT min(m.at) FROM billing_rechargemove m
@@ -129,6 +129,7 @@ class Work(NamedTuple):
     attempt_count: int
     delivery_count: int
     due_at: datetime
+    act_at: datetime | None  # when this step fell due; None: it is at rest
     expires_at: datetime
     fence: int
     crash_count: int

@@ -52,7 +52,7 @@ def _expiry_misfit(row: Work) -> str:
     if not zones.is_zone(row.timezone):
         return ""  # nobody knows on which day it ends: the rule is held for that
     ends_on = wakes.expiry_date(row.valid_until, row.timezone) if row.valid_until else None
-    return "" if ends_on and ends_on.isoformat() == row.period_key else RENEWED
+    return "" if ends_on == wakes.expiry_of(row.period_key) else RENEWED
 
 
 def is_above(row: Work) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from billing import rowsets
 from billing.calendar import day_key, month_key
 from billing.models import Binding, Recharge, Rule, SpendingCap
-from billing.rules import deciding
+from billing.rules import obstacles
 from billing.rules.verdicts import Spent
 from billing.states import UNPAID_END_STATES
 from lines.models import Line
@@ -199,7 +199,7 @@ def check_caps(*, line: Line, binding: Binding, amount_minor: int, at: datetime)
         currency=line.currency,
         timezone=line.timezone,
     )
-    reached = deciding.cap_reached(
+    reached = obstacles.cap_reached(
         amount_minor=amount_minor,
         spent=spent_by(counted),
         day_count=rule.max_per_day_count if rule else None,

@@ -7,12 +7,12 @@ each step is named by its number: docs/rules.md.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from billing import calendar
 from billing.calendar import Occurrence
-from billing.rules import wakes
-from billing.rules.verdicts import Facts, Opening, Reason, Spent, Standing, Verdict
+from billing.rules import obstacles, wakes
+from billing.rules.verdicts import Facts, Opening, Reason, Standing, Verdict
 from billing.states import Trigger
 
 # An open recharge wakes its rule when it closes; this is for the wake that was lost.
@@ -25,24 +25,20 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """One trigger that fired."""
+    """One trigger that fired. `tells_as`: what a refusal of it is kept under, so that it is told
+    once however often it is tried; "" where that is its period."""
 
     trigger: Trigger
     period_key: str
     due_at: datetime
-
-
-def effective_minor(facts: Facts) -> int | None:
-    """Reported, less reserved, plus credit in flight (rule 8). None: never reported."""
-    if facts.balance_minor is None:
-        return None
-    return facts.balance_minor - facts.reserved_minor + facts.in_flight_minor
+    tells_as: str = ""
 
 
 def decide(facts: Facts) -> Verdict:
     """One recharge or none, with every reason. Pure: the same facts give the same verdict."""
     if facts.line_problem:
         return _stop(facts, facts.line_problem)
+    facts = replace(facts, standing=_latch(facts))
     scheduled, missed, standing = _schedule_due(facts)
     facts = replace(facts, standing=standing)
     reasons = list(missed)
@@ -53,14 +49,29 @@ def decide(facts: Facts) -> Verdict:
             facts = replace(facts, standing=replace(standing, skip_index=None))
             scheduled = None
     low, wants_reading, low_reason = _low_due(facts)
+    if low and facts.is_low:
+        facts = replace(facts, standing=replace(facts.standing, low_episode=standing.episode))
     reasons += low_reason
-    due = [one for one in (scheduled, low, _expiry_due(facts)) if one]
+    expiring, too_late, standing = _expiry_due(facts)
+    facts = replace(facts, standing=standing)
+    reasons += too_late
+    due = [one for one in (scheduled, low, expiring) if one]
     if not due:
         return _rest(facts, reasons, wants_reading=wants_reading)
     return _weigh(facts, due, reasons, wants_reading=wants_reading)
 
 
 # --- which triggers are due ---------------------------------------------------------------------
+
+
+def _latch(facts: Facts) -> Standing:
+    """What must have lifted the line well above its threshold opens the latch once cool, though no
+    reading ever showed it (rule 7). Once a credit: opening it uses the mark up, and so does firing.
+    """
+    standing = facts.standing
+    if standing.is_armed or standing.rearms_at is None or standing.rearms_at > facts.at:
+        return standing
+    return replace(standing, is_armed=True, episode=standing.episode + 1, rearms_at=None)
 
 
 def _index_of(period_key: str) -> int:
@@ -89,12 +100,14 @@ def _schedule_due(facts: Facts) -> tuple[_Due | None, list[Reason], Standing]:
 
 def _missed(facts: Facts, one: Occurrence) -> Reason:
     due = _Due(Trigger.SCHEDULE, one.period_key, one.due_at)
+    if obstacles.is_resting(facts, one.due_at):
+        return _reason(facts, due, "paused_by_owner")
     return _reason(facts, due, "missed", at=one.due_at.isoformat())
 
 
 def _low_due(facts: Facts) -> tuple[_Due | None, bool, list[Reason]]:
     """Level with a latch (rule 7), on a figure young enough to trust (rule 10)."""
-    effective = effective_minor(facts)
+    effective = facts.effective_minor
     if facts.threshold_minor is None or not facts.standing.is_armed:
         return None, False, []
     low = _Due(Trigger.LOW_BALANCE, f"e{facts.standing.episode}", facts.at)
@@ -128,19 +141,34 @@ def _early_before(runs_out_at: datetime | None, lead: timedelta) -> datetime | N
     return runs_out_at - lead - EARLY_MARGIN if lead and runs_out_at is not None else None
 
 
-def _expiry_due(facts: Facts) -> _Due | None:
-    """Once for each validity, `expiry_days_before` days ahead of its end."""
-    fires_at = wakes.expiry_wake(
+def _expiry_due(facts: Facts) -> tuple[_Due | None, list[Reason], Standing]:
+    """`expiry_days_before` days ahead of a validity's end, until a charge or that end (rule 12a).
+
+    A further try, on another day, has an occurrence of its own; what is said of it does not.
+    """
+    standing, fires_at = facts.standing, _expiry_wake(facts, facts.standing)
+    if facts.valid_until is None or fires_at is None or facts.at < fires_at:
+        return None, [], standing
+    ends_on = wakes.expiry_date(facts.valid_until, facts.timezone)
+    today = calendar.day_key(facts.at, facts.timezone)
+    key = wakes.expiry_key(ends_on, again_on=today if standing.expiry_tried_on else None)
+    due = _Due(Trigger.EXPIRY, key, fires_at, tells_as=str(ends_on))
+    if facts.at < facts.valid_until:
+        return due, [], standing
+    is_news = facts.at <= facts.valid_until + facts.grace
+    told = [_reason(facts, due, "missed", at=fires_at.isoformat())] if is_news else []
+    return None, told, replace(standing, expiry_fired_for=ends_on)
+
+
+def _expiry_wake(facts: Facts, standing: Standing) -> datetime | None:
+    return wakes.expiry_wake(
         valid_until=facts.valid_until,
         expiry_days_before=facts.expiry_days_before,
-        expiry_fired_for=facts.standing.expiry_fired_for,
+        expiry_fired_for=standing.expiry_fired_for,
+        expiry_tried_on=standing.expiry_tried_on,
         timezone=facts.timezone,
         lead=facts.lead,
     )
-    if facts.valid_until is None or fires_at is None or facts.at < fires_at:
-        return None
-    ends_on = wakes.expiry_date(facts.valid_until, facts.timezone)
-    return _Due(Trigger.EXPIRY, ends_on.isoformat(), fires_at)
 
 
 # --- what stands in the way ---------------------------------------------------------------------
@@ -150,16 +178,27 @@ def _weigh(facts: Facts, due: list[_Due], reasons: list[Reason], *, wants_readin
     """Defer, refuse or charge what is due."""
     if facts.has_open_recharge:
         return _defer(facts, due, reasons, "open_recharge", until=facts.at + RECHECK)
+    if facts.pause_reason:  # whoever lifts it has the rule looked at
+        return _refuse(facts, due, reasons, "paused_by_system", low_wakes=facts.paused_until)
+    if due[0].trigger is Trigger.SCHEDULE and obstacles.is_resting(facts, due[0].due_at):
+        reasons = [*reasons, _reason(facts, due[0], "paused_by_owner")]
+        due = due[1:]
+        if not due:
+            return _rest(facts, reasons, wants_reading=wants_reading)
     # A pause is about when money moves, and a slow rail is set to work before that.
-    moves_at = max(facts.at, due[0].due_at)
-    if facts.pause_reason or (facts.paused_until and facts.paused_until > moves_at):
-        code = "paused_by_system" if facts.pause_reason else "paused_by_owner"
-        return _refuse(facts, due, reasons, code, low_wakes=facts.paused_until)
+    if obstacles.is_resting(facts, max(facts.at, due[0].due_at)):
+        wakes_at = facts.paused_until
+        return _refuse(
+            facts, due, reasons, "paused_by_owner", low_wakes=wakes_at, expiry_wakes=wakes_at
+        )
     if facts.binding_problem == "rail_disabled":
         # An operator's switch or a setting, not the owner's doing: kept while its grace lasts.
         return _defer(facts, due, reasons, facts.binding_problem, until=facts.at + RECHECK)
     if facts.binding_problem:
-        return _refuse(facts, due, reasons, facts.binding_problem, low_wakes=None)
+        wakes_at = obstacles.next_day(facts)
+        return _refuse(
+            facts, due, reasons, facts.binding_problem, low_wakes=None, expiry_wakes=wakes_at
+        )
     if facts.cooldown_until and facts.cooldown_until > facts.at:
         return _defer(facts, due, reasons, "cooling_down", until=facts.cooldown_until)
     if facts.is_notice_missing and due[0].trigger is Trigger.SCHEDULE:
@@ -172,10 +211,13 @@ def _weigh(facts: Facts, due: list[_Due], reasons: list[Reason], *, wants_readin
 
 def _charge(facts: Facts, due: list[_Due], reasons: list[Reason]) -> Verdict:
     amount_minor, falls_short = _amount(facts, due)
-    blocked = _cap(facts, amount_minor)
+    blocked = obstacles.cap_in_the_way(facts, amount_minor)
     if blocked:
         code, low_wakes, figures = blocked
-        return _refuse(facts, due, reasons, code, low_wakes=low_wakes, **figures)
+        wakes_at = obstacles.next_day(facts)
+        return _refuse(
+            facts, due, reasons, code, low_wakes=low_wakes, expiry_wakes=wakes_at, **figures
+        )
     first = due[0]
     opening = Opening(
         trigger=first.trigger.value,
@@ -185,14 +227,15 @@ def _charge(facts: Facts, due: list[_Due], reasons: list[Reason]) -> Verdict:
         expires_at=max(first.due_at, facts.at + facts.lead) + facts.grace,
         falls_short=falls_short,
     )
-    told = [_reason(facts, first, "charge", face_minor=amount_minor, **_early(facts, first))]
-    told += [_reason(facts, one, "merged", other_trigger=first.trigger.value) for one in due[1:]]
-    return Verdict(opening, (*reasons, *told), _consumed(facts, due, with_low=True))
+    spent = [replace(one, tells_as="") for one in due]
+    told = [_reason(facts, spent[0], "charge", face_minor=amount_minor, **_early(facts, first))]
+    told += [_reason(facts, one, "merged", other_trigger=first.trigger.value) for one in spent[1:]]
+    return Verdict(opening, (*reasons, *told), _charged(facts, due))
 
 
 def _early(facts: Facts, due: _Due) -> dict[str, object]:
     """That the balance is not low yet: it would be, by the time this rail's money is there."""
-    effective = effective_minor(facts)
+    effective = facts.effective_minor
     is_low = effective is None or effective < (facts.threshold_minor or effective)
     if due.trigger is not Trigger.LOW_BALANCE or is_low or facts.runs_out_at is None:
         return {}
@@ -204,7 +247,7 @@ def _amount(facts: Facts, due: list[_Due]) -> tuple[int, bool]:
 
     A scheduled amount is the one agreed, exactly; only a gap may make it larger.
     """
-    effective = effective_minor(facts)
+    effective = facts.effective_minor
     is_low = any(one.trigger is Trigger.LOW_BALANCE for one in due)
     if not is_low or facts.threshold_minor is None or effective is None:
         return facts.face_minor, False
@@ -247,98 +290,47 @@ def _sold(facts: Facts, wanted: int) -> tuple[int, ...]:
     return (min(max(wanted, facts.min_amount_minor), facts.max_amount_minor),)
 
 
-def _cap(facts: Facts, amount_minor: int) -> tuple[str, datetime | None, dict[str, int]] | None:
-    """The first cap this amount would break, when a low balance may try again, and figures."""
-    caps = facts.caps
-    if amount_minor > caps.charge_minor:
-        return "cap_charge", None, {"cap_minor": caps.charge_minor, "face_minor": amount_minor}
-    reached = cap_reached(
-        amount_minor=amount_minor,
-        spent=facts.spent,
-        day_count=caps.day_count,
-        line_month_minor=caps.line_month_minor,
-        binding_month_minor=caps.binding_month_minor,
-        owner_month_minor=caps.owner_month_minor,
-    )
-    if reached:
-        code, figures = reached
-        return code, _next_day(facts) if code == "cap_day" else _next_month(facts), figures
-    effective = effective_minor(facts)
-    most = facts.max_balance_minor
-    if most is not None and effective is not None and effective + amount_minor > most:
-        return "max_balance", _next_day(facts), {"cap_minor": most}
-    return None
-
-
-def cap_reached(
-    *,
-    amount_minor: int,
-    spent: Spent,
-    day_count: int | None,
-    line_month_minor: int | None,
-    binding_month_minor: int | None,
-    owner_month_minor: int | None,
-) -> tuple[str, dict[str, int]] | None:
-    """The first cap of a day or month that one more charge would break, with its figures; None as
-    a cap: there is none. For the owner's hand as for the robot (rule 25)."""
-    if day_count is not None and spent.day_count + 1 > day_count:
-        return "cap_day", {"cap_count": day_count, "spent_count": spent.day_count}
-    months = (
-        ("cap_month", line_month_minor, spent.line_month_minor),
-        ("cap_binding_month", binding_month_minor, spent.binding_month_minor),
-        ("cap_owner_month", owner_month_minor, spent.owner_month_minor),
-    )
-    for code, cap_minor, spent_minor in months:
-        if cap_minor is not None and spent_minor + amount_minor > cap_minor:
-            figures = {"cap_minor": cap_minor, "spent_minor": spent_minor}
-            return code, figures | {"face_minor": amount_minor}
-    return None
-
-
-def _next_day(facts: Facts) -> datetime:
-    day = calendar.day_key(facts.at, facts.timezone) + timedelta(days=1)
-    return calendar.local_instant(day=day, at_time=datetime.min.time(), timezone=facts.timezone)
-
-
-def _next_month(facts: Facts) -> datetime:
-    month = calendar.month_key(facts.at, facts.timezone)
-    following = (month + timedelta(days=32)).replace(day=1)
-    return calendar.local_instant(
-        day=following, at_time=datetime.min.time(), timezone=facts.timezone
-    )
-
-
 # --- how the rule stands afterwards -------------------------------------------------------------
 
 
-def _consumed(facts: Facts, due: Iterable[_Due], *, with_low: bool) -> Standing:
-    """Each trigger that was dealt with is dealt with once: an occurrence runs at most once."""
+def _charged(facts: Facts, due: Iterable[_Due]) -> Standing:
+    """Each trigger that a recharge deals with is dealt with once, whatever comes of it later."""
     standing = facts.standing
     for one in due:
         if one.trigger is Trigger.EXPIRY:
-            ended = date.fromisoformat(one.period_key)
-            standing = replace(standing, expiry_fired_for=ended)
-        if one.trigger is Trigger.LOW_BALANCE and with_low:
-            standing = replace(standing, is_armed=False)
+            standing = replace(
+                standing,
+                expiry_fired_for=wakes.expiry_of(one.period_key),
+                expiry_tried_on=calendar.day_key(facts.at, facts.timezone),
+            )
+        if one.trigger is Trigger.LOW_BALANCE:
+            standing = replace(standing, is_armed=False, rearms_at=None)
     return replace(standing, wake_at=_wake(facts, standing))
 
 
 def _wake(
-    facts: Facts, standing: Standing, *, low_wakes: datetime | None = None
+    facts: Facts, standing: Standing, *, refused: Iterable[datetime | None] = ()
 ) -> datetime | None:
-    """The next instant at which this rule could have something to do by itself."""
+    """The next instant at which this rule could have something to do by itself.
+
+    What has come was decided on just now. Where it was refused and stands, it is tried again when
+    `refused` says, and not at once for ever.
+    """
     early = early_at(facts) if facts.threshold_minor is not None and standing.is_armed else None
-    is_ahead = early is not None and early > facts.at  # one that has come was decided on just now
+    expiry_at = _expiry_wake(facts, standing)
+    is_ahead = expiry_at is not None and expiry_at > facts.at
+    ahead = [early, None if standing.is_armed else standing.rearms_at]
     return wakes.next_wake(
         next_run_at=standing.next_run_at,
         valid_until=facts.valid_until,
-        expiry_days_before=facts.expiry_days_before,
+        expiry_days_before=facts.expiry_days_before if is_ahead else None,
         expiry_fired_for=standing.expiry_fired_for,
+        expiry_tried_on=standing.expiry_tried_on,
         timezone=facts.timezone,
         paused_until=facts.paused_until,
         at=facts.at,
         lead=facts.lead,
-        also=(low_wakes, early if is_ahead else None),
+        also=(*refused, *(one for one in ahead if one is not None and one > facts.at)),
     )
 
 
@@ -375,24 +367,25 @@ def _refuse(
     code: str,
     *,
     low_wakes: datetime | None,
+    expiry_wakes: datetime | None = None,
     **figures: object,
 ) -> Verdict:
-    """Schedules and expiries are spent, and told; a low balance stays armed for a better day."""
+    """A schedule is spent, and told; a low balance stays armed, and a validity is tried again, for
+    a better day (rule 12a)."""
     told = [_reason(facts, one, code, **figures) for one in due]
-    standing = _consumed(facts, due, with_low=False)
-    is_low = any(one.trigger is Trigger.LOW_BALANCE for one in due)
-    wake_at = _wake(facts, standing, low_wakes=low_wakes if is_low else None)
-    return Verdict(None, (*reasons, *told), replace(standing, wake_at=wake_at))
+    better = {Trigger.LOW_BALANCE: low_wakes, Trigger.EXPIRY: expiry_wakes}
+    wake_at = _wake(facts, facts.standing, refused=[better.get(one.trigger) for one in due])
+    return Verdict(None, (*reasons, *told), replace(facts.standing, wake_at=wake_at))
 
 
 def _reason(facts: Facts, due: _Due, code: str, **more: object) -> Reason:
     """The figures a reader needs to follow the decision, frozen with it."""
     figures: dict[str, object] = {
         "balance_minor": facts.balance_minor,
-        "effective_minor": effective_minor(facts),
+        "effective_minor": facts.effective_minor,
         "threshold_minor": facts.threshold_minor,
         "face_minor": facts.face_minor,
         "observed_at": facts.observed_at.isoformat() if facts.observed_at else None,
     }
     kept = {key: value for key, value in (figures | more).items() if value is not None}
-    return Reason(due.trigger.value, due.period_key, code, kept)
+    return Reason(due.trigger.value, due.tells_as or due.period_key, code, kept)

@@ -19,7 +19,8 @@ DUE = """
 SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cycle,
        r.anchor_date, r.charge_time, r.next_index, r.next_run_at, r.skip_index, r.grace_s,
        r.threshold_minor, r.topup_mode, r.target_minor, r.is_armed, r.episode, r.cooldown_until,
-       r.max_reading_age_s, r.expiry_days_before, r.expiry_fired_for, r.max_per_charge_minor,
+       r.max_reading_age_s, r.expiry_days_before, r.expiry_fired_for, r.expiry_tried_on,
+       r.rearms_at, r.low_episode, r.max_per_charge_minor,
        r.max_per_day_count, r.max_per_month_minor, r.channels, r.paused_until, r.paused_at,
        r.pause_reason, r.sim_generation, r.remind_low_balance,
        l.id AS line_id, l.owner_id, l.sim_generation AS line_generation, l.status, l.timezone,
@@ -68,6 +69,9 @@ class DueRule(NamedTuple):
     max_reading_age_s: int
     expiry_days_before: int | None
     expiry_fired_for: date | None
+    expiry_tried_on: date | None
+    rearms_at: datetime | None
+    low_episode: int
     max_per_charge_minor: int
     max_per_day_count: int
     max_per_month_minor: int
@@ -164,6 +168,9 @@ def standing_of(row: DueRule, *, wake_at: datetime | None) -> Standing:
         episode=row.episode,
         expiry_fired_for=row.expiry_fired_for,
         wake_at=wake_at,
+        rearms_at=row.rearms_at,
+        low_episode=row.low_episode,
+        expiry_tried_on=row.expiry_tried_on,
     )
 
 

@@ -35,6 +35,11 @@ class Decided:
     lead: timedelta = timedelta(0)  # of its rail: money moves so long after it is set to work
 
 
+def low_key(*, rule_id: int, episode: int) -> str:
+    """What "once" means for a low balance: each time it runs low, it is told anew (rule 7)."""
+    return f"{rule_id}:e{episode}"
+
+
 def tell(decided: Sequence[Decided], *, at: datetime) -> None:
     """A charge that does not happen is told: silence is what people complain of most."""
     telling.tell_many([told for one in decided for told in _tellings(one, at=at)])
@@ -46,6 +51,8 @@ def _tellings(one: Decided, *, at: datetime) -> Iterator[Telling]:
         key = f"{verdict.pause}:{row.line_generation}"
         yield _telling(one, NoticeKind.RULE_PAUSED, key, {"code": verdict.pause}, at=at)
         return
+    if low := _low_again(one, at=at):
+        yield low
     for reason in verdict.reasons:
         if reason.code not in _SILENT:
             key = f"{reason.trigger}:{reason.period_key}:{reason.code}"
@@ -69,6 +76,24 @@ def _telling(
     row = one.row
     key = f"{row.id}:{key}"
     return Telling(row.owner_id, kind.value, key, row.line_id, None, facts, row.channels, at)
+
+
+def _low_again(one: Decided, *, at: datetime) -> Telling | None:
+    """A low balance that was read before its latch opened, as it did by this very decision: no
+    reading has told of it as a new one."""
+    row, standing = one.row, one.verdict.standing
+    is_new = standing.episode != row.episode and standing.low_episode == standing.episode
+    if not (is_new and row.remind_low_balance):
+        return None
+    facts = {
+        "balance_minor": row.balance_minor,
+        "threshold_minor": row.threshold_minor,
+        "currency": row.currency,
+        "is_on": True,
+    }
+    key = low_key(rule_id=row.id, episode=standing.episode)
+    kind = NoticeKind.LOW_BALANCE.value
+    return Telling(row.owner_id, kind, key, row.line_id, None, facts, row.channels, at)
 
 
 def _is_near_cap(one: Decided) -> bool:

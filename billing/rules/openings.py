@@ -97,6 +97,9 @@ _STANDING_COLUMNS = (
     Column("is_armed", "boolean"),
     Column("episode", "integer"),
     Column("expiry_fired_for", "date"),
+    Column("expiry_tried_on", "date"),
+    Column("rearms_at", "timestamptz"),
+    Column("low_episode", "integer"),
     Column("wake_at", "timestamptz"),
     Column("lead_s", "integer"),
     Column("pause", "text"),
@@ -105,6 +108,7 @@ _STANDING_COLUMNS = (
 _STANDING_ASSIGN = """
     next_index = v.next_index, next_run_at = v.next_run_at, skip_index = v.skip_index,
     is_armed = v.is_armed, episode = v.episode, expiry_fired_for = v.expiry_fired_for,
+    expiry_tried_on = v.expiry_tried_on, rearms_at = v.rearms_at, low_episode = v.low_episode,
     wake_at = v.wake_at, lead_s = v.lead_s, crash_count = 0,
     paused_at = CASE WHEN v.pause <> '' THEN COALESCE(t.paused_at, v.at) ELSE t.paused_at END,
     pause_reason = CASE WHEN v.pause <> '' THEN v.pause ELSE t.pause_reason END"""
@@ -361,6 +365,9 @@ def _write_standings(decided: list[Decided], *, at: datetime) -> None:
                 standing.is_armed,
                 standing.episode,
                 standing.expiry_fired_for,
+                standing.expiry_tried_on,
+                standing.rearms_at,
+                standing.low_episode,
                 standing.wake_at,
                 int(one.lead.total_seconds()),
                 one.verdict.pause,

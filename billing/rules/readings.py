@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 from billing import nudges
 from billing.models import NoticeKind, Rule
 from billing.notices import telling
-from billing.rules import deciding, gathering, wakes
+from billing.rules import deciding, gathering, notices, wakes
 from lines import balances
-from lines.balances import Applied
+from lines.balances import Applied, Told
 from lines.models import Line
+from lines.validity import UNSAID, Validity
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Reading:
     observed_at: datetime
     reserved_minor: int = 0
     sequence: int | None = None
-    valid_until: datetime | None = None
+    valid_until: Validity = UNSAID  # None: it has no end
     source: str = "pushed"
 
 
@@ -41,19 +42,20 @@ def push(*, reading: Reading, at: datetime) -> Applied:
     """
     if reading.observed_at > at + deciding.CLOCK_SKEW:
         raise FromTheFuture(_("The balance is dated in the future. Check the sender's clock."))
+    told = Told(
+        balance_minor=reading.balance_minor,
+        reserved_minor=reading.reserved_minor,
+        observed_at=reading.observed_at,
+        sequence=reading.sequence,
+        valid_until=reading.valid_until,
+        source=reading.source,
+    )
     with transaction.atomic():
-        applied = balances.apply(
-            line_id=reading.line_id,
-            balance_minor=reading.balance_minor,
-            reserved_minor=reading.reserved_minor,
-            observed_at=reading.observed_at,
-            sequence=reading.sequence,
-            valid_until=reading.valid_until,
-            source=reading.source,
-            at=at,
-        )
+        applied = balances.apply(line_id=reading.line_id, told=told, at=at)
         if applied.is_applied:
-            _consider(applied.line, at=at)
+            _consider(applied, at=at)
+        if applied.is_asked:
+            nudges.slow()
     return applied
 
 
@@ -68,32 +70,49 @@ def push_many(*, readings: Iterable[Reading], at: datetime) -> list[Applied | Fr
     return results
 
 
-def _consider(line: Line, *, at: datetime) -> None:
+def _consider(applied: Applied, *, at: datetime) -> None:
     """Level with a latch (rule 7): re-arm well above the threshold, wake below it."""
+    line = applied.line
     rule = Rule.objects.select_for_update(no_key=True).filter(line=line).first()
     if rule is None:
         return
-    _wake_for_expiry(rule, line, at=at)
+    if applied.has_moved_validity or (rule.wake_at is None and rule.paused_at is None):
+        _wake_for_expiry(rule, line, at=at)
     if rule.threshold_minor is None or line.balance_minor is None:
         return
-    coming = gathering.in_flight_of(line.pk)
-    effective = line.balance_minor - line.balance_reserved_minor + coming.minor
-    if effective >= rule.threshold_minor + rule.hysteresis_minor and not rule.is_armed:
-        Rule.objects.filter(pk=rule.pk).update(is_armed=True, episode=rule.episode + 1)
-    elif effective < rule.threshold_minor:
+    if rule.rearms_at is not None and rule.rearms_at <= at:
+        _open_latch(rule)
+    reported = line.balance_minor - line.balance_reserved_minor
+    # What is only on its way opens nothing: once it is there, its credit does.
+    if reported >= rule.threshold_minor + rule.hysteresis_minor and _is_news(rule):
+        _open_latch(rule)
+    elif reported + gathering.in_flight_of(line.pk).minor < rule.threshold_minor:
         _is_low(rule, line, at=at)
     elif rule.lead_s:
         # Its rail is slow: whether to begin before it is low is for the forecast to say (rule 13).
         _wake(rule, at=at)
 
 
+def _is_news(rule: Rule) -> bool:
+    """Whether it had fired, or was low: the next low balance is a new one, rule on or off."""
+    return not rule.is_armed or rule.low_episode == rule.episode
+
+
+def _open_latch(rule: Rule) -> None:
+    rule.is_armed, rule.episode, rule.rearms_at = True, rule.episode + 1, None
+    rule.save(update_fields=["is_armed", "episode", "rearms_at"])
+
+
 def _is_low(rule: Rule, line: Line, *, at: datetime) -> None:
     """Warn once an episode, auto-recharge or not (rule 26); wake the rule if it may act."""
+    if rule.low_episode != rule.episode:
+        rule.low_episode = rule.episode
+        rule.save(update_fields=["low_episode"])
     if rule.remind_low_balance:
         telling.tell(
             owner_id=line.owner_id,
             kind=NoticeKind.LOW_BALANCE,
-            occurrence_key=f"{rule.pk}:e{rule.episode}",
+            occurrence_key=notices.low_key(rule_id=rule.pk, episode=rule.episode),
             line_id=line.pk,
             recharge_id=None,
             facts={
@@ -109,12 +128,14 @@ def _is_low(rule: Rule, line: Line, *, at: datetime) -> None:
 
 
 def _wake(rule: Rule, *, at: datetime) -> None:
-    if not (rule.is_on and rule.is_armed):
+    """Now; where a credit will open the latch, then."""
+    if not rule.is_on or not (rule.is_armed or rule.rearms_at):
         return
+    wake_at = at if rule.is_armed else max(at, rule.rearms_at or at)
     # Only the reading that makes it due nudges: a storm of pushes is one piece of work.
-    due = Rule.objects.filter(pk=rule.pk).filter(Q(wake_at=None) | Q(wake_at__gt=at))
+    due = Rule.objects.filter(pk=rule.pk).filter(Q(wake_at=None) | Q(wake_at__gt=wake_at))
     cooling = rule.cooldown_until is not None and rule.cooldown_until > at
-    if due.update(wake_at=at) and not cooling:
+    if due.update(wake_at=wake_at) and not cooling and wake_at <= at:
         nudges.money()
 
 
@@ -124,6 +145,7 @@ def _wake_for_expiry(rule: Rule, line: Line, *, at: datetime) -> None:
         valid_until=line.valid_until,
         expiry_days_before=rule.expiry_days_before,
         expiry_fired_for=rule.expiry_fired_for,
+        expiry_tried_on=rule.expiry_tried_on,
         timezone=line.timezone,
         lead=timedelta(seconds=rule.lead_s),
     )

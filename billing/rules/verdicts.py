@@ -41,6 +41,9 @@ class Standing:
     episode: int
     expiry_fired_for: date | None
     wake_at: datetime | None
+    rearms_at: datetime | None = None  # a credit opens the latch then, whatever readings show
+    low_episode: int = 0  # the last one in which it was low
+    expiry_tried_on: date | None = None  # the line's day of the last recharge for a validity
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,20 @@ class Facts:
     line_problem: str = ""  # "line_not_active", "sim_changed", "zone_unknown"
     binding_problem: str = ""  # "binding_missing", "binding_not_active", "binding_paused", …
     is_notice_missing: bool = False
+
+    @property
+    def effective_minor(self) -> int | None:
+        """Reported, less reserved, plus credit in flight (rule 8). None: never reported."""
+        if self.balance_minor is None:
+            return None
+        return self.balance_minor - self.reserved_minor + self.in_flight_minor
+
+    @property
+    def is_low(self) -> bool:
+        """By what is known, however old."""
+        if self.threshold_minor is None or self.effective_minor is None:
+            return False
+        return self.effective_minor < self.threshold_minor
 
 
 @dataclass(frozen=True, slots=True)

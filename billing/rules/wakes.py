@@ -7,6 +7,7 @@ many rules there are.
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
+from billing import calendar
 from lines import zones
 
 
@@ -19,6 +20,7 @@ def next_wake(
     timezone: str,
     paused_until: datetime | None,
     at: datetime,
+    expiry_tried_on: date | None = None,
     lead: timedelta = timedelta(0),
     also: Iterable[datetime | None] = (),
 ) -> datetime | None:
@@ -35,6 +37,7 @@ def next_wake(
         valid_until=valid_until,
         expiry_days_before=expiry_days_before,
         expiry_fired_for=expiry_fired_for,
+        expiry_tried_on=expiry_tried_on,
         timezone=timezone,
         lead=lead,
     )
@@ -48,18 +51,36 @@ def expiry_wake(
     expiry_fired_for: date | None,
     timezone: str,
     lead: timedelta,
+    expiry_tried_on: date | None = None,
 ) -> datetime | None:
-    """When the line's present validity calls for a recharge; None: it does not, or no longer."""
+    """When the line's present validity calls for a recharge; None: it does not, or no longer.
+
+    One a day at most: what was tried and came to nothing is tried again from the next day on.
+    """
     if valid_until is None or expiry_days_before is None:
         return None
     if expiry_fired_for == expiry_date(valid_until, timezone):
         return None
-    return valid_until - timedelta(days=expiry_days_before) - lead
+    fires_at = valid_until - timedelta(days=expiry_days_before) - lead
+    if expiry_tried_on is None:
+        return fires_at
+    following = expiry_tried_on + timedelta(days=1)
+    return max(fires_at, calendar.midnight(following, timezone))
 
 
 def expiry_date(valid_until: datetime, timezone: str) -> date:
     """The line's local date on which its validity ends: the identity of an expiry."""
     return valid_until.astimezone(zones.zone_of(timezone)).date()
+
+
+def expiry_key(ends_on: date, *, again_on: date | None) -> str:
+    """The period of a recharge for a validity; a further try, on another day, has its own."""
+    return f"{ends_on}:{again_on}" if again_on else f"{ends_on}"
+
+
+def expiry_of(period_key: str) -> date:
+    """The end of the validity that `expiry_key` named."""
+    return date.fromisoformat(period_key.split(":", 1)[0])
 
 
 def _first(instants: Iterable[datetime | None]) -> datetime | None:

@@ -10,6 +10,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
+from lines.validity import Validity
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -41,8 +43,8 @@ class Balance:
     balance_minor: int
     currency: str
     observed_at: datetime
-    valid_until: datetime | None
-    status: str  # "active", "suspended", "expired"
+    valid_until: Validity  # None: it has no end
+    status: str  # "active", "suspended", "expired"; "" where it says nothing that we know
     reserved_minor: int = 0
 
 

@@ -113,6 +113,14 @@ class InstantField(serializers.DateTimeField):
         return parsed
 
 
+class ValidityField(serializers.DateTimeField):
+    """Until when a line is valid, as it was written: beside a balance it is never worth refusing
+    that (rule 10), and whose zone a day is of, the line knows."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        return value
+
+
 def _parsed(value: Any) -> datetime | None:
     if not isinstance(value, str) or len(value) > 40 or "T" not in value.upper():
         return None

@@ -1,6 +1,6 @@
 """A carrier's own system reports balances: each on its own, and a low one starts a recharge."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -101,6 +101,40 @@ class TestOneReading:
         as_carrier.post("readings", item(alice.line, balance_minor=-250))
         alice.line.refresh_from_db()
         assert alice.line.balance_minor == -250
+
+
+class TestAValidity:
+    """Beside a balance, and never worth refusing it for."""
+
+    def test_is_taken_in_every_form(self, as_carrier: Caller, alice: Belongings) -> None:
+        end = datetime(2026, 12, 31, 15, 59, 59, tzinfo=UTC)
+        forms: dict[Any, datetime | None] = {
+            "2026-12-31T15:59:59Z": end,
+            "2026-12-31": end,
+            "soon": end,  # said nothing: what was known stays
+            None: None,
+            "2026-12-31T23:59:59": end,
+            5: end,
+            "9999-12-31T23:59:59Z": None,
+            "2026-12-31T23:59:59+08:00": end,
+            "9999-12-31T23:59:59-12:00": None,
+        }
+        known = {}
+        for second, form in enumerate(forms):
+            observed = f"2026-11-22T12:20:{second:02}+08:00"
+            one = item(alice.line, observed_at=observed) | {"valid_until": form}
+            [result] = as_carrier.post("readings", one).json()["results"]
+            assert result["result"] == "applied", form
+            alice.line.refresh_from_db()
+            known[form] = alice.line.valid_until
+        assert known == forms
+
+    def test_that_is_not_sent_stays_as_it_was(self, as_carrier: Caller, alice: Belongings) -> None:
+        end = datetime(2026, 12, 31, tzinfo=UTC)
+        type(alice.line).objects.update(valid_until=end)
+        as_carrier.post("readings", item(alice.line))
+        alice.line.refresh_from_db()
+        assert alice.line.valid_until == end
 
 
 class TestRefusedReading:

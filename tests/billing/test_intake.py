@@ -1,6 +1,6 @@
 """Balances come in: kept, applied in order, and low ones wake their rule once."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django_q.models import OrmQ
@@ -77,6 +77,18 @@ class TestAValidity:
         push(rule, 1500, valid_until=w.NOON + 10 * w.DAY)
         assert rule.wake_at == w.NOON + w.HOUR
 
+    def test_that_is_lifted_or_never_is_no_end_and_one_unsaid_stays(self, rule):
+        until, lines = w.NOON + 10 * w.DAY, []
+        never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+        for minute, more in enumerate(
+            ({"valid_until": until}, {}, {"valid_until": None},
+             {"valid_until": until}, {"valid_until": never})
+        ):  # fmt: skip
+            now = w.NOON + minute * w.MINUTE
+            assert push(rule, 1500, observed_at=now, at=now, **more).is_applied is True
+            lines.append(Line.objects.get().valid_until)
+        assert lines == [until, until, None, until, None]
+
     def test_that_was_dealt_with_or_of_a_rule_that_is_off_wakes_nothing(self, rule):
         Rule.objects.update(expiry_fired_for=(w.NOON + 10 * w.DAY).date())
         push(rule, 1500, valid_until=w.NOON + 10 * w.DAY)
@@ -149,6 +161,49 @@ class TestOrder:
         push(rule, 1500, sequence=7)
         assert push(rule, 900, sequence=7, observed_at=w.NOON + w.MINUTE).is_applied is False
         assert Line.objects.get().balance_minor == 1500
+
+    def test_a_number_that_went_back_has_the_carrier_asked_at_once(self, rule):
+        push(rule, 1500, sequence=7)
+        later = w.NOON + w.MINUTE
+        assert push(rule, 10, sequence=1, observed_at=later, at=later).is_applied is False
+        assert (Line.objects.get().balance_minor, Line.objects.get().poll_at) == (1500, later)
+        assert OrmQ.objects.filter(key="slow").count() == 1
+
+    def test_a_count_that_began_anew_is_followed(self, world, rule):
+        """A carrier that cannot be asked would else never be heard again."""
+        push(rule, 1500, sequence=7000)
+        world.later(w.HOUR + w.MINUTE)
+        assert push(rule, 980, sequence=1, observed_at=world.at, at=world.at).is_applied is True
+        world.later(w.MINUTE)
+        assert push(rule, 900, sequence=2, observed_at=world.at, at=world.at).is_applied is True
+
+    def test_two_of_one_second_have_the_carrier_asked_at_once(self, world, rule):
+        push(rule, 1200, observed_at=world.at)
+        push(rule, 900, at=world.at + timedelta(milliseconds=300), observed_at=world.at)
+        world.later(timedelta(seconds=1))
+        world.run()
+        assert Recharge.objects.exists() or Line.objects.get().poll_at is not None
+        assert Line.objects.get().poll_at == w.NOON + timedelta(milliseconds=300)
+
+    def test_one_after_a_clock_that_ran_ahead_is_asked_about_once_that_is_overtaken(self, rule):
+        ahead = w.NOON + 4 * w.MINUTE
+        push(rule, 1500, observed_at=ahead)
+        now = w.NOON + w.MINUTE
+        assert push(rule, 900, observed_at=now, at=now).is_applied is False
+        assert Line.objects.get().poll_at == ahead
+
+    def test_a_repeat_or_an_older_one_has_nobody_asked(self, rule):
+        push(rule, 1500, sequence=7)
+        push(rule, 1500, sequence=7)
+        push(rule, 10, sequence=6, observed_at=w.NOON - w.MINUTE)
+        assert Line.objects.get().poll_at is None
+
+    def test_an_answer_of_the_very_instant_is_the_later_one_and_asked_about_no_more(self, rule):
+        push(rule, 1500)
+        assert push(rule, 900, source="polled").is_applied is True
+        assert push(rule, 900, source="polled").is_applied is False
+        assert push(rule, 400, observed_at=w.NOON - w.MINUTE, source="polled").is_applied is False
+        assert (Line.objects.get().balance_minor, Line.objects.get().poll_at) == (900, None)
 
     def test_the_same_reading_twice_changes_nothing(self, rule):
         push(rule, 1500)

@@ -12,6 +12,7 @@ from billing.models import Notice, NoticeDelivery, NoticeKind
 from billing.notices import reminders, telling
 from billing.notices.telling import Telling
 from tests import world as w
+from tests.billing import plans_world as p
 from tests.billing.notices_world import FACTS, RUN_AT, deliveries, tell
 from tests.billing.readers import LANGUAGES, teach_chinese
 from tests.every import failing
@@ -293,6 +294,22 @@ class TestTheReminder:
         sweep(RUN_AT - 5 * DAY)
 
         assert keys() == []
+
+    def test_is_silent_where_the_payment_method_ends_before_the_charge(self):
+        tool = w.binding(expires_at=NOON + 3 * DAY)
+        plan = p.draft(line=w.line(tool.owner), binding=tool, anchor_date=date(2026, 11, 27))
+        rule = p.confirm(plan)
+        assert rule.notify_at is not None
+        reminders.upcoming_sweep(at=rule.notify_at, limit=10)
+        assert not Notice.objects.filter(kind="upcoming_charge").exists()
+
+    def test_comes_where_the_payment_method_ends_just_after_it(self):
+        rule = scheduled()
+        type(rule.binding).objects.update(expires_at=RUN_AT + MINUTE)
+
+        sweep(RUN_AT - 5 * DAY)
+
+        assert keys() == [f"{rule.pk}:0:2026-12-02:5:5000"]
 
     def test_leaves_out_the_skipped_charge_and_comes_for_the_next(self):
         assert scheduled(skip_index=0).notify_at == datetime(2026, 12, 28, 1, 0, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from lines.carriers.base import LineAddress
 from lines.carriers.tmf654 import amounts, reading
 from lines.carriers.tmf654.masking import masked
 from lines.carriers.tmf654.wire import parsed, storable
+from lines.validity import UNSAID
 
 ALICE = LineAddress(msisdn="+8613812345678", iccid="89860012345678901234")
 LETTERED = LineAddress(msisdn="", iccid="898600A1234567B01234")
@@ -198,6 +200,39 @@ class TestMoments:
     )
     def test_of_a_header_may_be_missing(self, header, at):
         assert reading.header_moment({"Date": header}) == at
+
+
+class TestAValidityBesideABalance:
+    BUCKET = {
+        "id": "B",
+        "status": "active",
+        "remainingValue": {"amount": Decimal("12.34"), "units": "CNY"},
+    }
+
+    def read(self, **more):
+        bucket = reading.bucket_from(self.BUCKET | more)
+        at = datetime(2026, 11, 22, 4, tzinfo=UTC)
+        balance = reading.balance_from(
+            bucket, currency="CNY", observed_at=at, time_zone=ZoneInfo("Asia/Shanghai")
+        )
+        assert balance.balance_minor == 1234
+        return balance.valid_until
+
+    def test_never_costs_it(self):
+        end_of_day = datetime(2026, 12, 31, 15, 59, 59, tzinfo=UTC)
+        cases = {
+            "2026-12-31": end_of_day,
+            "2026-12-31T23:59:59": end_of_day,
+            "2026-12-31T23:59:59+08:00": end_of_day,
+            "9999-12-31T23:59:59-12:00": None,
+            None: None,
+            "soon": UNSAID,
+            "": UNSAID,
+            5: UNSAID,
+        }
+        assert {end: self.read(validFor={"endDateTime": end}) for end in cases} == cases
+        assert (self.read(), self.read(validFor=None), self.read(validFor={})) == (None, None, None)
+        assert self.read(validFor="2026") is UNSAID
 
 
 class TestStorable:

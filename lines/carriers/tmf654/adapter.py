@@ -237,13 +237,18 @@ class Tmf654Carrier:
     def _read_balance(self, bucket: Bucket, headers: Mapping[str, str]) -> Balance | Unknown:
         try:
             observed_at = (
-                reading.moment(bucket.document, self._observed_field)
+                reading.observed(bucket.document, self._observed_field)
                 or reading.header_moment(headers)
                 or (self._clock() if self._clock else None)
             )
             if observed_at is None:
                 return Unknown("the answer does not say when it was true")
-            return reading.balance_from(bucket, currency=self._currency, observed_at=observed_at)
+            return reading.balance_from(
+                bucket,
+                currency=self._currency,
+                observed_at=observed_at,
+                time_zone=self._time_zone,
+            )
         except Unreadable as error:
             return Unknown(str(error))
 

@@ -5,14 +5,16 @@ Source: TMF654 v4.0.0, definitions Bucket, TopupBalance, AdjustBalance, BalanceA
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from lines import validity
 from lines.carriers.base import Balance
 from lines.carriers.tmf654 import amounts
 from lines.carriers.tmf654.masking import masked
 from lines.carriers.tmf654.wire import storable
+from lines.validity import UNSAID, Validity
 
 _BUCKET_STATUSES: Final = {"active", "suspended", "expired"}
 _ACTION_STATUSES: Final = {"created", "failed", "cancelled", "completed"}
@@ -69,12 +71,15 @@ def bucket_from(document: Any) -> Bucket:
     )
 
 
-def balance_from(bucket: Bucket, *, currency: str, observed_at: datetime) -> Balance:
-    """Raises Unreadable. A fraction of the smallest unit is not counted as there."""
+def balance_from(
+    bucket: Bucket, *, currency: str, observed_at: datetime, time_zone: tzinfo
+) -> Balance:
+    """Raises Unreadable. A fraction of the smallest unit is not counted as there.
+
+    What is beside the value never costs it: a status or a validity that makes no sense is not said.
+    """
     document = bucket.document
     status = document.get("status")
-    if status not in _BUCKET_STATUSES:
-        raise Unreadable("the bucket's status is not one of the protocol's")
     reserved = document.get("reservedValue")
     try:
         return Balance(
@@ -83,8 +88,8 @@ def balance_from(bucket: Bucket, *, currency: str, observed_at: datetime) -> Bal
             ),
             currency=currency,
             observed_at=observed_at,
-            valid_until=_valid_until(document),
-            status=str(status),
+            valid_until=_valid_until(document, time_zone),
+            status=status if status in _BUCKET_STATUSES else "",
             reserved_minor=0
             if reserved is None
             else amounts.ceiling_minor(_money(reserved, "reservedValue", currency), currency),
@@ -122,6 +127,15 @@ def moment(document: Mapping[str, Any], name: str) -> datetime | None:
         return at.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise Unreadable(f"{name} is not an instant") from None
+
+
+def observed(document: Mapping[str, Any], name: str) -> datetime | None:
+    """When a value was true, by a field of it; None where that says no instant for certain: the
+    answer's own date is as good then."""
+    try:
+        return moment(document, name)
+    except Unreadable:
+        return None
 
 
 def header_moment(headers: Mapping[str, str]) -> datetime | None:
@@ -203,9 +217,13 @@ def _money(quantity: Any, name: str, currency: str) -> object:
     return quantity.get("amount")
 
 
-def _valid_until(document: Mapping[str, Any]) -> datetime | None:
+def _valid_until(document: Mapping[str, Any], time_zone: tzinfo) -> Validity:
     period = document.get("validFor")
-    return None if period is None else moment(_object(period, "validFor"), "endDateTime")
+    if period is None:
+        return None
+    if not isinstance(period, dict):
+        return UNSAID
+    return validity.parsed(period.get("endDateTime"), zone=time_zone)
 
 
 def _resources(document: Mapping[str, Any]) -> tuple[Resource, ...]:

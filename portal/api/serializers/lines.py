@@ -16,6 +16,7 @@ from portal.api.fields import (
     MsisdnField,
     Out,
     TextField,
+    ValidityField,
     WholeField,
     ZoneField,
     reference,
@@ -153,7 +154,7 @@ class ReadingIn(In):
     currency = TextField(min_length=3, max_length=3)
     observed_at = InstantField()
     sequence = WholeField(min_value=0, max_value=2**63 - 1, required=False, allow_null=True)
-    valid_until = InstantField(required=False, allow_null=True)
+    valid_until = ValidityField(required=False, allow_null=True)
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from billing.rules import readings as intake
 from billing.rules.readings import Reading
+from lines import validity, zones
 from lines.models import LIVE_STATUSES, BalanceReading, Carrier, Line
 from portal.api.errors import problem_of
 from portal.api.idempotency import idempotent
@@ -109,6 +110,9 @@ def _take_in(values: dict[str, Any], lines: dict[tuple[str, str], Line]) -> Resu
     if values.pop("currency") != line.currency:
         sentence = _("This line is kept in %(currency)s.") % {"currency": line.currency}
         return _refused(ValidationError({"currency": [sentence]}), code="currency_differs")
+    if "valid_until" in values:
+        zone = zones.zone_of(line.timezone)
+        values["valid_until"] = validity.parsed(values["valid_until"], zone=zone)
     try:
         applied = intake.push(reading=Reading(line_id=line.pk, **values), at=timezone.now())
     except intake.FromTheFuture as refusal:
