@@ -30,11 +30,12 @@ WHERE NOT EXISTS (SELECT 1 FROM billing_consent c WHERE c.line_id = l.id)"""
 RULES = """
 INSERT INTO billing_rule (public_id, line_id, sim_generation, binding_id, face_minor, currency,
   cycle, charge_time, next_index, grace_s, lead_s, threshold_minor, topup_mode, hysteresis_minor,
-  is_armed, episode, cooldown_s, max_reading_age_s, max_per_charge_minor, max_per_day_count,
-  max_per_month_minor, remind_low_balance, remind_days_before, remind_result, channels, is_on,
-  consent_id, pause_reason, crash_count, version, created_at, wake_at)
+  is_armed, episode, low_episode, cooldown_s, max_reading_age_s, max_per_charge_minor,
+  max_per_day_count, max_per_month_minor, remind_low_balance, remind_days_before, remind_result,
+  channels, is_on, consent_id, pause_reason, crash_count, version, created_at, wake_at)
 SELECT 'R' || l.id, l.id, 1, c.binding_id, 5000, 'CNY', 'none', '12:00', 0, 86400, 0, 1000, 'by', 0,
-  true, 1, 3600, 86400, 10000, 1, 15000, true, '{}', true, '{inbox}', true, c.id, '', 0, 1, now(),
+  true, 1, 0, 3600, 86400, 10000, 1, 15000, true, '{}', true, '{inbox}', true, c.id, '', 0, 1,
+  now(),
   CASE WHEN row_number() OVER (ORDER BY l.id DESC) <= %(due)s THEN now() - interval '1 second'
        ELSE now() + interval '30 days' END
 FROM lines_line l JOIN billing_consent c ON c.line_id = l.id

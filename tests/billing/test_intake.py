@@ -135,10 +135,12 @@ class TestTheLatch:
     def test_a_reading_that_the_credit_has_not_reached_does_not_fire_again(self, world, rule):
         push(rule, 980)
         world.run()
-        world.later(timedelta(hours=2))
+        world.later(timedelta(minutes=59))  # after the cool-down it would be a new low (rule 7)
         push(rule, 970, observed_at=world.at, at=world.at)  # observed after, still without it
         world.run()
         assert Recharge.objects.count() == 1
+        rule.refresh_from_db()
+        assert (rule.is_armed, rule.episode) == (False, 1)  # shut by what it fired, and still
 
 
 class TestOrder:
