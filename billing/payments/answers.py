@@ -232,6 +232,9 @@ def _misconfigured(row: Work, outcome: Refused, *, at: datetime, context: Contex
         machine.stay(
             recharge_id=row.id, fence=row.fence, act_at=at + CONFIG_RETRY, attention="config", at=at
         )
+    elif at > row.charge_until and row.rule_id is None:
+        # By hand: nobody's plan waits for it, and while it is open the line's own rule is blind.
+        _close(row, S.FAILED, "window_over", at=at)
     elif at > row.charge_until:
         machine.move_one(row.move(S.REVIEW, "config", None, attention="config"), at=at)
     else:

@@ -10,6 +10,7 @@ from billing.gateways.base import ActionRequired, Capabilities, Closed, NotFound
 from billing.models import Binding, PaymentAttempt, Recharge, Rule
 from billing.recharges import machine
 from billing.rules import by_hand
+from lines.models import Line
 from tests import world as w
 from tests.fakes import LOST_BEFORE, FakeGateway
 
@@ -152,6 +153,47 @@ class TestOurOwnFault:
         world.later(timedelta(minutes=10))
         world.run()
         assert (only().state, only().attention, only().act_at) == ("review", "config", None)
+        w.assert_balanced()
+
+    def by_hand(self, world) -> Rule:
+        line = w.line(balance_minor=5000)
+        rule = w.rule(line)
+        by_hand.recharge(
+            line=line,
+            binding=rule.binding,
+            face_minor=1000,
+            owner=line.owner,
+            idempotency_key="k",
+            at=world.at,
+        )
+        return rule
+
+    def test_of_one_by_hand_that_lasts_ends_it_and_the_lines_rule_sees_again(self, world):
+        """Held, it would hide a low balance from the rule for as long as nobody looks."""
+        rule = self.by_hand(world)
+        world.gateway.script = [CONFIG] * 7
+        for _ in range(8):
+            world.run()
+            world.later(timedelta(minutes=10))
+        assert (only().state, only().reason, only().attention) == ("missed", "window_over", "")
+        assert PaymentAttempt.objects.get().state == "closed"
+        assert world.gateway.charged == {}
+        w.assert_balanced()
+
+        Line.objects.update(balance_minor=980, balance_observed_at=world.at)
+        Rule.objects.update(wake_at=world.at)
+        world.run()
+        assert Recharge.objects.get(rule=rule).state == "completed"
+        w.assert_balanced()
+
+    def test_of_one_by_hand_whose_announcement_outlasts_its_window_ends_it(self, world):
+        self.by_hand(world)
+        world.gateway.script = [CONFIG]
+        late = {"expires_at": world.at - w.MINUTE, "latest_charge_at": world.at + w.HOUR}
+        Recharge.objects.update(**late)
+        world.run()
+        assert (only().state, only().reason, only().attention) == ("failed", "window_over", "")
+        assert (PaymentAttempt.objects.get().state, world.gateway.charged) == ("closed", {})
         w.assert_balanced()
 
 
