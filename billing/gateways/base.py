@@ -220,6 +220,7 @@ class StatementKind(StrEnum):
     FEE = "fee"  # of the rail itself, belonging to no one payment
     DISPUTE = "dispute"  # money the rail took back for a payer who disputed a charge
     DISPUTE_WON = "dispute_won"  # and gave us again
+    REFUND_BACK = "refund_back"  # a refund that came back to us, though it had succeeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,7 @@ class StatementRow:
     currency: str
     at: datetime | None
     refund_ref: str = ""
+    dispute_ref: str = ""  # the rail's own number of a dispute: a payment may have two
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,37 @@ class TestAStatement:
         assert {row.refund_ref for row in rows} == {"", refund.refund_ref}
         assert {row.provider_ref for row in rows} == {kept_number, lost_number}
 
+    def test_has_a_refund_that_failed_after_it_had_succeeded(self, books):
+        gateway, day = gateway_of(books), books.now().date()
+        charge, number = charged(gateway, books)
+        request = refund_of(charge, 2000)
+        given = gateway.refund(request=request).outcome
+        assert isinstance(given, Succeeded)
+        books.control("POST", f"refunds/{given.provider_ref}", {"status": "failed"})
+        [back] = [
+            row for row in self.rows(gateway, books, day) if row.kind is StatementKind.REFUND_BACK
+        ]
+        assert (back.refund_ref, back.our_ref, back.provider_ref, back.amount_minor) == (
+            request.refund_ref,
+            charge.reference,
+            number,
+            2000,
+        )
+        asked = gateway.query_refund(refund_ref=request.refund_ref, charge_ref=charge.reference)
+        assert asked.outcome == Refused("expired_or_canceled_card")
+
+    def test_names_each_dispute_by_its_number(self, books):
+        gateway, day = gateway_of(books), books.now().date()
+        charge, _ = charged(gateway, books)
+        dispute = books.control("POST", "disputes", {"reference": charge.reference})
+        books.control("POST", f"disputes/{dispute['id']}", {"status": "won"})
+        told = {row.kind: row.dispute_ref for row in self.rows(gateway, books, day)}
+        assert told == {
+            StatementKind.PAYMENT: "",
+            StatementKind.DISPUTE: dispute["id"],
+            StatementKind.DISPUTE_WON: dispute["id"],
+        }
+
     def test_has_money_that_was_won_back(self, books):
         gateway, day = gateway_of(books), books.now().date()
         charge, _ = charged(gateway, books)

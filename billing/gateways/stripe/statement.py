@@ -32,6 +32,8 @@ _KINDS = {
     "payment": StatementKind.PAYMENT,
     "refund": StatementKind.REFUND,
     "payment_refund": StatementKind.REFUND,
+    "refund_failure": StatementKind.REFUND_BACK,
+    "payment_failure_refund": StatementKind.REFUND_BACK,
     "stripe_fee": StatementKind.FEE,
     "tax_fee": StatementKind.FEE,
 }
@@ -130,6 +132,7 @@ def _about_payment(
         currency=paid,
         at=instant(one["created"]),
         refund_ref=text(source, "metadata", REFUND_KEY),
+        dispute_ref=text(source, "id") if kind in _DISPUTES.values() else "",
     )
     if settled != paid and fee_minor:
         yield _fee(number, one, fee_minor, our_ref)

@@ -77,16 +77,29 @@ def _new_refund(call: Call, charge: Object, amount_minor: int, status: str) -> O
 
 
 def settle_refund(call: Call, number: str, status: str) -> Object:
-    """By control: one that was pending becomes what it becomes."""
+    """By control: one becomes what it becomes. Also one that had succeeded may fail days later: the
+    money is the merchant's again."""
     if status not in _STATUSES:
         raise ValueError(f"status must be one of {', '.join(_STATUSES)}")
     refund = call.get("refund", number)
+    if (status == "failed") != (refund["status"] == "failed"):
+        _book_failure(call, refund, has_failed=status == "failed")
     refund["status"] = status
     if status == "failed":
         refund["failure_reason"] = "expired_or_canceled_card"
     call.change.name("refund_settled", refund=number, status=status)
     told = "refund.failed" if status == "failed" else "refund.updated"
     return call.change.put(refund, told)
+
+
+def _book_failure(call: Call, refund: Object, *, has_failed: bool) -> None:
+    amount_minor = refund["amount"] if has_failed else -refund["amount"]
+    charge = call.get("charge", refund["charge"])
+    charge["amount_refunded"] -= amount_minor
+    charge["refunded"] = charge["amount_refunded"] == charge["amount"]
+    kind = "refund_failure" if has_failed else "refund"
+    refund["failure_balance_transaction"] = ledger.book(call, refund, kind, amount_minor)
+    call.change.put(charge)
 
 
 def list_refunds(call: Call) -> Object:
