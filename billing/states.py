@@ -103,7 +103,7 @@ MOVES: dict[RechargeState, frozenset[RechargeState]] = {
     S.COMPLETED: frozenset({S.REVERSED, S.REFUNDING}),
     S.REVERSED: frozenset({S.REFUNDING, S.CHARGED}),
     S.REFUNDING: frozenset({S.REFUNDED, S.COMPLETED, S.UNDELIVERABLE, S.REVERSED}),
-    S.REFUNDED: frozenset(),
+    S.REFUNDED: frozenset({S.REVERSED}),  # what had gone back came back to us
     S.FAILED: frozenset(),
     S.CANCELED: frozenset(),
     S.MISSED: frozenset(),
@@ -184,13 +184,33 @@ class RefundState(models.TextChoices):
     REFUSED = "refused", _("refused")
 
 
+# Nothing more is done for it by itself; what its rail says later is heard all the same.
+ENDED_REFUND_STATES = (RefundState.SUCCEEDED, RefundState.REFUSED)
+
+
+class RefundWay(models.TextChoices):
+    RAIL = "rail", _("by the payment rail")
+    BANK = "bank", _("by the payer's bank, in a dispute")
+    ELSEWHERE = "elsewhere", _("by another way, by hand")
+
+
 class Finding(models.TextChoices):
-    """What a person found, on the rail's own pages, that it had done with one payment."""
+    """What a person found, on the pages of a rail or carrier, that it had done with one payment,
+    refund or credit. What each is about, and where it leads: `billing.operators`."""
 
     NOTHING = "nothing", _("nothing was taken")
     AS_AGREED = "as_agreed", _("exactly the agreed amount was taken")
     GIVEN_BACK = "given_back", _("something was taken, and all of it was given back")
     LOST = "lost", _("the dispute is lost: the payer's bank keeps what it took back")
+    RETURNED = "returned", _("what a lost dispute had cost was given us again")
+    UNREFUNDED = "unrefunded", _("nothing of the refund was given back")
+    REFUNDED = "refunded", _("exactly the refund's amount was given back")
+    OTHERWISE = "otherwise", _("another amount than the refund's was given back")
+    PAID_OUT = "paid_out", _("the payer was paid the refund by another way")
+    CREDITED = "credited", _("the carrier has credited the line")
+    UNCREDITED = "uncredited", _("the carrier has not credited the line, and will not")
+    TAKEN_BACK = "taken_back", _("the carrier has taken the credit back")
+    NOT_TAKEN = "not_taken", _("the carrier has not taken the credit back, and will not")
 
 
 class SettlementState(models.TextChoices):

@@ -29,7 +29,8 @@ _ATTENTION: dict[str, Text] = {
     ),
     "delivery_unknown": _(
         "The carrier cannot say whether it credited the line. Ask the carrier about our order"
-        " number below, then ask again here."
+        " number below, then ask again here. If it never says, say here what it did: a second"
+        " person confirms it, and the line is credited or the money goes back."
     ),
     "line_suspended": _(
         "It is paid, and the carrier has suspended the line. Ask the carrier whether it comes back;"
@@ -41,13 +42,15 @@ _ATTENTION: dict[str, Text] = {
         " reject it if nothing was sent."
     ),
     "amount_differs": _(
-        "The rail took another amount or currency than agreed, and nothing is credited. Give all of"
-        " it back on the rail's own pages, then say here what the rail did. A second person"
-        " confirms it, and the recharge ends."
+        "The rail took another amount or currency than agreed, and nothing is credited. Give"
+        " all of it back on the rail's own pages, then say here what the rail did. A second"
+        " person confirms it, and the recharge ends. Of a refund: say how much it gave back;"
+        " what is missing follows by itself."
     ),
     "config": _(
-        "The refusal is on our side: a key, a product, a token. Mend the setting; it is tried again"
-        " by itself every few minutes."
+        "The refusal is on our side: a key, a product, a token. Mend the setting; it is tried"
+        " again by itself every few minutes. A carrier that is gone for good will not credit:"
+        " say so here, and once a second person confirms it the money goes back."
     ),
     "action_expired": _(
         "The payer did not confirm within a day. Close the payment at the rail, then ask again."
@@ -58,22 +61,41 @@ _ATTENTION: dict[str, Text] = {
         " it, and both movements are booked."
     ),
     "disputed": _(
-        "The payer's bank took the money back. Answer the bank in time, with this page as evidence."
-        " Won: this goes away by itself. Lost: say here what the bank keeps; a second person"
-        " confirms it, and it is booked as a loss. The payment method and its rules stay paused"
-        " until you let it be charged again; a refund on top would pay twice."
+        "The payer's bank took the money back. Answer the bank in time, with this page as"
+        " evidence. Won: this goes away by itself. Lost: say here what the bank keeps; a second"
+        " person confirms it. Where the line has its credit, it is booked as a loss; where it"
+        " has none, the recharge ends, and a refund that stood still ends with it. The payment"
+        " method and its rules stay paused until you let it be charged again; a refund on top"
+        " would pay twice."
     ),
     "credit_differs": _(
         "The carrier credited another amount than was paid for. Settle the rest with the carrier"
         " and say here that it is settled, or refund the recharge."
     ),
     "refund_refused": _(
-        "The rail refused the refund six times. Usually the merchant's balance is empty: fill it,"
-        " then ask about the refund again; or give the refund up and credit the line instead."
+        "The rail refused the refund six times. Usually the merchant's balance is empty: fill"
+        " it, then ask about the refund again; or give the refund up and credit the line"
+        " instead; or pay its payer by another way, and say so here."
     ),
     "refund_unknown": _(
-        "Nobody could say for a week whether the money went back. Look the refund up at the rail by"
-        " its reference below, then ask about it again."
+        "Nobody could say for a week whether the money went back. Look the refund up at the"
+        " rail by its reference below, then ask about it again. If that never helps, say here"
+        " what was done: a second person confirms it."
+    ),
+    "refund_failed": _(
+        "A refund had succeeded and came back to us; its payer was told. Ask about the refund"
+        " again, and it is sent anew; or give it up and credit the line instead; or pay its"
+        " payer by another way, and say so here."
+    ),
+    "late_refund": _(
+        "The rail gave the money back although its refund had been given up. Look it up at the"
+        " rail, then say here whether it was given back; a second person confirms it, and it is"
+        " booked."
+    ),
+    "loss_returned": _(
+        "A dispute that is in the books as lost was won after all. When the money is on the"
+        " rail's statement, say here how much came back; a second person confirms it, and it is"
+        " booked."
     ),
 }
 _STATE: dict[str, Text] = {

@@ -68,9 +68,7 @@ GIVE_UP = Act(
         " credited instead."
     ),
     permission="billing.approve_refund",
-    is_legal=lambda refund: (
-        refund.state == RefundState.INTENDED and refund.attention == "refund_refused"
-    ),
+    is_legal=approvals.is_refused_by_rail,
     run=lambda refund, *, actor, reason, at: approvals.give_up(
         refund=refund, given_up_by=actor, at=at
     ),

@@ -7,7 +7,7 @@ from billing import four_eyes
 from billing.admin import tones, words
 from billing.admin.approvals import ApprovalForm, RequestMixin
 from billing.models import Settlement
-from billing.operators import attestations
+from billing.operators import attestations, found
 from billing.recharges import claims, machine
 from billing.states import SettlementState
 from lines.admin.acts import Act, ActsMixin
@@ -25,8 +25,8 @@ APPROVE = Act(
     verb="approve-settlement",
     label=_("Confirm what the rail did"),
     explanation=_(
-        "Look it up on the rail's own pages yourself. Then the line is credited, or the recharge"
-        " ends, or the loss is booked; it cannot be called back."
+        "Look it up on their own pages yourself. Then the line is credited, or the money goes back,"
+        " or the recharge ends, and the books say so; it cannot be called back."
     ),
     permission="billing.approve_settlement",
     moves_money=True,
@@ -39,11 +39,11 @@ APPROVE = Act(
         four_eyes.NotWaiting: _NOT_WAITING,
         four_eyes.RequestExpired: _("It was said over a week ago: look it up and say it anew."),
         four_eyes.OperationChanged: _("It is not what this page showed: read it again."),
-        attestations.NotSettleable: _("The recharge has moved on meanwhile: reject this one."),
-        attestations.NotWithinCharge: _(
+        found.NotSettleable: _("The recharge has moved on meanwhile: reject this one."),
+        found.NotWithinCharge: _(
             "More of it has gone back meanwhile than this leaves: reject this one."
         ),
-        attestations.AlreadyReturned: _("Another payment was given back under that reference."),
+        found.AlreadyReturned: _("Another payment was given back under that reference."),
         claims.BeingAsked: _("A worker is at it this moment: look again in a minute."),
         machine.LostRace: _("It has moved on meanwhile."),
     },
@@ -74,9 +74,9 @@ class SettlementAdmin(RequestMixin, ActsMixin, RecordAdmin):
     list_filter = ("state", "finding", period("created_at"))
     list_select_related = ("recharge", "requested_by", "decided_by")
     ordering = ("-pk",)
-    fields = ("reference", "recharge_link", "attempt_link", "finding", "payment_ref", "taken",
-              "returned_ref", "reason", "state_label", "requested_by", "decided_by", "created_at",
-              "settled_at")  # fmt: skip
+    fields = ("reference", "recharge_link", "attempt_link", "finding", "payment_ref", "dispute_ref",
+              "taken", "returned_ref", "reason", "state_label", "requested_by", "decided_by",
+              "created_at", "settled_at")  # fmt: skip
 
     attempt_link = link("attempt", description=_("payment attempt"))
     taken = money("taken_minor", currency="taken_currency", description=_("taken"))
@@ -95,9 +95,14 @@ class SettlementAdmin(RequestMixin, ActsMixin, RecordAdmin):
             (_("requested by"), subject.requested_by),
             (_("asked for because"), subject.reason),
         ]
+        if subject.refund is not None:
+            asked = words.amount(subject.refund.amount_minor, subject.refund.currency)
+            rows[2:2] = [(_("refund"), subject.refund.reference), (_("amount to refund"), asked)]
+        if subject.dispute_ref:
+            rows[-3:-3] = [(_("dispute"), subject.dispute_ref)]
         if subject.taken_minor is not None:
             taken = words.amount(subject.taken_minor, subject.taken_currency)
-            rows[5:5] = [
+            rows[-3:-3] = [
                 (_("amount that moved"), taken),
                 (_("reference it was given back by"), subject.returned_ref or "-"),
             ]

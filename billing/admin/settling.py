@@ -1,4 +1,4 @@
-"""The page on which an operator says what a rail did with a payment, as read on its own pages."""
+"""The page on which an operator says what a rail, a bank or a carrier did, read on their pages."""
 
 from typing import Any
 
@@ -10,12 +10,14 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from billing import money
 from billing.admin import words
 from billing.models import Recharge
-from billing.operators import attestations
-from billing.operators.attestations import Found
+from billing.operators import attestations, found
+from billing.operators.found import Found
 from billing.states import Finding
 from lines.admin.acts import Act, ReasonForm
 
 _MISSING = _("Copy it from the rail's own pages.")
+_NAMES_NOTHING = (Finding.NOTHING, Finding.UNREFUNDED, Finding.UNCREDITED, Finding.NOT_TAKEN)
+_SAYS_HOW_MUCH = (Finding.GIVEN_BACK, Finding.LOST, Finding.RETURNED, Finding.OTHERWISE)
 
 
 class FindingForm(ReasonForm):
@@ -27,17 +29,17 @@ class FindingForm(ReasonForm):
         widget=UnfoldAdminSelectWidget(),
     )
     payment_ref = forms.CharField(
-        label=_("The rail's number of the payment, or of the dispute"),
+        label=_("Their number of the payment, refund, credit or dispute"),
         max_length=64,
         required=False,
-        help_text=_("Not needed where nothing was taken."),
+        help_text=_("Not needed where nothing has moved."),
         widget=UnfoldAdminTextInputWidget(),
     )
     taken = forms.CharField(
-        label=_("Amount that was taken"),
+        label=_("Amount that moved"),
         max_length=20,
         required=False,
-        help_text=_("Only of what was given back, or of a lost dispute."),
+        help_text=_("Only of what was given back, of another refund than asked for, or a dispute."),
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
     )
     taken_currency = forms.CharField(
@@ -67,7 +69,7 @@ class FindingForm(ReasonForm):
     def __init__(self, *args: Any, subject: Recharge, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         self.fields["taken_currency"].initial = subject.currency
-        possible = _possible(subject)
+        possible = attestations.possible(subject)
         finding: Any = self.fields["finding"]
         finding.choices = [("", "—"), *((one.value, one.label) for one in possible)]
 
@@ -78,11 +80,11 @@ class FindingForm(ReasonForm):
         """What the finding needs is there; what it does not need is not kept."""
         said = super().clean() or self.cleaned_data
         finding = said.get("finding")
-        if finding and finding != Finding.NOTHING and not said.get("payment_ref"):
+        if finding and finding not in _NAMES_NOTHING and not said.get("payment_ref"):
             self.add_error("payment_ref", _MISSING)
         if finding == Finding.GIVEN_BACK and not said.get("returned_ref"):
             self.add_error("returned_ref", _MISSING)
-        if finding in (Finding.GIVEN_BACK, Finding.LOST):
+        if finding in _SAYS_HOW_MUCH:
             said["taken_minor"] = self._taken_minor(said)
         return said
 
@@ -102,32 +104,22 @@ class FindingForm(ReasonForm):
     def more(self) -> dict[str, Any]:
         said = self.cleaned_data
         finding = Finding(said["finding"])
-        if finding == Finding.NOTHING:
+        if finding in _NAMES_NOTHING:
             return {"found": Found(finding)}
-        if finding == Finding.AS_AGREED:
+        if finding not in _SAYS_HOW_MUCH:
             return {"found": Found(finding, said["payment_ref"])}
         returned_ref = said["returned_ref"] if finding == Finding.GIVEN_BACK else ""
         amount = (said["taken_minor"], said["taken_currency"])
         return {"found": Found(finding, said["payment_ref"], *amount, returned_ref)}
 
 
-def _possible(recharge: Recharge) -> list[Finding]:
-    """What may be said of it."""
-    found = [Finding.LOST] if attestations.is_disputed(recharge) else []
-    if attestations.is_late(recharge):
-        found += [Finding.NOTHING, Finding.GIVEN_BACK]
-    elif attestations.is_settleable(recharge):
-        found += [Finding.NOTHING, Finding.AS_AGREED, Finding.GIVEN_BACK]
-    return found
-
-
 def may_say(recharge: Recharge) -> bool:
     """Once: what waits for a second person is approved or rejected first."""
-    return bool(_possible(recharge)) and not attestations.is_waiting(recharge)
+    return bool(attestations.possible(recharge)) and not attestations.is_waiting(recharge)
 
 
 def _not_within_charge(recharge: Recharge, refusal: Exception) -> str:
-    assert isinstance(refusal, attestations.NotWithinCharge)  # noqa: S101 - by its key
+    assert isinstance(refusal, found.NotWithinCharge)  # noqa: S101 - by its key
     left = words.amount(refusal.left_minor, recharge.currency)
     return gettext(
         "A bank takes back %(left)s at most, which is what was charged and has not gone back."
@@ -138,9 +130,9 @@ SAY = Act(
     verb="request-settlement",
     label=_("Say what the rail did"),
     explanation=_(
-        "For a payment that you have looked up on the rail's own pages. A second person confirms"
-        " it before anything moves: then the line is credited, or the recharge ends, or what a bank"
-        " took back is booked as a loss."
+        "For a payment, refund, credit or dispute that you have looked up on their own pages. A"
+        " second person confirms it before anything moves: then the line is credited, or the money"
+        " goes back, or the recharge ends, and the books say so."
     ),
     permission="billing.request_settlement",
     is_legal=may_say,
@@ -148,8 +140,8 @@ SAY = Act(
         recharge=recharge, found=found, reason=reason, requested_by=actor, at=at
     ),
     refusals={
-        attestations.NotSettleable: _("It has moved on meanwhile."),
-        attestations.NotWithinCharge: _not_within_charge,
+        found.NotSettleable: _("It has moved on meanwhile."),
+        found.NotWithinCharge: _not_within_charge,
         attestations.AlreadyRequested: _("Somebody has said already: a second person is awaited."),
     },
     form=FindingForm,

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 S = RechargeState
 NOT_FOUND_GRACE = timedelta(minutes=2)
+# So long a carrier may take over what it has accepted; then a person is called as well.
+ACCEPTED_FOR = timedelta(days=7)
 
 
 def delivery(*, row: Work, answer: CreditAnswer, at: datetime) -> None:
@@ -123,7 +125,10 @@ def _sent_at(row: Work) -> datetime:
 def _accepted(row: Work, outcome: Accepted, *, at: datetime) -> None:
     act_at = ladders.next_pending_at(queries=row.queries, at=at)
     if row.state == S.DELIVERY_PENDING.value:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention="", at=at)
+        # It is asked on without end; meanwhile people may find out.
+        is_late = at - _sent_at(row) > ACCEPTED_FOR
+        attention = "delivery_unknown" if is_late else ""
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
         machine.move_one(row.move(S.DELIVERY_PENDING, "accepted", act_at), at=at)
     _mark(row, DeliveryState.ACCEPTED, carrier_ref=outcome.carrier_ref)

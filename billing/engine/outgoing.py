@@ -158,7 +158,7 @@ def _may_refund(
         log.error("refund %s is quarantined after %s crashes", row.id, row.crash_count)
         refunding.set_aside(row, attention="crashed", at=at)
         return False
-    if refunding.is_unsent(row) and disputed.is_open(recharge_id=row.recharge_id):
+    if refunding.is_unsent(row) and disputed.is_unsettled(recharge_id=row.recharge_id):
         refunding.set_aside(row, attention=machine.DISPUTED, at=at)
         return False
     of_carrier = refunding.is_about_credit(row)

@@ -16,7 +16,9 @@ Taken otherwise than agreed, and all of it given back on the rail's own pages:
     stray           rail:alipay -> suspense     60.00
     stray_returned  suspense    -> rail:alipay  60.00
 
-A dispute that is lost after the line was credited: chargeback, losses -> rail:stripe 49.25.
+A dispute that is lost after the line was credited: chargeback, losses -> rail:stripe 49.25; before
+that, or once the credit is back, undelivered -> rail:stripe. Given us again: chargeback_returned,
+the other way.
 """
 
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ SUSPENSE = "suspense"
 PROMOTION = "promotion"
 FEES = "fees"
 LOSSES = "losses"
+ELSEWHERE = "elsewhere"
 
 _ON_LINE = """
 SELECT COALESCE(sum(CASE kind WHEN 'deliver' THEN amount_minor ELSE -amount_minor END), 0)
@@ -151,16 +154,60 @@ def refunded(
     promotion_minor: int,
     currency: str,
     at: datetime,
+    kind: TransferKind = TransferKind.REFUND,
 ) -> list[Entry]:
-    """Back to the payer, and the promotion's part back to the promotion."""
+    """Back to the payer, and the promotion's part back to the promotion. By the rail, unless `kind`
+    says that a bank took it, that it was paid out elsewhere, or came as another currency."""
+    accounts = {
+        TransferKind.PAID_OUT: ELSEWHERE,
+        TransferKind.LOSS_COVERED: LOSSES,  # a bank took it long ago, and the credit is back now
+        TransferKind.REFUND_KEPT: LOSSES,
+    }
     parts = (
-        (TransferKind.REFUND, rail(rail_code), amount_minor),
+        (kind, accounts.get(kind, rail(rail_code)), amount_minor),
         (TransferKind.REFUND_PROMOTION, PROMOTION, promotion_minor),
     )
     return [
-        Entry(recharge_id, kind.value, reference, UNDELIVERED, account, minor, currency, at)
-        for kind, account, minor in parts
+        Entry(recharge_id, each.value, reference, UNDELIVERED, account, minor, currency, at)
+        for each, account, minor in parts
     ]
+
+
+def refund_failed(
+    *,
+    recharge_id: int,
+    reference: str,
+    rail_code: str,
+    amount_minor: int,
+    promotion_minor: int,
+    currency: str,
+    at: datetime,
+    kind: TransferKind = TransferKind.REFUND_FAILED,
+) -> list[Entry]:
+    """What had gone back is with us again, and owed as before; so is the promotion's part."""
+    parts = (
+        (kind, rail(rail_code), amount_minor),
+        (TransferKind.PROMOTION_AGAIN, PROMOTION, promotion_minor),
+    )
+    return [
+        Entry(recharge_id, each.value, reference, account, UNDELIVERED, minor, currency, at)
+        for each, account, minor in parts
+    ]
+
+
+def given_beyond(
+    *,
+    recharge_id: int,
+    reference: str,
+    rail_code: str,
+    amount_minor: int,
+    currency: str,
+    at: datetime,
+    kind: TransferKind = TransferKind.REFUND_EXCESS,
+) -> Entry:
+    """The rail gave the payer more than was asked for, or something else: the loss is ours."""
+    account = rail(rail_code)
+    return Entry(recharge_id, kind.value, reference, LOSSES, account, amount_minor, currency, at)
 
 
 def strayed(
@@ -195,6 +242,33 @@ def charged_back(
     kind = TransferKind.CHARGEBACK.value
     account = rail(rail_code)
     return Entry(recharge_id, kind, reference, LOSSES, account, amount_minor, currency, at)
+
+
+def loss_returned(
+    *,
+    recharge_id: int,
+    reference: str,
+    rail_code: str,
+    amount_minor: int,
+    currency: str,
+    at: datetime,
+) -> Entry:
+    """What a lost dispute had cost is with us again."""
+    kind = TransferKind.CHARGEBACK_RETURNED.value
+    account = rail(rail_code)
+    return Entry(recharge_id, kind, reference, account, LOSSES, amount_minor, currency, at)
+
+
+_LOST = """
+SELECT COALESCE(sum(CASE WHEN kind = 'chargeback' THEN amount_minor ELSE -amount_minor END), 0)
+FROM billing_transfer WHERE recharge_id = %s AND 'losses' IN (source, destination)
+  AND kind IN ('chargeback', 'chargeback_returned', 'loss_covered')"""
+
+
+def lost_minor(*, recharge_id: int) -> int:
+    """What disputes of it have cost us so far, and have not brought back. Minor units."""
+    [minor] = rowsets.column(_LOST, [recharge_id], of=int)
+    return minor
 
 
 # (the statement's kind of row, ours of the effect it belongs to, ours of the fee, from, to)

@@ -15,6 +15,7 @@ from django.apps import apps
 
 from billing import rowsets
 from billing.guards import APPEND_ONLY
+from billing.ledger.checks import settled
 from billing.states import OPEN_STATES, UNDELIVERED_STATES, UNPAID_END_STATES
 
 MOST_NAMED = 50  # violations named per check; the count is always whole
@@ -26,6 +27,7 @@ _STATES = {
 }
 
 CHECKS: Mapping[str, str] = {
+    **settled.CHECKS,
     # What `undelivered` holds for each recharge is exactly what its state says is owed to the line.
     "undelivered_equals_paid_and_not_credited": """
       WITH held AS (
@@ -34,7 +36,9 @@ CHECKS: Mapping[str, str] = {
         FROM billing_transfer GROUP BY recharge_id),
       refund AS (
         SELECT recharge_id,
-          sum(amount_minor + promotion_minor) FILTER (WHERE state = 'succeeded') AS given_minor,
+          sum(COALESCE(given_minor, amount_minor)
+              + COALESCE(given_promotion_minor, promotion_minor))
+            FILTER (WHERE state = 'succeeded') AS given_minor,
           max(CASE WHEN state IN ('intended', 'unknown') THEN reversal_minor END) AS taken_back,
           bool_or(state NOT IN ('succeeded', 'refused') AND reversal_minor > 0) AS after_delivery
         FROM billing_refund GROUP BY recharge_id)
@@ -53,7 +57,8 @@ CHECKS: Mapping[str, str] = {
       WHERE (g.charged_at IS NOT NULL) <> (t.id IS NOT NULL)""",
     "transfers_are_the_frozen_amounts": """
       SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
-      WHERE (t.currency <> g.currency AND t.kind NOT IN ('stray', 'stray_returned'))
+      WHERE (t.currency <> g.currency
+             AND t.kind NOT IN ('stray', 'stray_returned', 'refund_foreign'))
          OR t.amount_minor <> CASE t.kind
         WHEN 'charge' THEN g.price_minor WHEN 'discount' THEN g.discount_minor
         WHEN 'bonus' THEN g.bonus_minor WHEN 'deliver' THEN g.face_minor + g.bonus_minor
@@ -65,6 +70,7 @@ CHECKS: Mapping[str, str] = {
       LEFT JOIN (billing_settlement w JOIN billing_paymentattempt s ON s.id = w.attempt_id)
         ON w.recharge_id = g.id AND w.state = 'approved' AND w.finding = 'given_back'
         AND t.reference IN (s.reference, w.returned_ref)
+      LEFT JOIN billing_refund k ON k.reference = t.reference AND k.way = 'bank'
       WHERE t.source || ' > ' || t.destination IS DISTINCT FROM CASE t.kind
         WHEN 'charge' THEN 'rail:' || a.rail || ' > undelivered'
         WHEN 'discount' THEN 'promotion > undelivered'
@@ -73,8 +79,19 @@ CHECKS: Mapping[str, str] = {
         WHEN 'reverse' THEN 'carrier:' || c.code || ' > undelivered'
         WHEN 'stray' THEN 'rail:' || s.rail || ' > suspense'
         WHEN 'stray_returned' THEN 'suspense > rail:' || s.rail
-        WHEN 'chargeback' THEN 'losses > rail:' || a.rail
+        -- By a bank: at our loss, or of what the line does not have.
+        WHEN 'chargeback' THEN CASE WHEN k.id IS NULL THEN 'losses' ELSE 'undelivered' END
+          || ' > rail:' || a.rail
+        WHEN 'chargeback_returned' THEN 'rail:' || a.rail || ' > '
+          || CASE WHEN k.id IS NULL THEN 'losses' ELSE 'undelivered' END
+        WHEN 'loss_covered' THEN 'undelivered > losses'
         WHEN 'refund' THEN 'undelivered > rail:' || a.rail
+        WHEN 'refund_failed' THEN 'rail:' || a.rail || ' > undelivered'
+        WHEN 'promotion_again' THEN 'promotion > undelivered'
+        WHEN 'paid_out' THEN 'undelivered > elsewhere'
+        WHEN 'refund_excess' THEN 'losses > rail:' || a.rail
+        WHEN 'refund_foreign' THEN 'losses > rail:' || a.rail
+        WHEN 'refund_kept' THEN 'undelivered > losses'
         WHEN 'refund_promotion' THEN 'undelivered > promotion'
         WHEN 'fee' THEN 'fees > rail:' || a.rail
         WHEN 'fee_returned' THEN 'rail:' || a.rail || ' > fees' END""",
@@ -121,45 +138,9 @@ CHECKS: Mapping[str, str] = {
     "unpaid_ends_have_no_transfers": """
       SELECT g.ref FROM billing_recharge g JOIN billing_transfer t ON t.recharge_id = g.id
       WHERE g.state = ANY(%(unpaid)b) AND t.kind NOT IN ('stray', 'stray_returned')""",
-    "settled_in_the_ledger": """
-      SELECT w.reference FROM billing_settlement w
-      JOIN billing_paymentattempt a ON a.id = w.attempt_id
-      LEFT JOIN billing_transfer t ON t.reference = a.reference AND t.kind = 'stray'
-      LEFT JOIN billing_transfer b ON b.reference = w.returned_ref AND b.kind = 'stray_returned'
-      WHERE (w.state = 'approved' AND w.finding = 'given_back')
-        AND ((t.amount_minor, t.currency, b.amount_minor, b.currency) IS DISTINCT FROM
-             (w.taken_minor, w.taken_currency, w.taken_minor, w.taken_currency))
-      UNION ALL
-      SELECT g.ref FROM billing_recharge g
-      LEFT JOIN (
-        SELECT recharge_id, array_agg(taken_minor || taken_currency ORDER BY taken_minor) AS lost
-        FROM billing_settlement WHERE state = 'approved' AND finding = 'lost' GROUP BY 1) w
-        ON w.recharge_id = g.id
-      LEFT JOIN (
-        SELECT recharge_id, sum(amount_minor) AS minor,
-          array_agg(amount_minor || currency ORDER BY amount_minor) AS booked
-        FROM billing_transfer WHERE kind = 'chargeback' GROUP BY 1) t ON t.recharge_id = g.id
-      WHERE w.lost IS DISTINCT FROM t.booked
-         OR t.minor > g.price_minor - g.refund_committed_minor
-      UNION ALL
-      SELECT g.ref FROM billing_transfer t JOIN billing_recharge g ON g.id = t.recharge_id
-      WHERE 'suspense' IN (t.source, t.destination) GROUP BY g.id, t.currency
-      HAVING sum(CASE t.destination WHEN 'suspense' THEN t.amount_minor
-                                    ELSE -t.amount_minor END) <> 0""",
     "settlements_have_two_people": """
       SELECT reference FROM billing_settlement WHERE state = 'approved'
         AND (decided_by_id IS NULL OR decided_by_id = requested_by_id)""",
-    "refunds_within_the_charge": """
-      SELECT g.ref FROM billing_recharge g LEFT JOIN billing_refund f ON f.recharge_id = g.id
-      GROUP BY g.id
-      HAVING COALESCE(sum(f.amount_minor) FILTER (WHERE f.state <> 'refused'), 0)
-             <> g.refund_committed_minor
-          OR g.refund_committed_minor > g.price_minor""",
-    "refunded_in_the_ledger": """
-      SELECT f.reference FROM billing_refund f
-      LEFT JOIN billing_transfer t ON t.reference = f.reference AND t.kind = 'refund'
-      WHERE (f.state = 'succeeded') <> (t.id IS NOT NULL)
-         OR t.amount_minor <> f.amount_minor""",
     "refunds_have_two_people": """
       SELECT reference FROM billing_refund
       WHERE requested_by_id = approved_by_id OR (requested_by_id IS NOT NULL
@@ -325,7 +306,8 @@ _OURS = """
 SELECT 'charge' AS kind, reference, amount_minor FROM billing_paymentattempt
 WHERE state = 'succeeded'
 UNION ALL
-SELECT 'refund', reference, amount_minor FROM billing_refund WHERE state = 'succeeded'
+SELECT 'refund', reference, sum(amount_minor)::bigint FROM billing_transfer
+WHERE kind IN ('refund', 'refund_excess', 'refund_foreign') GROUP BY reference
 UNION ALL
 SELECT 'credit', reference, credited_minor FROM lines_delivery
 WHERE state IN ('credited', 'reversed') AND credited_minor IS NOT NULL

@@ -16,6 +16,15 @@ class TransferKind(models.TextChoices):
     STRAY = "stray", _("taken otherwise than agreed")
     STRAY_RETURNED = "stray_returned", _("given back at the rail")
     CHARGEBACK = "chargeback", _("taken back by the payer's bank")
+    CHARGEBACK_RETURNED = "chargeback_returned", _("disputed money given us again")
+    # Of refunds: what came back to us, went another way, or was not what had been asked for.
+    REFUND_FAILED = "refund_failed", _("refund that came back")
+    PROMOTION_AGAIN = "promotion_again", _("promotion's part again")
+    PAID_OUT = "paid_out", _("refunded by another way")
+    REFUND_EXCESS = "refund_excess", _("given back beyond the refund")
+    REFUND_FOREIGN = "refund_foreign", _("given back in another currency")
+    LOSS_COVERED = "loss_covered", _("loss covered by what was not credited")
+    REFUND_KEPT = "refund_kept", _("refund given in another currency")
     FEE = "fee", _("the rail's fee")
     FEE_RETURNED = "fee_returned", _("fee given back")
 
@@ -28,8 +37,8 @@ class Transfer(models.Model):
     """One positive amount moved from one account to another. Append only.
 
     Written by `ledger.transfers`. Accounts are texts: `rail:<rail>`, `undelivered`,
-    `carrier:<carrier>`, `promotion`, `fees`, `losses`, `suspense`. A balance is what came in less
-    what went out, per currency.
+    `carrier:<carrier>`, `promotion`, `fees`, `losses`, `suspense`, `elsewhere`. A balance is what
+    came in less what went out, per currency.
     """
 
     recharge = models.ForeignKey(

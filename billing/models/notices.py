@@ -13,6 +13,7 @@ class NoticeKind(models.TextChoices):
     CONFIRMING = "confirming", _("confirming payment")
     ACTION_REQUIRED = "action_required", _("confirm the payment")
     REFUNDED = "refunded", _("refunded")
+    REFUND_FAILED = "refund_failed", _("refund that came back")
     REVERSED = "reversed", _("reversed by the carrier")
     RULE_ON = "rule_on", _("auto-recharge on")
     RULE_OFF = "rule_off", _("auto-recharge off")

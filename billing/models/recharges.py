@@ -12,6 +12,7 @@ from billing.states import (
     DeclineClass,
     RechargeState,
     RefundState,
+    RefundWay,
     Trigger,
 )
 from lines.fields import ReferenceField
@@ -253,6 +254,12 @@ class Refund(models.Model):
     reversal_minor = models.PositiveBigIntegerField(_("credit to take back"), default=0)
     reversal_ref = models.CharField(max_length=26, unique=True, null=True)  # noqa: DJ001 - UNIQUE needs NULL
     currency = models.CharField(_("currency"), max_length=3)
+    way = models.CharField(
+        _("way"), max_length=9, choices=RefundWay, default=RefundWay.RAIL, db_default=RefundWay.RAIL
+    )
+    # Of one of which less was given back than was asked for, as two people have said: how much.
+    given_minor = models.PositiveBigIntegerField(_("given back"), null=True)
+    given_promotion_minor = models.PositiveBigIntegerField(null=True)
     state = models.CharField(_("state"), max_length=9, choices=RefundState)
     reason = models.CharField(_("reason"), max_length=200)
     fingerprint = models.CharField(max_length=64, blank=True)  # of it as it was asked for
@@ -292,6 +299,18 @@ class Refund(models.Model):
             models.CheckConstraint(
                 name="refund_state_known", condition=Q(state__in=RefundState.values)
             ),
+            models.CheckConstraint(name="refund_way_known", condition=Q(way__in=RefundWay.values)),
+            models.CheckConstraint(
+                name="refund_given_is_less",
+                condition=Q(given_minor__isnull=True, given_promotion_minor__isnull=True)
+                | Q(
+                    given_minor__isnull=False,
+                    given_promotion_minor__isnull=False,
+                    given_minor__gt=0,
+                    given_minor__lt=F("amount_minor"),
+                    given_promotion_minor__lte=F("promotion_minor"),
+                ),
+            ),
             # Four eyes: whoever asked for money to move is not the one who lets it.
             models.CheckConstraint(
                 name="refund_two_people",
@@ -320,6 +339,17 @@ class Refund(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    @property
+    def returned_minor(self) -> int:
+        """What of it went back to the payer, once it has succeeded."""
+        return self.amount_minor if self.given_minor is None else self.given_minor
+
+    @property
+    def returned_promotion_minor(self) -> int:
+        """And to the promotion."""
+        given_minor = self.given_promotion_minor
+        return self.promotion_minor if given_minor is None else given_minor
 
 
 class DeclineCode(models.Model):

@@ -7,6 +7,10 @@ from billing.states import Finding, SettlementState
 from lines.fields import ReferenceField
 
 _SAYS_NO_AMOUNT = Q(taken_minor__isnull=True, taken_currency="", returned_ref="")
+_NAMES_NOTHING = ["nothing", "unrefunded", "uncredited", "not_taken"]
+# An amount moved that may be another than was agreed or asked for.
+_MOVED = ["lost", "returned", "otherwise"]
+OF_REFUNDS = ["unrefunded", "refunded", "otherwise", "paid_out", "taken_back", "not_taken"]
 # A comparison with NULL alone would let it pass.
 _SAYS_HOW_MUCH = Q(taken_minor__isnull=False, taken_minor__gt=0) & ~Q(taken_currency="")
 
@@ -22,8 +26,16 @@ class Settlement(models.Model):
     attempt = models.ForeignKey(
         "billing.PaymentAttempt", models.PROTECT, related_name="settlements"
     )
+    # The refund that a finding is about; NULL where it is about the payment or its credit.
+    refund = models.ForeignKey(
+        "billing.Refund", models.PROTECT, null=True, related_name="settlements"
+    )
     finding = models.CharField(_("what the rail did"), max_length=10, choices=Finding)
     payment_ref = models.CharField(_("rail's reference"), max_length=64, blank=True)
+    # The rail's own number of the dispute: a payment may be disputed twice.
+    dispute_ref = models.CharField(
+        _("dispute"), max_length=64, blank=True, default="", db_default=""
+    )
     # Of what was taken and given back, or taken back by a bank: how much. And given back by what.
     taken_minor = models.PositiveBigIntegerField(_("taken"), null=True)
     taken_currency = models.CharField(_("currency"), max_length=3, blank=True)
@@ -71,13 +83,18 @@ class Settlement(models.Model):
             ),
             models.CheckConstraint(
                 name="settlement_names_the_payment",
-                condition=Q(finding="nothing") | ~Q(payment_ref=""),
+                condition=Q(finding__in=_NAMES_NOTHING) | ~Q(payment_ref=""),
             ),
             models.CheckConstraint(
                 name="settlement_says_how_much",
                 condition=(Q(finding="given_back") & _SAYS_HOW_MUCH & ~Q(returned_ref=""))
-                | (Q(finding="lost", returned_ref="") & _SAYS_HOW_MUCH)
-                | (Q(finding__in=["nothing", "as_agreed"]) & _SAYS_NO_AMOUNT),
+                | (Q(finding__in=_MOVED, returned_ref="") & _SAYS_HOW_MUCH)
+                | (~Q(finding__in=["given_back", *_MOVED]) & _SAYS_NO_AMOUNT),
+            ),
+            models.CheckConstraint(
+                name="settlement_is_of_its_refund",
+                condition=Q(finding__in=OF_REFUNDS, refund__isnull=False)
+                | (~Q(finding__in=OF_REFUNDS) & Q(refund__isnull=True)),
             ),
             models.UniqueConstraint(
                 name="settlement_one_waiting", fields=["recharge"], condition=Q(state="requested")
@@ -85,13 +102,7 @@ class Settlement(models.Model):
             models.UniqueConstraint(
                 name="settlement_once_per_attempt",
                 fields=["attempt"],
-                condition=Q(state="approved") & ~Q(finding="lost"),
-            ),
-            # Disputed and lost long after it was found to be taken; perhaps twice, by two disputes.
-            models.UniqueConstraint(
-                name="settlement_lost_once",
-                fields=["attempt", "payment_ref"],
-                condition=Q(state="approved", finding="lost"),
+                condition=Q(state="approved", finding__in=["nothing", "as_agreed", "given_back"]),
             ),
         ]
         indexes = [

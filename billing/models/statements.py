@@ -87,6 +87,7 @@ class StatementLine(models.Model):
     reference = models.CharField(max_length=64)  # what it is matched by: a refund's own, else ours
     payment_ref = models.CharField(max_length=64)  # the charge that a refund or dispute is about
     their_ref = models.CharField(max_length=64)
+    dispute_ref = models.CharField(max_length=64, default="", db_default="")  # the rail's number
     amount_minor = models.BigIntegerField()
     fee_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from billing import gateways
+from django.db.models import QuerySet
+
+from billing import gateways, rowsets
 from billing.gateways.base import DisputeStanding, NotificationKind
 from billing.models import (
     InboundNotification,
     PaymentAttempt,
     Settlement,
-    Transfer,
-    TransferKind,
 )
 from billing.states import Finding, SettlementState
 
@@ -42,15 +42,38 @@ def is_lost(*, recharge_id: int) -> bool:
 
 def is_unsettled(*, recharge_id: int) -> bool:
     """Whether a dispute of it is neither over and ours, nor in the books as lost."""
+    return bool(unsettled(recharge_id=recharge_id))
+
+
+def unsettled(*, recharge_id: int) -> list[str]:
+    """The rail's numbers of its disputes that are neither over and ours, nor in the books."""
     standings = _standings([recharge_id]).get(recharge_id, {})
-    lost = Settlement.objects.filter(
-        recharge=recharge_id, state=SettlementState.APPROVED, finding=Finding.LOST
+    booked = _booked(recharge_id)
+    theirs = [ref for ref, standing in standings.items() if standing not in _OURS]
+    return sorted(ref for ref in theirs if booked.get(ref) != Finding.LOST)
+
+
+def is_owed_back(*, recharge_id: int) -> bool:
+    """Whether a dispute that is in the books as lost was won after all: its money comes back."""
+    standings = _standings([recharge_id]).get(recharge_id, {})
+    booked = _booked(recharge_id)
+    return any(
+        standing in _OURS and booked.get(ref) == Finding.LOST for ref, standing in standings.items()
     )
-    booked = list(lost.values_list("payment_ref", flat=True))
-    theirs = {ref for ref, standing in standings.items() if standing not in _OURS}
-    # A person may have named the payment instead: that loss is of whichever dispute is left.
-    unnamed = [ref for ref in booked if ref not in standings]
-    return len(theirs.difference(booked)) > len(unnamed)
+
+
+def _booked(recharge_id: int) -> dict[str, str]:
+    """What two people said last of each of its disputes."""
+    said = _said([recharge_id]).order_by("settled_at", "pk")
+    return dict(said.values_list("dispute_ref", "finding"))
+
+
+def _said(recharge_ids: Sequence[int]) -> QuerySet[Settlement]:
+    return Settlement.objects.filter(
+        recharge__in=recharge_ids,
+        state=SettlementState.APPROVED,
+        finding__in=[Finding.LOST, Finding.RETURNED],
+    )
 
 
 def among(recharge_ids: Sequence[int]) -> set[int]:
@@ -61,7 +84,7 @@ def among(recharge_ids: Sequence[int]) -> set[int]:
 
 
 class _Told(NamedTuple):
-    """One message of a dispute."""
+    """One message of a dispute, or two people's word that its money is back."""
 
     said_at: datetime
     is_end: bool
@@ -77,7 +100,17 @@ def _standings(recharge_ids: Sequence[int]) -> dict[int, dict[str, DisputeStandi
     told: dict[tuple[int, str], list[_Told]] = {}
     for one in heard.only("source", "our_ref", "claims", "dispute_ref", "said_at"):
         told.setdefault((owners[one.our_ref], one.dispute_ref), []).append(_told(one))
+    if told:
+        _with_what_is_back(told)
     return _by_recharge({key: _latest(messages) for key, messages in told.items()})
+
+
+def _with_what_is_back(told: dict[tuple[int, str], list[_Told]]) -> None:
+    """Booked as given us again: over and ours, until its sender says something later."""
+    back = _said([recharge_id for recharge_id, _ in told]).filter(finding=Finding.RETURNED)
+    for recharge_id, dispute_ref, at in back.values_list("recharge", "dispute_ref", "settled_at"):
+        word = _Told(at or _NO_TIME, True, 0, DisputeStanding.WON)
+        told.setdefault((recharge_id, dispute_ref), []).append(word)
 
 
 def _told(one: InboundNotification) -> _Told:
@@ -99,6 +132,11 @@ def _by_recharge(
     return found
 
 
+_LOST = """
+SELECT recharge_id FROM billing_transfer
+WHERE recharge_id = ANY(%b) AND kind IN ('chargeback', 'chargeback_returned') GROUP BY 1
+HAVING sum(CASE kind WHEN 'chargeback' THEN amount_minor ELSE -amount_minor END) > 0"""
+
+
 def _lost_among(recharge_ids: Sequence[int]) -> set[int]:
-    booked = Transfer.objects.filter(recharge__in=recharge_ids, kind=TransferKind.CHARGEBACK)
-    return set(booked.values_list("recharge_id", flat=True))
+    return set(rowsets.column(_LOST, [list(recharge_ids)], of=int)) if recharge_ids else set()

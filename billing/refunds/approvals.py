@@ -16,11 +16,18 @@ from django.db.models import F
 from billing import four_eyes, nudges, rowsets
 from billing.four_eyes import NotWaiting
 from billing.ledger import transfers
-from billing.models import PaymentAttempt, Recharge, Refund
+from billing.models import PaymentAttempt, Recharge, Refund, TransferKind
 from billing.money import share
 from billing.recharges import disputed, machine
 from billing.recharges.machine import Move
-from billing.states import AttemptState, RechargeState, RefundState
+from billing.refunds import settled
+from billing.states import (
+    ENDED_REFUND_STATES,
+    AttemptState,
+    RechargeState,
+    RefundState,
+    RefundWay,
+)
 from lines.models import Delivery, DeliveryState
 from lines.people import Person
 from lines.references import new_reference
@@ -29,6 +36,10 @@ log = logging.getLogger(__name__)
 
 S = RechargeState
 REFUNDABLE_STATES = (S.UNDELIVERABLE, S.COMPLETED, S.REVERSED)
+# The rail may have heard of it: asked about when it speaks of it, also of one that has an end.
+_TOLD_OF = (RefundState.INTENDED, RefundState.UNKNOWN, *ENDED_REFUND_STATES)
+# The rail has said no for good: no money of it is on its way.
+REFUSED_BY_RAIL = ("refund_refused", "refund_failed")
 
 
 class NotRefundable(Exception):
@@ -59,13 +70,19 @@ class CreditTakenBack(Exception):
     """The line has lost the part that was to be refunded: only the money can make up for it."""
 
 
-def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund:
+def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund | None:
     """Refund all that is left of an undeliverable or reversed one. In the caller's transaction.
+    What a bank has taken back for its payer is not given back as well: it covers our loss.
 
     Once: a recharge that is refunding already raises LostRace.
     """
+    lost_minor = transfers.lost_minor(recharge_id=recharge.pk)
+    if lost_minor:
+        _cover(recharge, lost_minor, because=because, at=at)
     left_minor = recharge.price_minor - recharge.refund_committed_minor
-    refund = _create(
+    if not left_minor:
+        return None
+    refund = create(
         recharge=recharge,
         amount_minor=left_minor,
         reason=because,
@@ -75,6 +92,21 @@ def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund:
     )
     nudges.money()
     return refund
+
+
+def _cover(recharge: Recharge, lost_minor: int, *, because: str, at: datetime) -> None:
+    """Its payer has it from the bank already, at our loss; now the line has nothing of it."""
+    refund = create(
+        recharge=recharge,
+        amount_minor=lost_minor,
+        reason=because,
+        requested_by=None,
+        state=RefundState.INTENDED,
+        at=at,
+        way=RefundWay.BANK,
+    )
+    settled.given_back(refund, at=at, kind=TransferKind.LOSS_COVERED)
+    recharge.refresh_from_db()
 
 
 def request(
@@ -95,7 +127,7 @@ def request(
             raise TooMuch(left_minor)
         if locked.state != S.COMPLETED and amount_minor != left_minor:
             raise WholeOnly(left_minor)
-        return _create(
+        return create(
             recharge=locked,
             amount_minor=amount_minor,
             reason=reason,
@@ -179,8 +211,7 @@ def give_up(*, refund: Refund, given_up_by: Person, at: datetime) -> None:
     """
     with transaction.atomic():
         locked = Refund.objects.select_for_update(no_key=True).get(pk=refund.pk)
-        is_refused = locked.state == RefundState.INTENDED and locked.attention == "refund_refused"
-        if not is_refused or locked.act_at is not None:  # due again: perhaps being asked right now
+        if not is_refused_by_rail(locked):
             raise NotRefusedByRail(locked.reference)
         back = S.REVERSED if locked.reversal_minor else None
         if back and transfers.on_line_minor(recharge_id=locked.recharge_id):
@@ -189,6 +220,13 @@ def give_up(*, refund: Refund, given_up_by: Person, at: datetime) -> None:
         undo(
             locked, because="refund_refused", actor_id=actor_id, at=at, code=locked.code, back=back
         )
+
+
+def is_refused_by_rail(refund: Refund) -> bool:
+    """Whether no money of it can be on its way: not where it is due again, and perhaps asked for
+    right now."""
+    is_refused = refund.state == RefundState.INTENDED and refund.attention in REFUSED_BY_RAIL
+    return is_refused and refund.act_at is None
 
 
 def undo(
@@ -245,19 +283,19 @@ def _move_back(move: Move, *, at: datetime) -> None:
 
 def wake(*, reference: str, at: datetime) -> bool:
     """The rail spoke of this refund: ask about it now. False: a worker holds it, try later."""
+    states = [state.value for state in _TOLD_OF]
     is_woken = rowsets.run(
-        "UPDATE billing_refund SET act_at = %s WHERE reference = %s "
+        "UPDATE billing_refund SET act_at = %s WHERE reference = %s AND way = 'rail' "
         "AND state = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp())",
-        [at, reference, [RefundState.INTENDED.value, RefundState.UNKNOWN.value]],
+        [at, reference, states],
     )
     if is_woken:
         nudges.money()
         return True
-    open_states = (RefundState.INTENDED, RefundState.UNKNOWN)
-    return not Refund.objects.filter(reference=reference, state__in=open_states).exists()
+    return not Refund.objects.filter(reference=reference, way="rail", state__in=states).exists()
 
 
-def _create(
+def create(
     *,
     recharge: Recharge,
     amount_minor: int,
@@ -265,8 +303,12 @@ def _create(
     requested_by: Person | None,
     state: RefundState,
     at: datetime,
+    way: RefundWay = RefundWay.RAIL,
 ) -> Refund:
-    """The refund and the recharge's move to `refunding`, in the caller's transaction."""
+    """The refund and the recharge's move to `refunding`, in the caller's transaction.
+
+    What was credited is to be taken back first, unless `state` says that it is back already.
+    """
     attempt = PaymentAttempt.objects.get(recharge=recharge, state=AttemptState.SUCCEEDED)
     came_from = recharge.state
     promotion_minor = _promotion_part(recharge, amount_minor)
@@ -280,8 +322,9 @@ def _create(
         reversal_minor=amount_minor + promotion_minor if is_delivered else 0,
         reversal_ref=new_reference() if is_delivered else None,
         currency=recharge.currency,
+        way=way,
         state=state,
-        reason=reason,
+        reason=reason[:200],
         requested_by_id=requested_by.pk if requested_by else None,
         created_at=at,
         act_at=at if state == RefundState.INTENDED else None,
@@ -307,9 +350,24 @@ def _create(
     return refund
 
 
+def resumed(*, recharge: Recharge, refund: Refund, at: datetime) -> Refund:
+    """The refund, under way again though it had ended: its rail has made it after all. In the
+    caller's transaction, with both locked."""
+    refund.promotion_minor = _promotion_part(recharge, refund.amount_minor)
+    refund.settled_at = None
+    Recharge.objects.filter(pk=recharge.pk).update(
+        refund_committed_minor=F("refund_committed_minor") + refund.amount_minor
+    )
+    move = Move(recharge.pk, recharge.state, S.REFUNDING.value, "refund_made", None)
+    machine.move_one(move, at=at)
+    return refund
+
+
 def _promotion_part(recharge: Recharge, amount_minor: int) -> int:
-    """The promotion's share of a refund, so that the last refund takes exactly what is left."""
+    """The promotion's share of a refund, so that the last refund takes exactly what is left, also
+    where an earlier one came back."""
     benefit_minor = recharge.discount_minor + recharge.bonus_minor
-    before = recharge.refund_committed_minor
-    returned = share(benefit_minor, before, recharge.price_minor)
-    return share(benefit_minor, before + amount_minor, recharge.price_minor) - returned
+    after_minor = recharge.refund_committed_minor + amount_minor
+    others = recharge.refunds.exclude(state=RefundState.REFUSED)
+    returned_minor = sum(one.returned_promotion_minor for one in others)
+    return share(benefit_minor, after_minor, recharge.price_minor) - returned_minor

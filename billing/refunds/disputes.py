@@ -10,10 +10,20 @@ from django.db.models import QuerySet
 
 from billing import nudges
 from billing.bindings import breaker
-from billing.models import InboundNotification, PaymentAttempt, Recharge, Refund
+from billing.gateways.base import DisputeStanding, NotificationKind, StatementKind
+from billing.models import (
+    InboundNotification,
+    PaymentAttempt,
+    Recharge,
+    Refund,
+    StatementLine,
+)
 from billing.recharges import disputed
 from billing.recharges.machine import DISPUTED
 from billing.states import RechargeState
+
+# The attention code of a lost dispute that was won after all: what it had cost comes back.
+GIVEN_AGAIN = "loss_returned"
 
 
 def told(row: InboundNotification, *, at: datetime) -> str | None:
@@ -30,11 +40,35 @@ def told(row: InboundNotification, *, at: datetime) -> str | None:
     if not disputed.is_unsettled(recharge_id=attempt.recharge_id):
         is_lost = disputed.is_lost(recharge_id=attempt.recharge_id)
         _let_go(recharge, is_lost=is_lost, at=at)
+        if disputed.is_owed_back(recharge_id=attempt.recharge_id):
+            recharge.filter(attention="").update(attention=GIVEN_AGAIN, attention_since=at)
         return "nothing to do" if is_lost else "won"
     rules, method = breaker.lock_method(attempt.binding_id)
     breaker.pause(rules=rules, method=method, reason=breaker.DISPUTED, at=at)
     recharge.filter(attention="").update(attention=DISPUTED, attention_since=at)
     return "paused"
+
+
+def read_in_statement(rail: str, line: StatementLine, *, at: datetime) -> None:
+    """Hear of a dispute by its rail's statement, as if a message had told of it. May come again."""
+    is_won = line.kind == StatementKind.DISPUTE_WON
+    row, is_new = InboundNotification.objects.get_or_create(
+        source=f"rail:{rail}",
+        dedupe_id=f"statement:{line.kind}:{line.dispute_ref or line.their_ref}:{line.at}"[:128],
+        defaults={
+            "kind": NotificationKind.DISPUTE,
+            "our_ref": line.reference,
+            "claims": DisputeStanding.WON if is_won else DisputeStanding.OPEN,
+            "dispute_ref": line.dispute_ref,
+            "said_at": line.at,
+            "amount_minor": line.amount_minor,
+            "received_at": at,
+            "done_at": at,
+        },
+    )
+    if is_new:
+        row.outcome = told(row, at=at) or "not ours"
+        row.save(update_fields=["outcome"])
 
 
 def _let_go(recharge: QuerySet[Recharge], *, is_lost: bool, at: datetime) -> None:

@@ -23,14 +23,13 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.ledger import transfers
-from billing.models import NoticeKind, Recharge, Refund
-from billing.notices import telling
-from billing.recharges import aftermath, evidence, ladders, machine
+from billing.models import Recharge, Refund
+from billing.recharges import aftermath, evidence, ladders
 from billing.recharges.ladders import CONFIG_RETRY
-from billing.recharges.machine import LostRace, Move
-from billing.refunds import approvals, claims
+from billing.recharges.machine import LostRace
+from billing.refunds import afterwards, approvals, claims, settled
 from billing.refunds.claims import RefundWork
-from billing.states import RechargeState, RefundState
+from billing.states import ENDED_REFUND_STATES, RechargeState, RefundState
 from lines.carriers.base import (
     CarrierAdapter,
     CreditAnswer,
@@ -41,7 +40,6 @@ from lines.carriers.base import (
 from lines.carriers.base import Rejected as CarrierRejected
 from lines.carriers.base import Reversed as CarrierReversed
 from lines.carriers.base import Unknown as NoAnswer
-from lines.models import Delivery, DeliveryState
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +73,7 @@ def set_aside(row: RefundWork, *, attention: str, at: datetime) -> None:
     with transaction.atomic():
         refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
         if refund.fence == row.fence:
-            _hold(refund, attention, at=at)
+            settled.hold(refund, attention, at=at)
 
 
 def is_about_credit(row: RefundWork) -> bool:
@@ -85,12 +83,12 @@ def is_about_credit(row: RefundWork) -> bool:
 
 def is_unsent(row: RefundWork) -> bool:
     """Whether the rail has yet to be told to give the money back."""
-    return row.state != RefundState.UNKNOWN.value
+    return row.state in (RefundState.REVERSING.value, RefundState.INTENDED.value)
 
 
 def ask(row: RefundWork, *, gateway: Gateway) -> Answer:
     """The rail's next call. No transaction is open; repeated under the same reference."""
-    if row.state == RefundState.UNKNOWN.value:
+    if not is_unsent(row):
         return gateway.query_refund(refund_ref=row.reference, charge_ref=row.charge_ref)
     return gateway.refund(
         request=RefundRequest(
@@ -154,6 +152,9 @@ def _settle(row: RefundWork, answer: Said, *, at: datetime) -> None:
         _settle_reversal(refund, row, answer, at=at)
         return
     evidence.record_rail_calls([(row.rail, answer)], at=at)
+    if refund.state in ENDED_REFUND_STATES:
+        afterwards.heard(refund, answer.outcome, at=at)
+        return
     _OUTCOMES.get(type(answer.outcome), _ask_again)(refund, row, answer.outcome, at)
 
 
@@ -174,7 +175,7 @@ def _settle_taken_back(refund: Refund, row: RefundWork, *, at: datetime) -> None
 def _book_reversal(refund: Refund, row: RefundWork, *, reference: str, at: datetime) -> None:
     """The credit is back from the carrier: the money may go back too."""
     _post_reversal(row, reference=reference, credit_minor=row.reversal_minor, at=at)
-    _leave(refund, RefundState.INTENDED, act_at=at, at=at)
+    settled.leave(refund, RefundState.INTENDED, act_at=at, at=at)
 
 
 def _post_reversal(row: RefundWork, *, reference: str, credit_minor: int, at: datetime) -> None:
@@ -208,37 +209,9 @@ def _settle_reversal(
 
 def _succeeded(refund: Refund, row: RefundWork, outcome: Succeeded, at: datetime) -> None:
     if outcome.amount_minor != refund.amount_minor or outcome.currency != refund.currency:
-        _hold(refund, "amount_differs", at=at)
+        settled.hold(refund, "amount_differs", at=at)
         return
-    transfers.post(
-        transfers.refunded(
-            recharge_id=row.recharge_id,
-            reference=refund.reference,
-            rail_code=row.rail,
-            amount_minor=refund.amount_minor,
-            promotion_minor=refund.promotion_minor,
-            currency=refund.currency,
-            at=at,
-        )
-    )
-    _leave(refund, RefundState.SUCCEEDED, act_at=None, at=at)
-    is_whole = row.refund_committed_minor == row.price_minor
-    target = S.REFUNDED if is_whole else S.COMPLETED
-    machine.move_one(
-        Move(row.recharge_id, S.REFUNDING.value, target.value, "refunded", None), at=at
-    )
-    if is_whole:
-        _after_whole_refund(row, at=at)
-    _tell(row, at=at)
-
-
-def _after_whole_refund(row: RefundWork, *, at: datetime) -> None:
-    """The line has nothing of it any more: its delivery is reversed, its rule may fire again."""
-    if row.reversal_minor:
-        Delivery.objects.filter(reference=row.delivery_ref, state=DeliveryState.CREDITED).update(
-            state=DeliveryState.REVERSED, settled_at=at
-        )
-    aftermath.refunded(recharge_ids=[row.recharge_id], at=at)
+    settled.given_back(refund, at=at)
 
 
 def _refused(refund: Refund, row: RefundWork, outcome: Refused, at: datetime) -> None:
@@ -251,9 +224,9 @@ def _refused(refund: Refund, row: RefundWork, outcome: Refused, at: datetime) ->
     refund.code = outcome.code[:80]
     refund.state = RefundState.INTENDED
     if refund.queries >= MAX_REFUSALS:
-        _hold(refund, "refund_refused", at=at)
+        settled.hold(refund, "refund_refused", at=at)
     else:
-        _leave(refund, RefundState.INTENDED, act_at=at + REFUSED_WAIT, at=at, asked=1)
+        settled.leave(refund, RefundState.INTENDED, act_at=at + REFUSED_WAIT, at=at, asked=1)
 
 
 def _not_found(refund: Refund, row: RefundWork, outcome: NotFound, at: datetime) -> None:
@@ -263,16 +236,16 @@ def _not_found(refund: Refund, row: RefundWork, outcome: NotFound, at: datetime)
     """
     del row, outcome
     if ladders.next_query_at(queries=refund.queries, at=at) is None:
-        _hold(refund, "refund_unknown", at=at)
+        settled.hold(refund, "refund_unknown", at=at)
     else:
-        _leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1)
+        settled.leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1)
 
 
 def _ask_again(refund: Refund, row: RefundWork, outcome: object, at: datetime) -> None:
     del row
     if isinstance(outcome, Pending):
         act_at = ladders.next_pending_at(queries=refund.queries, at=at)
-        _leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+        settled.leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
     else:
         _retry(refund, at=at)
 
@@ -281,14 +254,14 @@ def _retry(refund: Refund, *, at: datetime) -> None:
     """Up the ladder under the same reference; at its end a person."""
     act_at = ladders.next_query_at(queries=refund.queries, at=at)
     if act_at is None:
-        _hold(refund, "refund_unknown", at=at)
+        settled.hold(refund, "refund_unknown", at=at)
         return
     if refund.state == RefundState.REVERSING:
         # It has no key: sent again only when a late effect of the last one would have shown.
         act_at = max(act_at, at + REVERSAL_GRACE)
-        _leave(refund, RefundState.REVERSING, act_at=act_at, at=at, asked=1)
+        settled.leave(refund, RefundState.REVERSING, act_at=act_at, at=at, asked=1)
     else:
-        _leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+        settled.leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
 
 
 _OUTCOMES: Mapping[type, Callable[..., None]] = {
@@ -297,42 +270,3 @@ _OUTCOMES: Mapping[type, Callable[..., None]] = {
     NotFound: _not_found,
     Unknown: _ask_again,
 }
-
-
-def _leave(
-    refund: Refund, state: RefundState, *, act_at: datetime | None, at: datetime, asked: int = 0
-) -> None:
-    is_final = state in (RefundState.SUCCEEDED, RefundState.REFUSED)
-    refund.state = state
-    refund.act_at = act_at
-    refund.lease_until = None
-    refund.crash_count, refund.queries = 0, refund.queries + asked if asked else 0
-    refund.settled_at = at if is_final else None
-    refund.attention = ""
-    refund.save()
-
-
-def _hold(refund: Refund, attention: str, *, at: datetime) -> None:
-    """For a person: the recharge shows it too, on the operators' front page, with its age."""
-    refund.act_at, refund.lease_until, refund.attention = None, None, attention
-    refund.crash_count = 0
-    refund.save()
-    Recharge.objects.filter(pk=refund.recharge_id).update(attention=attention, attention_since=at)
-
-
-def _tell(row: RefundWork, *, at: datetime) -> None:
-    telling.tell(
-        owner_id=row.owner_id,
-        kind=NoticeKind.REFUNDED,
-        occurrence_key=row.reference,
-        line_id=row.line_id,
-        recharge_id=row.recharge_id,
-        facts={
-            "code": "refunded",
-            "amount_minor": row.amount_minor,
-            "currency": row.currency,
-            "rail": row.rail,
-        },
-        channels=row.channels,
-        at=at,
-    )

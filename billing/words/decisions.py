@@ -2,12 +2,8 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from billing.words.figures import Phrasing, Text
-
-
-def _told(title: Text, *sentences: Text) -> Phrasing:
-    return Phrasing(titles=(title,), parts=(sentences,))
-
+from billing.words.figures import Phrasing
+from billing.words.figures import told as _told
 
 DECISIONS: dict[str, Phrasing] = {
     "charge": Phrasing(

@@ -61,6 +61,11 @@ class Phrasing:
     parts: tuple[tuple[Text, ...], ...]
 
 
+def told(title: Text, *sentences: Text) -> Phrasing:
+    """One title, and one sentence in as many forms as there are `sentences`."""
+    return Phrasing(titles=(title,), parts=(sentences,))
+
+
 def written(
     facts: Mapping[str, object], *, timezone: str = "", at: datetime | None = None
 ) -> dict[str, str]:

@@ -147,6 +147,26 @@ PHRASINGS: dict[str, Phrasing] = {
             ),
         ),
     ),
+    NoticeKind.REFUND_FAILED: Phrasing(
+        titles=(
+            _("Your refund of {amount} came back to us: {line}"),
+            _("Your refund came back to us: {line}"),
+            _("Your refund came back to us"),
+        ),
+        parts=(
+            (
+                _("{amount} for {line} that we gave back to you did not reach you."),
+                _("What we gave back to you for {line} did not reach you."),
+                _("What we gave back to you did not reach you."),
+            ),
+            (
+                _(
+                    "The money is with us and is still yours. We find another way to give it to"
+                    " you, and you will be told; you need not do anything."
+                ),
+            ),
+        ),
+    ),
     NoticeKind.REVERSED: Phrasing(
         titles=(
             _("{face} reversed by the carrier: {line}"),

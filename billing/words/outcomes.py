@@ -5,12 +5,9 @@ The two share some codes, and the words then serve both a subscriber and an oper
 
 from django.utils.translation import gettext_lazy as _
 
-from billing.words.figures import Phrasing, Text
-
-
-def _told(title: Text, *sentences: Text) -> Phrasing:
-    return Phrasing(titles=(title,), parts=(sentences,))
-
+from billing.words.figures import Phrasing
+from billing.words.figures import told as _told
+from billing.words.returns import RETURNS
 
 PROGRESS: dict[str, Phrasing] = {
     "opened": _told(
@@ -376,4 +373,4 @@ ATTENTION: dict[str, Phrasing] = {
     ),
 }
 
-OUTCOMES: dict[str, Phrasing] = PROGRESS | SETBACKS | ATTENTION
+OUTCOMES: dict[str, Phrasing] = PROGRESS | SETBACKS | ATTENTION | RETURNS

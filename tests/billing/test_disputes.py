@@ -16,8 +16,8 @@ from billing.models import (
     Settlement,
     Transfer,
 )
-from billing.operators import attestations, operations
-from billing.operators.attestations import Found
+from billing.operators import attestations, found, operations
+from billing.operators.found import Found
 from billing.recharges import disputed, machine
 from billing.refunds import approvals
 from billing.states import Finding
@@ -268,13 +268,13 @@ class TestOneThatIsLost:
 
     @pytest.mark.parametrize(("taken_minor", "currency"), [(5001, "CNY"), (0, "CNY"), (50, "USD")])
     def test_is_of_what_was_charged_at_most(self, lost, taken_minor, currency):
-        with pytest.raises(attestations.NotWithinCharge):
+        with pytest.raises(found.NotWithinCharge):
             lose(lost, taken_minor=taken_minor, currency=currency)
         assert not Settlement.objects.exists()
 
     def test_is_lost_once_and_never_refunded(self, lost):
         confirm(lost, lose(lost))
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             lose(lost)
         with pytest.raises(approvals.NotRefundable):
             ask(lost)
@@ -291,11 +291,11 @@ class TestOneThatIsLost:
         hears(paid, OPEN)
         said = lose(paid)
         hears(paid, WON, "2")
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             confirm(paid, said)
         assert not Transfer.objects.filter(kind="chargeback").exists()
         w.assert_balanced()
 
     def test_is_for_a_payment_that_was_disputed(self, paid):
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             lose(paid)

@@ -12,8 +12,8 @@ from billing.gateways.base import DisputeStanding, Notification, NotificationKin
 from billing.gateways.stripe import events
 from billing.gateways.stripe.adapter import StripeGateway
 from billing.models import PaymentAttempt, Recharge, Refund, Settlement, Transfer
-from billing.operators import attestations, operations
-from billing.operators.attestations import Found
+from billing.operators import attestations, found, operations
+from billing.operators.found import Found
 from billing.recharges import disputed
 from billing.refunds import approvals
 from billing.states import Finding
@@ -258,7 +258,7 @@ class TestTwoDisputesOfOnePayment:
         assert only().attention == ""
         hears(paid, OPEN, "2", dispute_ref="du_2")
         assert only().attention == "disputed"
-        with pytest.raises(attestations.NotWithinCharge) as refused:
+        with pytest.raises(found.NotWithinCharge) as refused:
             say_lost(paid, "du_2", 2001)
         assert refused.value.left_minor == 2000
 
@@ -273,7 +273,7 @@ class TestTwoDisputesOfOnePayment:
         hears(paid, LOST, "1", dispute_ref="du_1")
         confirm(paid, say_lost(paid, "du_1", 3000))
         hears(paid, LOST, "2", dispute_ref="du_1")
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             say_lost(paid, "du_1", 2000)
         w.assert_balanced()
 
@@ -292,7 +292,7 @@ class TestTwoDisputesOfOnePayment:
         approvals.approve(refund=refund, approved_by=w.person("finance"), at=paid.at)
         paid.run()
         hears(paid, LOST)
-        with pytest.raises(attestations.NotWithinCharge):
+        with pytest.raises(found.NotWithinCharge):
             confirm(paid, say_lost(paid, "p", 5000))
         gone = Transfer.objects.filter(kind__in=["refund", "chargeback"])
         assert sum(one.amount_minor for one in gone) <= 5000
@@ -305,7 +305,7 @@ class TestTwoDisputesOfOnePayment:
         hears(paid, LOST, "1", dispute_ref="du_1")
         said = say_lost(paid, "du_1", 5000)
         Recharge.objects.update(refund_committed_minor=2000)
-        with pytest.raises(attestations.NotWithinCharge):
+        with pytest.raises(found.NotWithinCharge):
             confirm(paid, said)
         assert not Transfer.objects.filter(kind="chargeback").exists()
 

@@ -16,8 +16,8 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.models import PaymentAttempt, Recharge, Settlement, Transfer
-from billing.operators import attestations, operations
-from billing.operators.attestations import Found
+from billing.operators import attestations, found, found_payments, operations
+from billing.operators.found import Found
 from billing.recharges import machine
 from billing.states import Finding
 from lines.carriers.base import Rejected
@@ -141,7 +141,7 @@ class TestADeclinedReferenceThatItsRailSpeaksOf:
             declined.run()
             declined.later(timedelta(hours=25))
         assert (only().state, only().attention) == ("payment_unknown", "payment_unknown")
-        assert attestations.is_settleable(only())
+        assert found_payments.is_settleable(only())
         assert len(declined.gateway.calls["charge"]) == 1
         w.assert_balanced()
 
@@ -162,7 +162,7 @@ class TestADeclinedReferenceThatItsRailSpeaksOf:
         declined.gateway.script = [Succeeded("T1", 6000, "CNY")]
         declined.run()
         assert (only().state, only().attention) == ("review", "amount_differs")
-        assert attestations.is_settleable(only())
+        assert found_payments.is_settleable(only())
         w.assert_balanced()
 
     def test_is_asked_about_when_the_next_one_has_ended(self, declined):
@@ -245,7 +245,7 @@ class TestALatePayment:
         w.assert_balanced()
 
     def test_is_never_taken_for_the_agreed_one(self, late):
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             say(late, Found(Finding.AS_AGREED, "RAIL-1"))
         assert late.carrier.credits == {}
 

@@ -20,8 +20,8 @@ from billing.models import (
     Settlement,
     Transfer,
 )
-from billing.operators import attestations, operations
-from billing.operators.attestations import Found
+from billing.operators import attestations, found, operations
+from billing.operators.found import Found
 from billing.recharges import claims
 from billing.states import Finding
 from tests import world as w
@@ -106,7 +106,7 @@ class TestSayingWhatTheRailDid:
 
     def test_is_for_what_the_machine_has_given_up_asking_about(self, world, unknown, oliver):
         Recharge.objects.update(attention="", act_at=world.at + w.HOUR)
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             say(world, NOTHING, oliver)
         assert not Settlement.objects.exists()
 
@@ -114,7 +114,7 @@ class TestSayingWhatTheRailDid:
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.run()
         Recharge.objects.update(attention="credit_differs")
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             say(world, NOTHING, oliver)
 
     def test_is_done_once_until_somebody_has_decided(self, world, unknown, oliver, cora):
@@ -248,7 +248,7 @@ class TestTakenAndGivenBack:
         again = attestations.request(
             recharge=second, found=GIVEN_BACK, reason="the same", requested_by=oliver, at=world.at
         )
-        with pytest.raises(attestations.AlreadyReturned):
+        with pytest.raises(found.AlreadyReturned):
             confirm(world, again, cora)
         second.refresh_from_db()
         assert (second.state, Transfer.objects.count()) == ("review", 2)
@@ -329,7 +329,7 @@ class TestTheRailThatSpeaksAfterAll:
         operations.query_again(recharge=only(), at=world.at)
         world.run()
         assert only().state == "completed"
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             confirm(world, said, cora)
         assert only().state == "completed"
         w.assert_balanced()
@@ -353,7 +353,7 @@ class TestTheRailThatSpeaksAfterAll:
         operations.query_again(recharge=only(), at=world.at)
         world.run()
         assert only().state == "completed"
-        with pytest.raises(attestations.NotSettleable):
+        with pytest.raises(found.NotSettleable):
             confirm(world, said, cora)
 
 
