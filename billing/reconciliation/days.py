@@ -23,6 +23,7 @@ from billing.models import (
     Rail,
     SourceKind,
     Statement,
+    StatementLine,
     StatementState,
 )
 from billing.outside import Outside
@@ -31,7 +32,7 @@ from billing.reconciliation import matching, sources, statements
 from billing.reconciliation.matching import Found
 from billing.reconciliation.sources import Source
 from billing.reconciliation.statements import Claim, LostClaim, NotYet, Watcher
-from billing.refunds import approvals
+from billing.refunds import approvals, disputes
 from lines.people import Person
 
 log = logging.getLogger(__name__)
@@ -239,6 +240,7 @@ def _wake(statement_id: int, *, at: datetime) -> int:
 
     What they answer decides. One that a worker holds is woken with the next comparison.
     """
+    _hear_of_disputes(statement_id, at=at)
     rows = Difference.objects.filter(
         statement=statement_id, state=DifferenceState.OPEN, kind=DifferenceKind.STATUS
     )
@@ -246,11 +248,28 @@ def _wake(statement_id: int, *, at: datetime) -> int:
     for line_kind, reference in named:
         if line_kind == "payment":
             machine.wake(reference=reference, at=at)
-        elif line_kind == "refund":
+        elif line_kind in ("refund", "refund_back"):
             approvals.wake(reference=reference, at=at)
         else:
             machine.wake_delivery(reference=reference, carrier_ref="", at=at)
     return len(named)
+
+
+def _hear_of_disputes(statement_id: int, *, at: datetime) -> None:
+    """Of what no message has told, the statement does: nothing more is charged, credited or given
+    back there, and a person is called who can book the loss by the dispute's number."""
+    rows = Difference.objects.filter(
+        statement=statement_id,
+        state=DifferenceState.OPEN,
+        kind=DifferenceKind.DISPUTE,
+        recharge__isnull=False,
+    )
+    for one in rows.exclude(our_state="booked").select_related("statement").order_by("pk"):
+        line = StatementLine.objects.filter(
+            statement=statement_id, line_number=one.line_number or 0, kind=one.line_kind
+        ).first()
+        if line is not None:
+            disputes.read_in_statement(one.statement.code, line, at=at)
 
 
 def explain(*, difference: Difference, actor: Person, reason: str, at: datetime) -> None:

@@ -44,14 +44,22 @@ ON CONFLICT (statement_id, key) DO UPDATE SET {_SET},
 # A rail's or carrier's word for a movement, and the ledger's.
 _BOOKED_AS = (
     "CASE l.kind WHEN 'payment' THEN 'charge' WHEN 'refund' THEN 'refund' "
+    "WHEN 'refund_back' THEN 'refund_failed' "
     "WHEN 'credit' THEN 'deliver' WHEN 'reversal' THEN 'reverse' END"
 )
 # What a rail took otherwise than agreed is a payment to it all the same.
 _MEANS = (
-    "CASE t.kind WHEN 'stray' THEN 'charge' WHEN 'stray_returned' THEN 'refund' ELSE t.kind END"
+    "CASE t.kind WHEN 'stray' THEN 'charge' WHEN 'stray_returned' THEN 'refund' "
+    "WHEN 'refund_foreign' THEN 'refund' ELSE t.kind END"
+)
+# And what it gave back beyond a refund belongs to the refund.
+_BEYOND = (
+    "CASE WHEN t.kind <> 'refund' THEN 0 ELSE COALESCE((SELECT e.amount_minor "
+    "FROM billing_transfer e WHERE e.reference = t.reference AND e.kind = 'refund_excess'), 0) END"
 )
 _SAID_AS = (
     f"CASE {_MEANS} WHEN 'charge' THEN 'payment' WHEN 'refund' THEN 'refund' "
+    "WHEN 'refund_failed' THEN 'refund_back' "
     "WHEN 'deliver' THEN 'credit' WHEN 'reverse' THEN 'reversal' END"
 )
 _OF_SOURCE = "s.source_kind = %(source_kind)s AND s.code = %(code)s"
@@ -60,7 +68,8 @@ _OF_SOURCE = "s.source_kind = %(source_kind)s AND s.code = %(code)s"
 _NAME = (
     """
     UPDATE billing_statementline l SET reference = a.reference FROM billing_paymentattempt a
-    WHERE l.statement_id = %(statement_id)s AND l.kind = 'payment' AND l.reference = ''
+    WHERE l.statement_id = %(statement_id)s AND l.reference = ''
+      AND l.kind IN ('payment', 'dispute', 'dispute_won')
       AND l.their_ref <> '' AND a.provider_ref = l.their_ref AND a.rail = %(code)s
       AND %(source_kind)s = 'rail'""",
     """
@@ -81,14 +90,16 @@ WITH line AS (
         AND s.day < %(day)s AND s.state = 'done') AS is_again
   FROM billing_statementline l
   WHERE l.statement_id = %(statement_id)s
-    AND l.kind IN ('payment', 'refund', 'credit', 'reversal')),
+    AND l.kind IN ('payment', 'refund', 'refund_back', 'credit', 'reversal')),
 doubtful AS (
-  SELECT line.*, t.id AS transfer_id, t.amount_minor AS booked_minor,
+  SELECT line.*, t.id AS transfer_id, t.amount_minor + {_BEYOND} AS booked_minor,
     t.currency AS booked_currency, t.recharge_id AS booked_for
   FROM line LEFT JOIN billing_transfer t ON t.reference = line.reference
     AND {_MEANS} = line.booked_as AND %(account)s IN (t.source, t.destination)
-  WHERE t.id IS NULL OR line.nth > 1 OR line.is_again
-    OR t.amount_minor <> line.amount_minor OR t.currency <> line.currency)
+  WHERE t.id IS NULL OR line.nth > 1 OR line.is_again OR t.currency <> line.currency
+    OR (t.amount_minor <> line.amount_minor
+        AND t.amount_minor + {_BEYOND} <> line.amount_minor)
+    OR (t.amount_minor = line.amount_minor AND t.kind = 'refund' AND {_BEYOND} <> 0))
 INSERT INTO billing_difference AS d ({_COLUMNS})
 SELECT %(statement_id)s, left(x.kind || '|' || l.kind || '|' ||
     CASE WHEN l.reference = '' THEN '~' || l.their_ref || '|' || l.line_number
@@ -107,7 +118,7 @@ LEFT JOIN LATERAL (
   UNION ALL
   SELECT f.amount_minor, f.currency, f.state, f.recharge_id FROM billing_refund f
   JOIN billing_paymentattempt a ON a.id = f.attempt_id
-  WHERE l.kind = 'refund' AND f.reference = l.reference AND a.rail = %(code)s
+  WHERE l.kind IN ('refund', 'refund_back') AND f.reference = l.reference AND a.rail = %(code)s
     AND %(source_kind)s = 'rail'
   UNION ALL
   SELECT f.reversal_minor, f.currency, f.state, f.recharge_id FROM billing_refund f
@@ -123,11 +134,13 @@ LEFT JOIN LATERAL (
     AND %(source_kind)s = 'carrier'
   LIMIT 1) known ON true
 LEFT JOIN billing_paymentattempt about
-  ON l.kind = 'refund' AND about.reference = l.payment_ref AND about.rail = %(code)s
+  ON l.kind IN ('refund', 'refund_back') AND about.reference = l.payment_ref
+  AND about.rail = %(code)s
 CROSS JOIN LATERAL (SELECT CASE
   WHEN l.nth > 1 OR l.is_again THEN 'duplicate'
   WHEN l.transfer_id IS NULL AND known.state IS NULL THEN
-    CASE l.kind WHEN 'refund' THEN 'refund_unmatched' ELSE 'missing_ours' END
+    CASE WHEN l.kind IN ('refund', 'refund_back') THEN 'refund_unmatched'
+      ELSE 'missing_ours' END
   WHEN l.transfer_id IS NULL THEN 'status'
   WHEN l.currency <> l.booked_currency THEN 'currency'
   ELSE 'amount' END AS kind) x
@@ -144,11 +157,13 @@ WITH missing AS (
         < u.ends AND t.at + %(edge)s::interval >= u.begins) AS waits
   FROM billing_transfer t
   LEFT JOIN billing_paymentattempt a ON t.kind IN ('charge', 'stray') AND a.reference = t.reference
-  LEFT JOIN billing_refund f ON t.kind = 'refund' AND f.reference = t.reference
+  LEFT JOIN billing_refund f ON t.kind IN ('refund', 'refund_foreign')
+    AND f.reference = t.reference
   LEFT JOIN billing_refund r ON t.kind = 'reverse' AND r.reversal_ref = t.reference
   LEFT JOIN lines_delivery v ON t.kind IN ('deliver', 'reverse') AND v.reference = t.reference
   WHERE t.at >= %(start)s AND t.at < %(end)s AND %(account)s IN (t.source, t.destination)
-    AND t.kind IN ('charge', 'refund', 'deliver', 'reverse', 'stray', 'stray_returned')
+    AND t.kind IN ('charge', 'refund', 'refund_foreign', 'deliver', 'reverse', 'stray',
+      'stray_returned')
     AND NOT EXISTS (
       SELECT 1 FROM billing_statementline l JOIN billing_statement s ON s.id = l.statement_id
       WHERE l.reference = t.reference AND l.kind = {_SAID_AS} AND {_OF_SOURCE}))"""  # noqa: S608 # nosec B608
@@ -179,22 +194,36 @@ WHERE l.statement_id = %(statement_id)s AND l.kind = 'payment'
 ORDER BY l.reference, l.line_number, l.id {_UPSERT}"""  # noqa: S608 # nosec B608
 
 # Money taken back for a payer, or given us again, that no message of the rail's had told of; or
-# given us again though it is in our books as lost.
+# another sum of it all than our books have as lost, by the rail's number of the dispute.
 _DISPUTES = f"""
 INSERT INTO billing_difference AS d ({_COLUMNS})
 SELECT DISTINCT ON (1, 2) %(statement_id)s,
-  left('dispute|' || l.kind || '|' || l.reference || '|' || l.their_ref, 200), 'dispute', false,
-  l.kind, l.reference, l.their_ref, NULL, l.amount_minor, '', l.currency,
-  COALESCE(a.state, ''), l.line_number, '', '', a.recharge_id, 'open', %(at)s, %(run)s, ''
+  left('dispute|' || l.kind || '|' || l.reference || '|'
+    || COALESCE(NULLIF(l.dispute_ref, ''), l.their_ref), 200), 'dispute', false,
+  l.kind, l.reference, COALESCE(NULLIF(l.dispute_ref, ''), l.their_ref),
+  booked.minor, l.amount_minor,
+  CASE WHEN booked.minor IS NULL THEN '' ELSE l.currency END, l.currency,
+  CASE WHEN booked.minor IS NULL THEN COALESCE(a.state, '') ELSE 'booked' END,
+  l.line_number, '', '', a.recharge_id, 'open', %(at)s, %(run)s, ''
 FROM billing_statementline l
 LEFT JOIN billing_paymentattempt a ON a.reference = l.reference AND a.rail = %(code)s
+LEFT JOIN LATERAL (
+  SELECT sum(CASE w.finding WHEN 'lost' THEN w.taken_minor ELSE -w.taken_minor END) AS minor
+  FROM billing_settlement w WHERE w.attempt_id = a.id AND w.state = 'approved'
+    AND w.finding IN ('lost', 'returned') AND w.dispute_ref = l.dispute_ref) booked ON true
+LEFT JOIN LATERAL (
+  SELECT sum(CASE o.kind WHEN 'dispute' THEN o.amount_minor ELSE -o.amount_minor END) AS minor,
+    max(o.kind) AS last_kind
+  FROM billing_statementline o JOIN billing_statement s ON s.id = o.statement_id
+  WHERE o.reference = l.reference AND o.kind IN ('dispute', 'dispute_won')
+    AND o.dispute_ref = l.dispute_ref AND {_OF_SOURCE}) moved ON booked.minor IS NOT NULL
 WHERE l.statement_id = %(statement_id)s AND l.kind IN ('dispute', 'dispute_won')
-  AND (a.id IS NULL OR NOT EXISTS (
+  AND (a.id IS NULL OR (booked.minor <> moved.minor
+      AND l.kind = CASE WHEN booked.minor > moved.minor THEN moved.last_kind ELSE 'dispute' END)
+    OR NOT EXISTS (
     SELECT 1 FROM billing_inboundnotification m WHERE m.our_ref = l.reference
-      AND m.kind = 'dispute' AND m.source = 'rail:' || %(code)s::text)
-    OR (l.kind = 'dispute_won' AND EXISTS (
-      SELECT 1 FROM billing_transfer t
-      WHERE t.recharge_id = a.recharge_id AND t.kind = 'chargeback')))
+      AND m.kind = 'dispute' AND m.source = 'rail:' || %(code)s::text
+      AND l.dispute_ref IN ('', m.dispute_ref)))
 ORDER BY 1, 2, l.line_number {_UPSERT}"""  # noqa: S608 # nosec B608
 
 _UNREADABLE = f"""

@@ -45,6 +45,7 @@ class StagedRow(NamedTuple):
     reference: str
     payment_ref: str
     their_ref: str
+    dispute_ref: str
     amount_minor: int
     fee_minor: int
     currency: str
@@ -118,17 +119,19 @@ def staged(row: Row) -> StagedRow:
 def _readable(row: StatementRow | CarrierStatementRow) -> StagedRow:
     if isinstance(row, CarrierStatementRow):
         kind, reference, their_ref = row.kind, row.our_ref, row.carrier_ref
-        payment_ref, fee_minor = "", 0
+        payment_ref, dispute_ref, fee_minor = "", "", 0
     else:
-        is_refund = row.kind is StatementKind.REFUND
+        is_refund = row.kind in (StatementKind.REFUND, StatementKind.REFUND_BACK)
         kind, reference = row.kind.value, row.refund_ref if is_refund else row.our_ref
         payment_ref, their_ref, fee_minor = row.our_ref, row.provider_ref, row.fee_minor
+        dispute_ref = row.dispute_ref
     return StagedRow(
         row.line_number,
         kind[:12],
         _short(reference),
         _short(payment_ref),
         _short(their_ref),
+        _short(dispute_ref),
         row.amount_minor,
         fee_minor,
         row.currency,
@@ -150,7 +153,7 @@ def _problem(row: StatementRow | CarrierStatementRow) -> str:
 
 def _unreadable(line_number: int, reason: str, text: str = "") -> StagedRow:
     return StagedRow(
-        line_number, UNREADABLE, "", "", "", 0, 0, "", None, masked(text), masked(reason)
+        line_number, UNREADABLE, "", "", "", "", 0, 0, "", None, masked(text), masked(reason)
     )
 
 

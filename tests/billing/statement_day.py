@@ -25,7 +25,7 @@ from billing.reconciliation import days as statement_days
 from lines.carriers.base import CarrierStatementRow
 from lines.models import Delivery
 from tests import world as w
-from tests.factories.billing import RefundFactory, TransferFactory
+from tests.factories.billing import RefundFactory, SettlementFactory, TransferFactory
 
 DAY = date(2026, 11, 21)
 START = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)  # its midnight in Shanghai
@@ -155,8 +155,10 @@ def stray(number: int, *, amount_minor: int) -> None:
         transfers.post(given)
 
 
-def lose(number: int) -> None:
+def lose(number: int, *, dispute_ref: str = "") -> None:
     """A dispute about a payment, lost, as two people have said."""
+    attempt = PaymentAttempt.objects.get(reference=ref("P", number))
+    settle(attempt, "lost", PRICE_MINOR, dispute_ref=dispute_ref)
     entry = transfers.charged_back(
         recharge_id=Recharge.objects.get(ref=ref("G", number)).pk,
         reference=ref("P", number),
@@ -167,6 +169,23 @@ def lose(number: int) -> None:
     )
     with transaction.atomic():
         transfers.post([entry])
+
+
+def settle(
+    attempt: PaymentAttempt, finding: str, taken_minor: int, *, dispute_ref: str = ""
+) -> None:
+    """What two people have said of a payment's dispute."""
+    SettlementFactory.create(
+        attempt=attempt,
+        finding=finding,
+        payment_ref=dispute_ref or "DP-1",
+        dispute_ref=dispute_ref,
+        taken_minor=taken_minor,
+        taken_currency="CNY",
+        state="approved",
+        decided_by=w.person("cora"),
+        settled_at=START + timedelta(hours=5),
+    )
 
 
 def payment(number: int, **changes: Any) -> StatementRow:
