@@ -7,6 +7,7 @@ leads. Nothing moves before, and nothing by one person alone
 `found_payments`, `found_disputes`, `found_refunds` and `found_credits`.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -20,6 +21,8 @@ from billing.operators.found import Found, NotSettleable
 from billing.recharges.claims import BeingAsked
 from billing.states import AttemptState, Finding, SettlementState
 from lines.people import Person
+
+log = logging.getLogger(__name__)
 
 CarryOut = Callable[[Recharge, Settlement, datetime], None]
 _CARRY_OUT: Mapping[Finding, CarryOut] = {
@@ -110,12 +113,21 @@ def reject(*, settlement: Settlement, rejected_by: Person, at: datetime) -> None
 
 def expire(*, at: datetime, limit: int) -> int:
     """End what nobody has confirmed in time; how many. Nothing moves. May run at any time."""
-    with transaction.atomic():
-        free = Settlement.objects.select_for_update(no_key=True, skip_locked=True)
-        ended = list(four_eyes.over(free, at=at)[:limit])
-        for one in ended:
-            _decide(one, SettlementState.EXPIRED, by=None, at=at)
-    return len(ended)
+    over = four_eyes.over(Settlement.objects.all(), at=at)
+    return sum(_expire(one, at=at) for one in over[:limit])
+
+
+def _expire(one: Settlement, *, at: datetime) -> bool:
+    """A poisoned one is left as it is, and stops only itself."""
+    try:
+        with transaction.atomic():
+            _decide(four_eyes.waiting(one), SettlementState.EXPIRED, by=None, at=at)
+    except four_eyes.NotWaiting:  # somebody has decided this moment, after all
+        return False
+    except rowsets.POISON:
+        log.exception("settlement %s cannot be ended", one.reference)
+        return False
+    return True
 
 
 def _decide(one: Settlement, state: SettlementState, *, by: Person | None, at: datetime) -> None:

@@ -313,6 +313,32 @@ class TestTheSecondPerson:
         assert_nothing_moved(said, still="expired")
         assert say(world, AS_AGREED, oliver).state == "requested"  # may be said anew
 
+    def test_that_cannot_be_ended_stops_no_other_expiry(self, world, unknown, oliver, monkeypatch):
+        said = say(world, AS_AGREED, oliver)
+        w.rule(w.line(balance_minor=980), wake_at=world.at)
+        world.gateway.script = [Unknown("timeout")]
+        world.run()
+        second = Recharge.objects.latest("pk")
+        Recharge.objects.filter(pk=second.pk).update(act_at=None, attention="payment_unknown")
+        second.refresh_from_db()
+        other = attestations.request(
+            recharge=second, found=NOTHING, reason="x", requested_by=oliver, at=world.at
+        )
+        decide = attestations._decide
+
+        def broken(one, *args, **more):
+            if one.pk == said.pk:
+                raise ValueError("broken")
+            decide(one, *args, **more)
+
+        monkeypatch.setattr(attestations, "_decide", broken)
+        assert attestations.expire(at=world.at + timedelta(days=7), limit=9) == 1
+        other.refresh_from_db()
+        said.refresh_from_db()
+        assert (said.state, other.state) == ("requested", "expired")
+        assert not Transfer.objects.exists()
+        w.assert_balanced()
+
     def test_that_comes_second_finds_it_done(self, world, unknown, oliver, cora):
         said = say(world, AS_AGREED, oliver)
         confirm(world, said, cora)
