@@ -195,7 +195,7 @@ class FakeCarrier:
             return CreditAnswer(NoAnswer("lost"))
         return CreditAnswer(self._credited(request.reference))
 
-    def query(self, *, reference: str, carrier_ref: str = "") -> CreditAnswer:
+    def query(self, *, reference: str, address: LineAddress, carrier_ref: str = "") -> CreditAnswer:
         self.calls["query"].append(reference)
         planned = self.script.pop(0) if self.script else None
         if planned is not None and not isinstance(planned, str):

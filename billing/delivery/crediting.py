@@ -136,7 +136,11 @@ def query(row: Work, *, adapter: CarrierAdapter) -> CreditAnswer:
     """Ask what became of the last order. No transaction is open."""
     if not adapter.can_query_by_reference and not row.carrier_ref:
         return CreditAnswer(Unknown("this carrier cannot be asked by reference"))
-    return adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref)
+    return adapter.query(
+        reference=row.delivery_ref,
+        address=LineAddress(msisdn=row.msisdn, iccid=row.iccid),
+        carrier_ref=row.carrier_ref,
+    )
 
 
 # --- after the call -----------------------------------------------------------------------------

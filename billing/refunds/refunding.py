@@ -110,7 +110,11 @@ def take_back(row: RefundWork, *, adapter: CarrierAdapter) -> CreditAnswer | Tak
     if is_perhaps_sent and not adapter.can_query_by_reference:
         return CreditAnswer(NoAnswer("this carrier cannot be asked, so it is not sent again"))
     if adapter.can_query_by_reference:
-        found = adapter.query(reference=row.delivery_ref, carrier_ref=row.carrier_ref)
+        found = adapter.query(
+            reference=row.delivery_ref,
+            address=LineAddress(msisdn=row.msisdn, iccid=row.iccid),
+            carrier_ref=row.carrier_ref,
+        )
         if isinstance(found.outcome, CarrierReversed):
             return TakenBack(found)
         if isinstance(found.outcome, NoAnswer):

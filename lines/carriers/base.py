@@ -163,10 +163,15 @@ class CarrierStatementRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row of the statement that could not be read; the rest goes on. No value is in `reason`."""
+    """A row of the statement that could not be read; the rest goes on. No value is in `reason`.
+
+    What could be read of whose it is goes with it, so that it is one difference and not two.
+    """
 
     line_number: int
     reason: str
+    our_ref: str = ""
+    carrier_ref: str = ""
 
 
 class StatementUnavailable(Exception):
@@ -185,8 +190,8 @@ class CarrierAdapter(Protocol):
     def credit(self, *, request: CreditRequest) -> CreditAnswer:
         """Credit once. Only a carrier that can be asked by reference may be sent it again."""
 
-    def query(self, *, reference: str, carrier_ref: str = "") -> CreditAnswer:
-        """What became of a credit."""
+    def query(self, *, reference: str, address: LineAddress, carrier_ref: str = "") -> CreditAnswer:
+        """What became of a credit of this line. An answer about another line says nothing."""
 
     def reverse(self, *, request: CreditRequest, carrier_ref: str) -> CreditAnswer:
         """Take a credit back, for a refund after delivery. `Reversed` on success.

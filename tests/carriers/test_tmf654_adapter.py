@@ -178,9 +178,9 @@ class TestCredit:
         adapter.credit(request=request)
 
         assert carrier.moved(request.reference) == [("credit", 5000)] * 2
-        assert adapter.query(reference=request.reference).outcome == Unknown(
-            "the carrier has several orders under our reference"
-        )
+        assert adapter.query(
+            address=request.address, reference=request.reference
+        ).outcome == Unknown("the carrier has several orders under our reference")
 
     @pytest.mark.parametrize(
         ("line", "rejected"),
@@ -220,6 +220,13 @@ class TestCredit:
 
         assert (outcome.code, outcome.is_permanent) == ("simChanged", True)
         assert carrier.moved(request.reference) == []
+
+    def test_of_a_number_on_another_card_is_no_balance_of_this_line(self, carrier, adapter, alice):
+        carrier.change_line(alice, iccid="8986000000000099998")
+
+        assert adapter.balance(address=alice).outcome == Unknown(
+            "the number is on another SIM card"
+        )
 
     def test_knows_a_card_printed_without_its_check_digit(self, adapter, alice):
         printed = replace(alice, iccid=alice.iccid[:-1])

@@ -174,6 +174,23 @@ class TestOrders:
         assert client.ask("GET", "/adjustBalance/{id}", expect=200, id=made["id"]) == made
         client.ask("GET", "/topupBalance/{id}", expect=404, id=made["id"])
 
+    def test_of_another_account_or_another_number_are_refused(self, carrier, client, bucket):
+        before = len(carrier.journal())
+        wrong = {
+            "wrongAccount": {"partyAccount": {"id": "ACC-another"}},
+            "wrongResource": {"logicalResource": [{"id": "+8613800009999"}]},
+            "unknownBucket": {"bucket": {"id": "BKT-none"}},
+        }
+
+        codes = {
+            (path, code): client.ask("POST", path, expect=400, body=order(bucket, **fields))["code"]
+            for path in ("/topupBalance", "/adjustBalance")
+            for code, fields in wrong.items()
+        }
+
+        assert codes == {(path, code): code for path, code in codes}
+        assert len(carrier.journal()) == before
+
     def test_make_a_history(self, client, bucket):
         made = client.ask("POST", "/topupBalance", expect=201, body=order(bucket))
 
@@ -278,7 +295,9 @@ class TestAClientMadeFromTheDocument:
         @BOUNDED
         def send(case, is_money):
             case.body["bucket"]["id"] = line["id"]
+            case.body.pop("logicalResource", None)
             if is_money:
+                case.body["partyAccount"] = {"id": line["account_id"]}
                 case.body |= {"amount": {"amount": 7.5, "units": "CNY"}, "usageType": "monetary"}
             before = len(running_carrier.journal())
 

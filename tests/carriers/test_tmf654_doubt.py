@@ -50,7 +50,6 @@ DOUBTS = {
     "wrong_status": True,
     "wrong_reference": True,
     "wrong_line": True,
-    "wrong_date": True,
     "no_id": True,
 }
 
@@ -70,8 +69,20 @@ class TestDoubt:
         assert answer.exchanges[-1].error == answer.outcome.reason
         # Nothing was sent twice: not by a retry, not by following the redirect.
         assert carrier.moved(request.reference) == [("credit", 5000)] * is_credited
-        settled = adapter.query(reference=request.reference).outcome
+        settled = adapter.query(address=request.address, reference=request.reference).outcome
         assert isinstance(settled, Credited if is_credited else NotFound)
+
+    @pytest.mark.parametrize("fault", ["wrong_date", "no_date"])
+    def test_is_none_where_only_the_date_beside_a_completed_top_up_is_odd(
+        self, carrier, adapter, alice, fault
+    ):
+        request = credit_of(alice)
+        carrier.fault(fault, "POST /topupBalance")
+
+        outcome = adapter.credit(request=request).outcome
+
+        assert (type(outcome), outcome.credited_minor, outcome.at) == (Credited, 5000, None)
+        assert carrier.moved(request.reference) == [("credit", 5000)]
 
     @pytest.mark.parametrize("fault", ["slow", "slow_answer", "drip"])
     def test_of_a_slow_answer_ends_at_the_deadline(self, carrier, adapter, alice, fault):
@@ -82,7 +93,9 @@ class TestDoubt:
 
         assert impatient.credit(request=request).outcome == Unknown("timeout")
         wait_until(lambda: carrier.moved(request.reference) == [("credit", 5000)])
-        assert isinstance(adapter.query(reference=request.reference).outcome, Credited)
+        assert isinstance(
+            adapter.query(address=request.address, reference=request.reference).outcome, Credited
+        )
 
     def test_of_a_late_effect_first_finds_nothing_and_then_the_credit(
         self, carrier, adapter, alice
@@ -91,9 +104,14 @@ class TestDoubt:
         carrier.fault("late", "POST /topupBalance", delay_s=2)
         assert isinstance(adapter.credit(request=request).outcome, Unknown)
 
-        assert adapter.query(reference=request.reference).outcome == NotFound()
+        assert (
+            adapter.query(address=request.address, reference=request.reference).outcome
+            == NotFound()
+        )
         wait_until(lambda: carrier.moved(request.reference) == [("credit", 5000)])
-        assert isinstance(adapter.query(reference=request.reference).outcome, Credited)
+        assert isinstance(
+            adapter.query(address=request.address, reference=request.reference).outcome, Credited
+        )
 
     @pytest.mark.parametrize("fault", ["lose_after", "error_before", "not_json", "wrong_line"])
     def test_about_where_the_money_goes_sends_none(self, carrier, adapter, alice, fault):
@@ -129,23 +147,27 @@ class TestQuery:
     def test_finds_a_credit_by_our_reference_and_by_the_carrier_s(self, carrier, adapter, request_):
         credited = adapter.credit(request=request_).outcome
 
-        by_ours = adapter.query(reference=request_.reference)
-        by_theirs = adapter.query(reference=request_.reference, carrier_ref=credited.carrier_ref)
+        by_ours = adapter.query(address=request_.address, reference=request_.reference)
+        by_theirs = adapter.query(
+            address=request_.address, reference=request_.reference, carrier_ref=credited.carrier_ref
+        )
 
         assert by_ours.outcome == by_theirs.outcome == credited
         assert by_ours.exchanges[0].request == f"description={request_.reference}"
 
     def test_of_what_was_never_sent_is_not_found(self, adapter):
-        assert adapter.query(reference=str(ULID())).outcome == NotFound()
+        assert adapter.query(address=NOBODY, reference=str(ULID())).outcome == NotFound()
 
     def test_by_an_id_the_carrier_does_not_know_is_no_proof_of_anything(self, adapter):
-        outcome = adapter.query(reference=str(ULID()), carrier_ref="TOP-0").outcome
+        outcome = adapter.query(address=NOBODY, reference=str(ULID()), carrier_ref="TOP-0").outcome
 
         assert outcome == Unknown("refused: unknownOrder")
 
     @pytest.mark.parametrize("carrier_ref", ["../../../_control/journal", "..", "a b?c#d"])
     def test_cannot_be_led_to_another_place_by_an_id(self, adapter, carrier_ref):
-        outcome = adapter.query(reference=str(ULID()), carrier_ref=carrier_ref).outcome
+        outcome = adapter.query(
+            address=NOBODY, reference=str(ULID()), carrier_ref=carrier_ref
+        ).outcome
 
         assert isinstance(outcome, Unknown)
 
@@ -155,11 +177,16 @@ class TestQuery:
         accepted = adapter.credit(request=request_).outcome
 
         assert isinstance(accepted, Accepted)
-        assert adapter.query(reference=request_.reference).outcome == accepted
+        assert (
+            adapter.query(address=request_.address, reference=request_.reference).outcome
+            == accepted
+        )
         assert carrier.moved(request_.reference) == []
         wait_until(lambda: carrier.moved(request_.reference) == [("credit", 5000)])
         settled = adapter.query(
-            reference=request_.reference, carrier_ref=accepted.carrier_ref
+            address=request_.address,
+            reference=request_.reference,
+            carrier_ref=accepted.carrier_ref,
         ).outcome
         assert (settled.carrier_ref, settled.credited_minor) == (accepted.carrier_ref, 5000)
 
@@ -171,10 +198,13 @@ class TestQuery:
         adapter.credit(request=request_)
 
         wait_until(
-            lambda: isinstance(adapter.query(reference=request_.reference).outcome, Rejected)
+            lambda: isinstance(
+                adapter.query(address=request_.address, reference=request_.reference).outcome,
+                Rejected,
+            )
         )
 
-        outcome = adapter.query(reference=request_.reference).outcome
+        outcome = adapter.query(address=request_.address, reference=request_.reference).outcome
         assert (outcome.code, outcome.is_permanent) == (code, False)
         assert carrier.moved(request_.reference) == []
 
@@ -186,10 +216,13 @@ class TestQuery:
         carrier.change_line(alice, status="ported_out")
 
         wait_until(
-            lambda: isinstance(adapter.query(reference=request_.reference).outcome, Rejected)
+            lambda: isinstance(
+                adapter.query(address=request_.address, reference=request_.reference).outcome,
+                Rejected,
+            )
         )
 
-        outcome = adapter.query(reference=request_.reference).outcome
+        outcome = adapter.query(address=request_.address, reference=request_.reference).outcome
         assert (outcome.code, outcome.is_permanent) == ("linePortedOut", True)
         assert carrier.moved(request_.reference) == []
 
@@ -197,7 +230,9 @@ class TestQuery:
         credited = adapter.credit(request=request_).outcome
         carrier.reverse(credited.carrier_ref)
 
-        assert adapter.query(reference=request_.reference).outcome == Reversed(credited.carrier_ref)
+        assert adapter.query(
+            address=request_.address, reference=request_.reference
+        ).outcome == Reversed(credited.carrier_ref)
         assert carrier.moved(request_.reference) == [("credit", 5000), ("reversal", 5000)]
 
     def test_sees_the_credit_behind_an_earlier_failure_of_the_same_reference(
@@ -206,13 +241,19 @@ class TestQuery:
         carrier.end_topups("failed", after_s=0.01)
         adapter.credit(request=request_)
         wait_until(
-            lambda: isinstance(adapter.query(reference=request_.reference).outcome, Rejected)
+            lambda: isinstance(
+                adapter.query(address=request_.address, reference=request_.reference).outcome,
+                Rejected,
+            )
         )
         carrier.end_topups()
 
         credited = adapter.credit(request=request_).outcome
 
-        assert adapter.query(reference=request_.reference).outcome == credited
+        assert (
+            adapter.query(address=request_.address, reference=request_.reference).outcome
+            == credited
+        )
 
     def test_of_a_carrier_that_ignores_the_filter_is_unknown(self, carrier, adapter, request_):
         """Its first page not holding our order would prove nothing."""
@@ -220,7 +261,7 @@ class TestQuery:
         carrier.fault("ignore_filter", "GET /topupBalance", times=2)
 
         for reference in (request_.reference, str(ULID())):
-            assert adapter.query(reference=reference).outcome == Unknown(
+            assert adapter.query(address=NOBODY, reference=reference).outcome == Unknown(
                 "the carrier did not filter by our reference"
             )
 
@@ -240,14 +281,35 @@ class TestQuery:
         adapter.credit(request=request_)
         carrier.fault(fault, "GET /topupBalance")
 
-        assert isinstance(adapter.query(reference=request_.reference).outcome, Unknown)
+        assert isinstance(
+            adapter.query(address=request_.address, reference=request_.reference).outcome, Unknown
+        )
+
+    @pytest.mark.parametrize("call", ["GET /topupBalance", "GET /topupBalance/{id}"])
+    def test_about_a_credit_of_another_number_is_unknown_whoever_asks(
+        self, carrier, adapter, request_, call
+    ):
+        credited = adapter.credit(request=request_).outcome
+        carrier.fault("wrong_line", call)
+
+        answer = adapter.query(
+            address=request_.address,
+            reference=request_.reference,
+            carrier_ref=credited.carrier_ref if "{" in call else "",
+        )
+
+        assert answer.outcome == Unknown("the answer is about another line")
+        assert answer.exchanges[-1].error == "the answer is about another line"
+        assert "13800009999" not in answer.exchanges[-1].response
 
     @pytest.mark.parametrize("fault", ["wrong_id", "wrong_reference", "proxy_404", "empty"])
     def test_by_id_of_a_contradictory_answer_is_unknown(self, carrier, adapter, request_, fault):
         credited = adapter.credit(request=request_).outcome
         carrier.fault(fault, "GET /topupBalance/{id}")
 
-        answer = adapter.query(reference=request_.reference, carrier_ref=credited.carrier_ref)
+        answer = adapter.query(
+            address=request_.address, reference=request_.reference, carrier_ref=credited.carrier_ref
+        )
 
         assert isinstance(answer.outcome, Unknown)
         assert answer.exchanges[-1].error == answer.outcome.reason
@@ -257,11 +319,15 @@ class TestQuery:
         credited = adapter.credit(request=request_).outcome
 
         assert not adapter.can_query_by_reference
-        assert adapter.query(reference=request_.reference).outcome == Unknown(
-            "this carrier cannot be asked by our reference"
-        )
+        assert adapter.query(
+            address=request_.address, reference=request_.reference
+        ).outcome == Unknown("this carrier cannot be asked by our reference")
         assert (
-            adapter.query(reference=request_.reference, carrier_ref=credited.carrier_ref).outcome
+            adapter.query(
+                address=request_.address,
+                reference=request_.reference,
+                carrier_ref=credited.carrier_ref,
+            ).outcome
             == credited
         )
 
@@ -273,15 +339,18 @@ class TestQuery:
             credited = adapter.credit(request=request).outcome
 
             assert other.moved(request.reference) == [("credit", 5000)]
-            assert adapter.query(reference=request.reference).outcome == credited
-            assert adapter.query(reference=str(ULID())).outcome == NotFound()
+            assert (
+                adapter.query(address=request.address, reference=request.reference).outcome
+                == credited
+            )
+            assert adapter.query(address=NOBODY, reference=str(ULID())).outcome == NotFound()
 
 
 class TestEvidence:
     def test_never_holds_a_whole_number_a_card_or_the_token(self, carrier, adapter, alice):
         request = credit_of(alice)
         answers = [adapter.balance(address=alice), adapter.credit(request=request)]
-        answers += [adapter.query(reference=request.reference)]
+        answers += [adapter.query(address=request.address, reference=request.reference)]
         for fault in ("lose_after", "not_json", "wrong_line", "proxy_404", "reject"):
             carrier.fault(fault, "POST /topupBalance")
             answers.append(adapter.credit(request=credit_of(alice)))

@@ -262,7 +262,8 @@ def received(adapter, arrived):
 class TestTheOperatorsEvents:
     def test_tell_of_a_credit_and_of_its_reversal(self, telling, listener):
         carrier, adapter = telling
-        request = credit_of(carrier.add_line())
+        alice = carrier.add_line()
+        request = credit_of(alice)
         credited = adapter.credit(request=request).outcome
 
         arrived = listener.next()
@@ -279,7 +280,9 @@ class TestTheOperatorsEvents:
         assert event.claims == "TopupBalanceCancelEvent cancelled"
         assert problems(json.loads(arrived[1]), named("TopupBalanceCancelEvent")) == []
         # The event is a reason to ask; what it means, the answer says.
-        assert adapter.query(reference=event.reference).outcome == Reversed(credited.carrier_ref)
+        assert adapter.query(address=alice, reference=event.reference).outcome == Reversed(
+            credited.carrier_ref
+        )
 
     def test_tell_of_a_failure(self, telling, listener):
         carrier, adapter = telling
@@ -359,7 +362,9 @@ class TestTheOperatorsEvents:
         request = credit_of(carrier.add_line())
         adapter.credit(request=request)
 
-        assert isinstance(adapter.query(reference=request.reference).outcome, Credited)
+        assert isinstance(
+            adapter.query(address=request.address, reference=request.reference).outcome, Credited
+        )
         with pytest.raises(queue.Empty):
             listener.arrived.get(timeout=0.3)
 

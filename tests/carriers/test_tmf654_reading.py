@@ -1,6 +1,6 @@
 """The small pure parts of the adapter, by tables and by properties: no operator needed."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lines.carriers.base import LineAddress
-from lines.carriers.tmf654 import amounts, reading
+from lines.carriers.tmf654 import amounts, outcomes, reading
 from lines.carriers.tmf654.masking import masked
-from lines.carriers.tmf654.wire import parsed, storable
+from lines.carriers.tmf654.reading import Confirmation, confirmation
+from lines.carriers.tmf654.wire import Reply, parsed, storable
 from lines.validity import UNSAID
 
 ALICE = LineAddress(msisdn="+8613812345678", iccid="89860012345678901234")
@@ -233,6 +234,166 @@ class TestAValidityBesideABalance:
         assert {end: self.read(validFor={"endDateTime": end}) for end in cases} == cases
         assert (self.read(), self.read(validFor=None), self.read(validFor={})) == (None, None, None)
         assert self.read(validFor="2026") is UNSAID
+
+
+class TestConfirmations:
+    """An optional field never decides over the fact beside it."""
+
+    SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+    def test_cost_a_completed_order_nothing(self):
+        at = datetime(2026, 11, 22, 0, 30, tzinfo=UTC)
+        told = {
+            None: Confirmation(),
+            "": Confirmation(),
+            "2026-11-22T08:30:00+08:00": Confirmation(True, at),
+            "2026-11-22T00:30:00Z": Confirmation(True, at),
+            "2026-11-22T08:30:00": Confirmation(True, at),
+            "2026-11-22 08:30:00": Confirmation(True, at),
+            "2026-11-22": Confirmation(True, on=date(2026, 11, 22)),
+            "2026-11-31": Confirmation(True),
+            "yesterday": Confirmation(True),
+            "0001-01-01T00:00:00+14:00": Confirmation(True),
+            1764000000: Confirmation(True),
+        }
+        document = {
+            "id": "TOP-1",
+            "status": "completed",
+            "amount": {"amount": Decimal(50), "units": "CNY"},
+        }
+        read = {
+            value: reading.order_from(
+                document | {"confirmationDate": value},
+                currency="CNY",
+                reference_field="description",
+                time_zone=self.SHANGHAI,
+            )
+            for value in told
+        }
+
+        assert {value: order.confirmed for value, order in read.items()} == told
+        assert {order.amount_minor for order in read.values()} == {5000}
+
+    def test_put_a_row_on_its_day_of_the_carrier_s_books(self):
+        start = datetime(2026, 11, 22, tzinfo=self.SHANGHAI)
+        end = datetime(2026, 11, 23, tzinfo=self.SHANGHAI)
+        days = {
+            "2026-11-22": True,
+            "2026-11-21": False,
+            "2026-11-23": False,
+            "2026-11-22T23:59:59": True,
+            "2026-11-23T00:00:00": False,
+            "2026-11-22T15:59:59Z": True,
+            "soon": True,
+            None: True,
+        }
+
+        assert {
+            day: confirmation(day, time_zone=self.SHANGHAI).is_within(start, end) for day in days
+        } == days
+
+
+class TestResources:
+    ALICE = "+8613812345678"
+
+    def test_name_a_number_by_id_or_by_value_and_the_value_decides(self):
+        named = {
+            ("+8613812345678", None): True,
+            ("LR-4711", "+8613812345678"): True,
+            ("LR-4711", "13812345678"): True,
+            (None, "tel:+8613812345678"): True,
+            ("+8613812345678", "+8613900000000"): False,
+            ("+8613812345678", "active"): True,
+            ("LR-13812345678", None): False,
+            ("LR-4711", "4711"): False,
+        }
+        given = {
+            (id_, value): {k: v for k, v in (("id", id_), ("value", value)) if v is not None}
+            for id_, value in named
+        }
+
+        assert {
+            case: reading.resources({"logicalResource": [entry]})[0].names(self.ALICE)
+            for case, entry in given.items()
+        } == named
+
+    def test_of_a_movement_are_the_receiver_s(self):
+        (resource,) = reading.resources({"receiverLogicalResource": {"id": self.ALICE}})
+
+        assert resource.names(self.ALICE)
+
+    @pytest.mark.parametrize("entry", [{}, {"id": ""}, {"value": ""}, {"value": 5}, "x", None])
+    def test_that_name_nothing_are_unreadable(self, entry):
+        with pytest.raises(reading.Unreadable):
+            reading.resources({"logicalResource": [entry]})
+
+
+class TestOnlyMoneyIsMoney:
+    def bucket(self, number, units, **more):
+        return {
+            "id": f"B{number}",
+            "logicalResource": [{"id": "+8613812345678"}],
+            "remainingValue": {"amount": Decimal(number), "units": units},
+        } | more
+
+    def found(self, *documents):
+        return outcomes.only_bucket(Reply(list(documents), {}), ALICE)
+
+    def test_whatever_the_usage_says_or_does_not(self):
+        money = self.bucket(1, "CNY", usageType="monetary")
+        for units in ("GB", "MB", "minutes", "SMS", "MIN", "GIB"):
+            data = self.bucket(2, units)
+            assert self.found(money, data).id == "B1", units
+            assert self.found(data | {"usageType": "monetary"}, money).id == "B1", units
+            with pytest.raises(reading.Unreadable, match="another line"):
+                self.found(data)
+        assert self.found(self.bucket(3, "CNY")).id == "B3"
+        assert self.found(self.bucket(4, "CNY", usageType="data"), money).id == "B1"
+
+    def test_and_two_of_it_are_one_too_many(self):
+        with pytest.raises(reading.Unreadable, match="more than one"):
+            self.found(self.bucket(1, "CNY"), self.bucket(2, "HKD"))
+
+
+class TestTheLineOfAnOrder:
+    def order(self, **more):
+        document = {"id": "TOP-1", "status": "completed"} | more
+        return reading.order_from(document, currency="CNY", reference_field="description")
+
+    def test_is_checked_by_number_card_and_bucket(self):
+        said = {
+            "nothing": {},
+            "our number": {"logicalResource": [{"id": "13812345678"}]},
+            "our card": {"logicalResource": [{"id": ALICE.iccid}]},
+            "our bucket": {"bucket": {"id": "B1"}},
+            "another number": {"logicalResource": [{"id": "+8613900000000"}]},
+            "another bucket": {"bucket": {"id": "B2"}},
+            "our id, another number": {
+                "logicalResource": [{"id": ALICE.msisdn, "value": "+8613900000000"}]
+            },
+        }
+        believed = []
+        for name, fields in said.items():
+            try:
+                outcomes.check_line(self.order(**fields), ALICE, "B1")
+                believed.append(name)
+            except reading.Unreadable:
+                pass
+
+        assert believed == ["nothing", "our number", "our card", "our bucket"]
+
+    def test_a_reason_that_is_a_code_is_kept_whole_and_a_number_in_a_sentence_is_not(self):
+        shown = {
+            "1007001": "1007001",
+            "1006001": "1006001",
+            "linePortedOut": "linePortedOut",
+            "ERR_203": "ERR_203",
+            "13812345678": "****5678",
+            "no credit to 13812345678": "no credit to ****5678",
+            "89860012345678901234": "****1234",
+        }
+
+        assert {told: self.order(reason=told).reason for told in shown} == shown
 
 
 class TestStorable:

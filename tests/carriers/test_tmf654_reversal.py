@@ -52,6 +52,18 @@ class TestReverse:
         assert isinstance(found, Reversed)
         assert carrier.moved(request.reference) == [("reversal", 5000)]
 
+    def test_that_the_carrier_calls_another_line_s_is_unknown_and_sends_nothing(
+        self, carrier, adapter, alice, credited
+    ):
+        request = credit_of(alice)
+        adapter.reverse(request=request, carrier_ref=credited.carrier_ref)
+        carrier.fault("wrong_line", "GET /adjustBalance")
+
+        again = adapter.reverse(request=request, carrier_ref=credited.carrier_ref)
+
+        assert again.outcome == Unknown("the answer is about another line")
+        assert carrier.moved(request.reference) == [("reversal", 5000)]
+
     def test_asks_before_it_sends_and_sends_nothing_when_it_cannot_ask(
         self, carrier, adapter, alice, credited
     ):
@@ -178,12 +190,35 @@ class TestStatement:
 
     def test_reports_a_row_that_cannot_be_read_and_goes_on(self, books):
         adapter, alice = adapter_for(books), books.add_line()
-        adapter.credit(request=credit_of(alice))
+        request = credit_of(alice)
+        credited = adapter.credit(request=request).outcome
         books.fault("text_amount", "GET /balanceActionHistory")
 
         assert list(adapter.statement(day=self.today())) == [
-            UnreadableRow(1, "the order's amount is not a number")
+            UnreadableRow(
+                1,
+                "the order's amount is not a number",
+                request.reference,
+                credited.carrier_ref,
+            )
         ]
+
+    def test_calls_another_currency_by_its_name(self, books):
+        adapter = adapter_for(books)
+        adapter.credit(request=credit_of(books.add_line()))
+        books.fault("wrong_currency", "GET /balanceActionHistory")
+
+        (row,) = adapter.statement(day=self.today())
+
+        assert (row.kind, row.amount_minor, row.currency) == ("credit", 5000, "XTS")
+
+    def test_of_which_the_carrier_counts_more_rows_than_it_sends_is_not_whole(self, books):
+        adapter = adapter_for(books)
+        adapter.credit(request=credit_of(books.add_line()))
+        books.fault("one_too_many", "GET /balanceActionHistory", times=2)
+
+        with pytest.raises(StatementUnavailable, match="counts 2 rows and sent 1"):
+            list(adapter.statement(day=self.today()))
 
     def test_is_read_to_its_end_however_many_pages_it_has(self, books):
         for number in range(1203):

@@ -39,7 +39,12 @@ class TestTheBooks:
             assert carrier.journal() == before
             assert carrier.line(kept)["balance_minor"] == 5700
             assert adapter.balance(address=left).outcome == NotFound()
-            assert adapter.query(reference=requests_[0].reference).outcome == orders[0]
+            assert (
+                adapter.query(
+                    address=requests_[0].address, reference=requests_[0].reference
+                ).outcome
+                == orders[0]
+            )
             assert carrier.texts(kept.msisdn) == ["482913"]
 
     def test_bring_an_accepted_top_up_to_its_end_after_a_restart(self, tmp_path):
@@ -65,10 +70,11 @@ class TestTheBooks:
 
     def test_keep_what_clients_may_send_whatever_it_is(self, tmp_path):
         with start_tmf654(tmp_path) as carrier:
-            bucket = carrier.line(carrier.add_line())["id"]
+            line = carrier.line(carrier.add_line())
             body = (
                 '{"amount": {"amount": 5, "units": "CNY"}, "usageType": "monetary",'
-                f'"bucket": {{"id": "{bucket}"}}, "partyAccount": {{"id": "\\ud800"}},'
+                f'"bucket": {{"id": "{line["id"]}"}},'
+                f'"partyAccount": {{"id": "{line["account_id"]}", "name": "\\ud800"}},'
                 '"description": "\\ud800\\u0000", "extra": 0.1}'
             )
             url = f"{carrier.url}/tmf-api/prepayBalanceManagement/v4/topupBalance"
@@ -258,7 +264,7 @@ class TestIndependence:
             address = carrier.add_line()
             adapter = adapter_for(carrier)
             adapter.balance(address=address)
-            adapter.query(reference=str(ULID()))
+            adapter.query(address=address, reference=str(ULID()))
             requests.get(f"{carrier.url}/sms", params={"number": address.msisdn}, timeout=5)
 
         log = (tmp_path / "tmf654.log").read_text()

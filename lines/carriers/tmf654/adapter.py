@@ -102,6 +102,8 @@ class Tmf654Carrier:
         """`GET /bucket`, the monetary one. NotFound: the carrier has no such line (any more)."""
         found, headers, exchange = self._find_bucket(address)
         match found:
+            case Bucket() if outcomes.stranger(found, address):
+                return BalanceAnswer(Unknown("the number is on another SIM card"), (exchange,))
             case Bucket():
                 return BalanceAnswer(self._read_balance(found, headers), (exchange,))
             case Refusal(status=404):
@@ -123,11 +125,16 @@ class Tmf654Carrier:
         )
         return self._order(request, errand)
 
-    def query(self, *, reference: str, carrier_ref: str = "") -> CreditAnswer:
-        """`GET /topupBalance/{id}` where the carrier's id is known, else the list by reference."""
+    def query(self, *, reference: str, address: LineAddress, carrier_ref: str = "") -> CreditAnswer:
+        """`GET /topupBalance/{id}` where the carrier's id is known, else the list by reference.
+
+        What it says of another line than `address` is no answer about this one.
+        """
         if carrier_ref:
-            return self._query_by_id(reference, carrier_ref)
-        return self._query_by_reference("/topupBalance", reference, self._verdicts.credited)
+            return self._query_by_id(reference, carrier_ref, address)
+        return self._query_by_reference(
+            "/topupBalance", reference, address, self._verdicts.credited
+        )
 
     def reverse(self, *, request: CreditRequest, carrier_ref: str) -> CreditAnswer:
         """`POST /adjustBalance` with a negative amount. `Reversed.carrier_ref` is the adjustment's.
@@ -157,6 +164,7 @@ class Tmf654Carrier:
         return self._query_by_reference(
             "/adjustBalance",
             request.reference,
+            request.address,
             partial(self._verdicts.taken_back, amount_minor=request.amount_minor),
         )
 
@@ -189,8 +197,13 @@ class Tmf654Carrier:
             path=f"{API_PATH}/balanceActionHistory",
             start=datetime.combine(day, time.min, self._time_zone),
             end=datetime.combine(day + timedelta(days=1), time.min, self._time_zone),
-            currency=self._currency,
-            read=self._read_order,
+            read=partial(
+                reading.order_from,
+                currency="",
+                reference_field=self._reference_field,
+                time_zone=self._time_zone,
+            ),
+            reference_field=self._reference_field,
         )
 
     def parse_event(self, *, headers: Mapping[str, str], body: bytes, at: datetime) -> CarrierEvent:
@@ -274,7 +287,7 @@ class Tmf654Carrier:
 
         def read(reply: Reply) -> CreditOutcome:
             order = self._read_order(reply.body, request.reference)
-            outcomes.check_line(order, request.address)
+            outcomes.check_line(order, request.address, found.id)
             return errand.outcome_of(order)
 
         return _answer(result, (looked, sent), refused=self._verdicts.refused, read=read)
@@ -295,30 +308,42 @@ class Tmf654Carrier:
         units = json.dumps(request.currency)
         return f'{json.dumps(body)[:-1]}, "amount": {{"amount": {figure}, "units": {units}}}}}'
 
-    def _query_by_id(self, reference: str, carrier_ref: str) -> CreditAnswer:
+    def _query_by_id(self, reference: str, carrier_ref: str, address: LineAddress) -> CreditAnswer:
         path = f"{API_PATH}/topupBalance/{quote(carrier_ref, safe='')}"
-        result, exchange = self._wire.call("GET", path, reference=reference)
+        result, exchange = self._wire.call("GET", path, reference=reference, about=address)
 
         def read(reply: Reply) -> CreditOutcome:
             order = self._read_order(reply.body, reference)
             if order.carrier_ref != carrier_ref:
                 raise Unreadable("the answer is about another order")
+            outcomes.check_line(order, address)
             return self._verdicts.credited(order)
 
         # Its own id, and it knows it no more: not "never happened", so a 404 is no NotFound here.
         return _answer(result, (exchange,), refused=_refused_query, read=read)
 
     def _query_by_reference(
-        self, path: str, reference: str, outcome_of: Callable[[Order], CreditOutcome]
+        self,
+        path: str,
+        reference: str,
+        address: LineAddress,
+        outcome_of: Callable[[Order], CreditOutcome],
     ) -> CreditAnswer:
         if not self._can_filter:
             return CreditAnswer(Unknown("this carrier cannot be asked by our reference"))
         result, exchange = self._wire.call(
-            "GET", API_PATH + path, params={self._reference_field: reference}, reference=reference
+            "GET",
+            API_PATH + path,
+            params={self._reference_field: reference},
+            reference=reference,
+            about=address,
         )
 
         def read(reply: Reply) -> CreditOutcome:
-            return outcomes.joint([outcome_of(order) for order in self._listed(reply, reference)])
+            orders = self._listed(reply, reference)
+            for order in orders:
+                outcomes.check_line(order, address)
+            return outcomes.joint([outcome_of(order) for order in orders])
 
         def refused(refusal: Refusal) -> CreditOutcome:  # 404: how some answer an empty list
             return NotFound() if refusal.status == 404 else _refused_query(refusal)
@@ -338,7 +363,10 @@ class Tmf654Carrier:
     def _read_order(self, document: Any, reference: str = "") -> Order:
         """Raises Unreadable, also when the carrier speaks of another reference than `reference`."""
         order = reading.order_from(
-            document, currency=self._currency, reference_field=self._reference_field
+            document,
+            currency=self._currency,
+            reference_field=self._reference_field,
+            time_zone=self._time_zone,
         )
         if reference and order.reference not in ("", reference):
             raise Unreadable("the answer is about another reference")

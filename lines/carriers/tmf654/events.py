@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from lines.carriers.base import BadEvent, CarrierEvent, CarrierEventKind
 from lines.carriers.tmf654.masking import masked
-from lines.carriers.tmf654.reading import Unreadable, identifier, text
+from lines.carriers.tmf654.reading import Unreadable, identifier, resources, text
 from lines.carriers.tmf654.wire import parsed
 
 SIGNATURE_HEADER: Final = "X-Keepline-Signature"
@@ -114,6 +114,8 @@ def _is_digest(value: str) -> bool:
 
 def _resource(payload: Mapping[str, Any]) -> str:
     """The first number or card the payload names, so that a balance event finds its line."""
-    listed = payload.get("logicalResource")
-    first = listed[0] if isinstance(listed, list) and listed else None
-    return text(first, "id")
+    try:
+        named = resources(payload)
+    except Unreadable:
+        return ""
+    return named[0].number if named else ""

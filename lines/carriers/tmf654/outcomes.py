@@ -4,6 +4,7 @@ A contradiction raises `Unreadable`, which the adapter hands on as `Unknown`: an
 another line, another amount or another reference says nothing of ours.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ from lines.carriers.tmf654.reading import (
 )
 from lines.carriers.tmf654.wire import Refusal, Reply
 
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+# Three capitals too, and no money: what buckets of data, texts and calls are counted in.
+_COUNTED: Final = {"BIT", "DAY", "GIB", "HRS", "KIB", "MIB", "MIN", "MMS", "SEC", "SMS", "TIB"}
 # RFC 9110 15.5.2 and 15.5.4: the credentials, or what they allow; not what was asked.
 _TO_US: Final = {401, 403}
 
@@ -45,7 +49,7 @@ class Verdicts:
             return self._unfinished(order)
         if order.amount_minor is None or order.amount_minor <= 0:
             raise Unreadable("a completed top-up without its amount")
-        return Credited(order.carrier_ref, order.amount_minor, order.confirmed_at)
+        return Credited(order.carrier_ref, order.amount_minor, order.confirmed.at)
 
     def taken_back(self, order: Order, amount_minor: int) -> CreditOutcome:
         """What became of a debit of exactly `amount_minor`. Raises Unreadable."""
@@ -81,7 +85,7 @@ class Verdicts:
             return Accepted(order.carrier_ref)
         if order.status == "cancelled":
             # Confirmed and cancelled: the line had the money once. Never confirmed: it had not.
-            if order.confirmed_at:
+            if order.confirmed.is_told:
                 return Reversed(order.carrier_ref)
             return Rejected("cancelled", order.reason)
         # The protocol has no field for a code: carriers put theirs, or a sentence, in `reason`.
@@ -125,17 +129,30 @@ def stranger(bucket: Bucket, address: LineAddress) -> Rejected | None:
     return Rejected("simChanged", "the number is on another SIM card", True)
 
 
-def check_line(order: Order, address: LineAddress) -> None:
-    """Raises Unreadable when the carrier says that another line than ours was meant."""
+def check_line(order: Order, address: LineAddress, bucket_id: str = "") -> None:
+    """Raises Unreadable when the carrier says that another line than ours was meant, by its number
+    or by the bucket that the order was sent to.
+    """
     if order.resources and not any(
         resource.names(address.msisdn) or resource.names(address.iccid)
         for resource in order.resources
     ):
         raise Unreadable("the answer is about another line")
+    if bucket_id and order.bucket_id not in ("", bucket_id):
+        raise Unreadable("the answer is about another bucket")
 
 
 def _is_money_of(bucket: Bucket, address: LineAddress) -> bool:
-    usage: Any = bucket.document.get("usageType", "monetary")
-    return usage == "monetary" and any(
+    return _is_money(bucket) and any(
         resource.names(address.resource) for resource in bucket.resources
     )
+
+
+def _is_money(bucket: Bucket) -> bool:
+    """By its usage, and by its units where they tell: gigabytes are no money, whatever it says."""
+    usage: Any = bucket.document.get("usageType")
+    quantity = bucket.document.get("remainingValue")
+    units = quantity.get("units") if isinstance(quantity, dict) else None
+    if usage not in (None, "monetary"):
+        return False
+    return units is None or (bool(_CURRENCY.fullmatch(str(units))) and units not in _COUNTED)

@@ -3,9 +3,10 @@
 Source: TMF654 v4.0.0, definitions Bucket, TopupBalance, AdjustBalance, BalanceActionHistory.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -19,6 +20,11 @@ from lines.validity import UNSAID, Validity
 _BUCKET_STATUSES: Final = {"active", "suspended", "expired"}
 _ACTION_STATUSES: Final = {"created", "failed", "cancelled", "completed"}
 _ID_LENGTH: Final = 64  # what we store of a carrier's own reference
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_SHORTEST_NUMBER: Final = 7
+# A whole text that is one word, or a figure too short for anybody's number: the carrier's code.
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]*[0-9]{0,6}|[0-9]{1,7}")
 
 
 class Unreadable(Exception):
@@ -31,9 +37,15 @@ class Resource:
 
     id: str
     kind: str
+    value: str = ""  # the number, where the carrier's id is one of its inventory
 
     def names(self, value: str) -> bool:
-        return bool(value) and same_number(self.id, value)
+        """A number that is told outright decides over what the inventory calls it."""
+        return bool(value) and same_number(self.number, value)
+
+    @property
+    def number(self) -> str:
+        return self.value if _is_number(self.value) else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,23 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """When an order took effect, as far as the carrier says it: an optional field of its answers,
+    which costs nothing of what stands beside it.
+    """
+
+    is_told: bool = False
+    at: datetime | None = None  # an instant; a time without an offset is the carrier's own
+    on: date | None = None  # only a day
+
+    def is_within(self, start: datetime, end: datetime) -> bool:
+        """Whether that may lie in [start, end), the carrier's own day or days."""
+        if self.at is not None:
+            return start <= self.at < end
+        return self.on is None or start.date() <= self.on < end.date()
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """A top-up or an adjustment as the carrier has it. `amount_minor` is signed."""
 
@@ -54,9 +83,11 @@ class Order:
     reference: str  # empty where the carrier does not echo it
     status: str
     amount_minor: int | None
-    confirmed_at: datetime | None
+    currency: str
+    confirmed: Confirmation
     reason: str
     resources: tuple[Resource, ...]
+    bucket_id: str  # empty where the carrier does not say
 
 
 def bucket_from(document: Any) -> Bucket:
@@ -66,7 +97,7 @@ def bucket_from(document: Any) -> Bucket:
     return Bucket(
         id=identifier(document, "id"),
         account_id=identifier(account, "id") if isinstance(account, dict) else "",
-        resources=_resources(document),
+        resources=resources(document),
         document=document,
     )
 
@@ -98,9 +129,15 @@ def balance_from(
         raise Unreadable(f"a bucket's value is {error}") from None
 
 
-def order_from(document: Any, *, currency: str, reference_field: str) -> Order:
-    """A TopupBalance, an AdjustBalance or a BalanceActionHistory. Raises Unreadable."""
+def order_from(
+    document: Any, *, currency: str, reference_field: str, time_zone: tzinfo = UTC
+) -> Order:
+    """A TopupBalance, an AdjustBalance or a BalanceActionHistory. Raises Unreadable.
+
+    `currency` "" takes the amount in whatever currency it is told in.
+    """
     document = _object(document, "order")
+    units = currency or _currency_of(document.get("amount"))
     status = document.get("status")
     if status not in _ACTION_STATUSES:
         raise Unreadable("the order's status is not one of the protocol's")
@@ -108,11 +145,30 @@ def order_from(document: Any, *, currency: str, reference_field: str) -> Order:
         carrier_ref=identifier(document, "id"),
         reference=text(document, reference_field),
         status=str(status),
-        amount_minor=_order_amount(document, currency),
-        confirmed_at=moment(document, "confirmationDate"),
-        reason=masked(text(document, "reason", 200)),
-        resources=_resources(document),
+        amount_minor=_order_amount(document, units),
+        currency=units,
+        confirmed=confirmation(document.get("confirmationDate"), time_zone=time_zone),
+        reason=_reason(text(document, "reason", 200)),
+        resources=resources(document),
+        bucket_id=text(document.get("bucket"), "id"),
     )
+
+
+def confirmation(value: object, *, time_zone: tzinfo) -> Confirmation:
+    """What an order's date says; nothing of it is needed to believe the order."""
+    if value is None or value == "":
+        return Confirmation()
+    try:
+        if not isinstance(value, str):
+            return Confirmation(True)
+        if _DAY.fullmatch(value.strip()):
+            return Confirmation(True, on=date.fromisoformat(value.strip()))
+        at = datetime.fromisoformat(value.strip())
+        return Confirmation(
+            True, (at if at.tzinfo else at.replace(tzinfo=time_zone)).astimezone(UTC)
+        )
+    except (ValueError, OverflowError):
+        return Confirmation(True)
 
 
 def moment(document: Mapping[str, Any], name: str) -> datetime | None:
@@ -199,6 +255,25 @@ def _bare(text: str) -> str:
     return "".join(char for char in text if char.isalnum()).upper()
 
 
+def _reason(told: str) -> str:
+    """Fit to keep: a code stays as it is, for it is compared; a sentence may name a number."""
+    return told if _CODE.fullmatch(told) else masked(told)
+
+
+def _currency_of(quantity: Any) -> str:
+    units = quantity.get("units") if isinstance(quantity, dict) else None
+    if quantity is None:
+        return ""
+    if not isinstance(units, str) or not _CURRENCY.fullmatch(units):
+        raise Unreadable("amount is in no currency")
+    return units
+
+
+def _is_number(value: str) -> bool:
+    bare = _bare(value)
+    return len(bare) >= _SHORTEST_NUMBER and sum(char.isdigit() for char in bare) * 2 > len(bare)
+
+
 def _order_amount(document: Mapping[str, Any], currency: str) -> int | None:
     quantity = document.get("amount")
     if quantity is None:
@@ -226,16 +301,21 @@ def _valid_until(document: Mapping[str, Any], time_zone: tzinfo) -> Validity:
     return validity.parsed(period.get("endDateTime"), zone=time_zone)
 
 
-def _resources(document: Mapping[str, Any]) -> tuple[Resource, ...]:
+def resources(document: Mapping[str, Any]) -> tuple[Resource, ...]:
+    """The numbers and cards that a document names. Raises Unreadable."""
     listed = document.get("logicalResource")
-    if listed is None:
-        return ()
+    if listed is None:  # a movement names the side that got the money
+        received = document.get("receiverLogicalResource")
+        listed = [] if received is None else [received]
     if not isinstance(listed, list):
         raise Unreadable("logicalResource is not a list")
-    return tuple(
-        Resource(identifier(entry, "id"), str(entry.get("@referredType", "")).lower())
-        for entry in listed
-    )
+    return tuple(map(_resource, listed))
+
+
+def _resource(entry: Any) -> Resource:
+    value = text(entry, "value")
+    named = "" if value and not _object(entry, "reference").get("id") else identifier(entry, "id")
+    return Resource(named, str(entry.get("@referredType", "")).lower(), value)
 
 
 def _object(value: Any, name: str) -> Mapping[str, Any]:

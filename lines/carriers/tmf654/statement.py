@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lines.carriers.base import CarrierStatementRow, StatementUnavailable, UnreadableRow
-from lines.carriers.tmf654.reading import Order, Unreadable, total_count
+from lines.carriers.tmf654.reading import Order, Unreadable, text, total_count
 from lines.carriers.tmf654.wire import Reply, Wire
 
 _PAGE: Final = 500
@@ -22,10 +22,13 @@ def rows(
     path: str,
     start: datetime,
     end: datetime,
-    currency: str,
     read: Callable[[Any], Order],
+    reference_field: str,
 ) -> Iterator[CarrierStatementRow | UnreadableRow]:
-    """What moved in [start, end), streamed. Raises StatementUnavailable, possibly midway."""
+    """What moved in [start, end), streamed. Raises StatementUnavailable, possibly midway.
+
+    In whatever currency it is told: another one than the line's is for the comparison to say.
+    """
     for line_number, document in enumerate(_documents(wire, path, start, end), start=1):
         try:
             order = read(document)
@@ -34,13 +37,14 @@ def rows(
             if not order.amount_minor:
                 raise Unreadable("a movement without its amount")
         except Unreadable as error:
-            yield UnreadableRow(line_number, str(error))
+            known = text(document, reference_field), text(document, "id")
+            yield UnreadableRow(line_number, str(error), *known)
             continue
-        if order.confirmed_at is None or start <= order.confirmed_at < end:
-            yield _row(line_number, order, order.amount_minor, currency)
+        if order.confirmed.is_within(start, end):
+            yield _row(line_number, order, order.amount_minor)
 
 
-def _row(line_number: int, order: Order, amount_minor: int, currency: str) -> CarrierStatementRow:
+def _row(line_number: int, order: Order, amount_minor: int) -> CarrierStatementRow:
     """Amounts are positive, `kind` gives the side: a debit is how a credit is taken back."""
     return CarrierStatementRow(
         line_number=line_number,
@@ -48,8 +52,8 @@ def _row(line_number: int, order: Order, amount_minor: int, currency: str) -> Ca
         our_ref=order.reference,
         carrier_ref=order.carrier_ref,
         amount_minor=abs(amount_minor),
-        currency=currency,
-        at=order.confirmed_at,
+        currency=order.currency,
+        at=order.confirmed.at,
     )
 
 
@@ -64,13 +68,15 @@ def _documents(wire: Wire, path: str, start: datetime, end: datetime) -> Iterato
         result, exchange = wire.call("GET", path, params=page)
         if not isinstance(result, Reply) or not isinstance(result.body, list):
             raise StatementUnavailable(exchange.error or "the answer is not a list")
+        total = total_count(result.headers)
         if not result.body:
+            if offset < (total or 0):
+                raise StatementUnavailable(f"the carrier counts {total} rows and sent {offset}")
             return
         if str(result.body) == last_page:
             raise StatementUnavailable("the carrier sends the same page again")
         yield from result.body
         offset, last_page = offset + len(result.body), str(result.body)
-        total = total_count(result.headers)
         if total is not None and offset >= total:
             return
     raise StatementUnavailable("the statement has no end")

@@ -271,6 +271,7 @@ def _asked(body: Any, shape: shapes.Check) -> Asked:
         resource=resources[0]["id"],
         amount_minor=documents.minor(body["amount"].get("amount"), currency),
         currency=currency,
+        account_id=body.get("partyAccount", {}).get("id", ""),
         echo={name: value for name, value in body.items() if name not in _OPERATORS_OWN},
     )
 

@@ -50,6 +50,7 @@ class Asked:
     amount_minor: int  # signed
     currency: str
     echo: dict[str, Any] = field(default_factory=dict)
+    account_id: str = ""
 
 
 class Books:
@@ -245,6 +246,12 @@ class Books:
         if asked.bucket_id not in self.lines:
             raise Refused("unknownBucket", "There is no such bucket.")
         line = self._line(asked.bucket_id)
+        if asked.account_id not in ("", line.account_id):
+            raise Refused("wrongAccount", "The bucket is not of this account.")
+        if asked.resource and not any(
+            _key(asked.resource) == _key(value) for value, _ in line.resources
+        ):
+            raise Refused("wrongResource", "The bucket is not of this number or card.")
         if line.status in GONE:
             raise Refused(GONE[line.status], "The line has left this operator.")
         if line.status == "suspended" and asked.amount_minor > 0:

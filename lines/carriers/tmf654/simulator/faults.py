@@ -226,6 +226,13 @@ def _no_time(fault: Fault, work: Work) -> Response:
     return response
 
 
+def _one_too_many(fault: Fault, work: Work) -> Response:
+    """The list is whole, and the count beside it says that it is not."""
+    response = respond(work())
+    response.headers["X-Total-Count"] = str(int(response.headers["X-Total-Count"]) + 1)
+    return response
+
+
 def _as_asked(fault: Fault, work: Work) -> Response:
     """Played elsewhere: by the list handlers (filters), or by the hub (events)."""
     return respond(work())
@@ -265,6 +272,7 @@ KINDS: dict[str, Callable[[Fault, Work], Response]] = {
     "wrong_date": _twisted(_set("confirmationDate", "yesterday")),
     "no_date": _twisted(_drop("confirmationDate")),
     "no_time": _no_time,
+    "one_too_many": _one_too_many,
     "ignore_filter": _as_asked,
     "event_never": _as_asked,
     "event_twice": _as_asked,
