@@ -218,6 +218,7 @@ class StatementKind(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
     FEE = "fee"  # of the rail itself, belonging to no one payment
+    REFUND_FAILED = "refund_fail"  # a refund that the rail lists as not made: no money moved
     DISPUTE = "dispute"  # money the rail took back for a payer who disputed a charge
     DISPUTE_WON = "dispute_won"  # and gave us again
     REFUND_BACK = "refund_back"  # a refund that came back to us, though it had succeeded
@@ -225,7 +226,11 @@ class StatementKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatementRow:
-    """One line of a rail's statement. Amounts are positive minor units; `kind` gives the side."""
+    """One line of a rail's statement. Amounts are positive minor units; `kind` gives the side.
+
+    A fee keeps its sign: above zero the rail took it, below zero it gave it back. So does the
+    amount of a FEE, which has no other side to tell it by.
+    """
 
     line_number: int
     kind: StatementKind
@@ -241,11 +246,17 @@ class StatementRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that could not be read; the rest of the statement goes on."""
+    """A row that could not be read; the rest of the statement goes on.
+
+    What could be read of whose it is goes with it, so that it is one difference and not two.
+    """
 
     line_number: int
     text: str
     reason: str
+    our_ref: str = ""
+    provider_ref: str = ""
+    refund_ref: str = ""
 
 
 class StatementNotReady(Exception):

@@ -23,6 +23,7 @@ the other way.
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import product
 from typing import NamedTuple
 
 from django.db import connection
@@ -272,9 +273,12 @@ def lost_minor(*, recharge_id: int) -> int:
 
 
 # (the statement's kind of row, ours of the effect it belongs to, ours of the fee, from, to)
+# (the statement's kind of row, ours of the effect it belongs to); and, by the fee's sign, what it
+# is in our books, from, to: a fee that is taken with a refund is none that was given back.
+_FEE_EFFECTS = (("payment", TransferKind.CHARGE), ("refund", TransferKind.REFUND))
 _FEE_SIDES = (
-    ("payment", TransferKind.CHARGE, TransferKind.FEE, FEES, None),
-    ("refund", TransferKind.REFUND, TransferKind.FEE_RETURNED, None, FEES),
+    (1, TransferKind.FEE, FEES, None),
+    (-1, TransferKind.FEE_RETURNED, None, FEES),
 )
 _POST_FEES = """
 INSERT INTO billing_transfer
@@ -284,22 +288,24 @@ SELECT DISTINCT ON (l.reference) t.recharge_id, %(kind)s, l.reference, %(source)
 FROM billing_statementline l JOIN billing_transfer t
   ON t.reference = l.reference AND t.kind = %(of)s AND t.currency = l.currency
   AND %(account)s IN (t.source, t.destination)
-WHERE l.statement_id = %(statement_id)s AND l.kind = %(said)s AND l.fee_minor <> 0
+WHERE l.statement_id = %(statement_id)s AND l.kind = %(said)s
+  AND sign(l.fee_minor) = %(sign)s
 ORDER BY l.reference, l.line_number, l.id
 ON CONFLICT (reference, kind) DO NOTHING"""
 
 
 def post_fees(*, statement_id: int, rail_code: str, at: datetime) -> None:
-    """What the rail kept of each payment that is in both books, and gave back with each refund.
+    """What the rail kept of, or gave back with, each payment and refund that is in both books.
 
     Set-wise, in the caller's transaction. Once per reference, so the same statement may come
     again; the first figure stands, since a transfer is never edited.
     """
-    for said, of, kind, source, destination in _FEE_SIDES:
+    for (said, of), (sign, kind, source, destination) in product(_FEE_EFFECTS, _FEE_SIDES):
         rowsets.run(
             _POST_FEES,
             {
                 "kind": kind.value,
+                "sign": sign,
                 "source": source or rail(rail_code),
                 "destination": destination or rail(rail_code),
                 "at": at,

@@ -69,13 +69,13 @@ _NAME = (
     """
     UPDATE billing_statementline l SET reference = a.reference FROM billing_paymentattempt a
     WHERE l.statement_id = %(statement_id)s AND l.reference = ''
-      AND l.kind IN ('payment', 'dispute', 'dispute_won')
+      AND l.kind IN ('payment', 'dispute', 'dispute_won', 'unreadable')
       AND l.their_ref <> '' AND a.provider_ref = l.their_ref AND a.rail = %(code)s
       AND %(source_kind)s = 'rail'""",
     """
     UPDATE billing_statementline l SET reference = d.reference FROM lines_delivery d
     JOIN lines_line n ON n.id = d.line_id JOIN lines_carrier c ON c.id = n.carrier_id
-    WHERE l.statement_id = %(statement_id)s AND l.kind IN ('credit', 'reversal')
+    WHERE l.statement_id = %(statement_id)s AND l.kind IN ('credit', 'reversal', 'unreadable')
       AND l.reference = '' AND l.their_ref <> '' AND d.carrier_ref = l.their_ref
       AND c.code = %(code)s AND %(source_kind)s = 'carrier'""",
 )
@@ -146,8 +146,10 @@ CROSS JOIN LATERAL (SELECT CASE
   ELSE 'amount' END AS kind) x
 {_UPSERT}"""  # noqa: S608 # nosec B608
 
-# What we booked on that day and nobody's statement has. One at an edge of the day, or long under
-# way, may be on a neighbour's: it waits while one of those days is neither done nor given up.
+# What we booked on that day and nobody's statement has. A row that is there and cannot be read, or
+# says that a refund failed, is its own difference, not a missing one as well. One at an edge of the
+# day, or long under way, may be on a neighbour's: it waits while one of those days is neither done
+# nor given up.
 _MISSING = f"""
 WITH missing AS (
   SELECT t.*, EXISTS (
@@ -166,7 +168,8 @@ WITH missing AS (
       'stray_returned')
     AND NOT EXISTS (
       SELECT 1 FROM billing_statementline l JOIN billing_statement s ON s.id = l.statement_id
-      WHERE l.reference = t.reference AND l.kind = {_SAID_AS} AND {_OF_SOURCE}))"""  # noqa: S608 # nosec B608
+      WHERE l.reference = t.reference AND (l.kind = {_SAID_AS} OR l.kind = 'unreadable'
+          OR l.kind = 'refund_fail' AND t.kind = 'refund') AND {_OF_SOURCE}))"""  # noqa: S608 # nosec B608
 _COUNT_WAITING = _MISSING + " SELECT count(*) FROM missing WHERE waits"  # noqa: S608 # nosec B608
 _OURS = (
     _MISSING
@@ -180,18 +183,44 @@ FROM missing t CROSS JOIN LATERAL (SELECT CASE {_SAID_AS}
 WHERE NOT t.waits {_UPSERT}"""  # noqa: S608 # nosec B608
 )
 
-# A whole minor unit or more off: how a rail rounds is its own affair.
+# A whole minor unit or more off: how a rail rounds is its own affair. One taken in the currency
+# that the account settles in stands in a row of its own, and no rate of ours is about that. On the
+# wrong side, taken with a refund or given back with a payment, it is a difference at any rate.
 _FEES = f"""
 INSERT INTO billing_difference AS d ({_COLUMNS})
 SELECT DISTINCT ON (l.reference) %(statement_id)s, 'fee|' || l.reference, 'fee', false, l.kind,
-  l.reference, l.their_ref, round(l.amount_minor::numeric * %(ppm)s / 1000000), l.fee_minor,
+  l.reference, l.their_ref, CASE l.kind WHEN 'payment'
+    THEN round(l.amount_minor::numeric * %(ppm)s::bigint / 1000000) END, l.fee_minor,
   l.currency, l.currency, 'booked', l.line_number, '', '', t.recharge_id, 'open', %(at)s, %(run)s,
   ''
 FROM billing_statementline l JOIN billing_transfer t ON t.reference = l.reference
-  AND t.kind = 'charge' AND t.currency = l.currency AND %(account)s IN (t.source, t.destination)
-WHERE l.statement_id = %(statement_id)s AND l.kind = 'payment'
-  AND abs(l.fee_minor::numeric * 1000000 - l.amount_minor::numeric * %(ppm)s) >= 1000000
+  AND t.kind = {_BOOKED_AS} AND t.currency = l.currency
+  AND %(account)s IN (t.source, t.destination)
+WHERE l.statement_id = %(statement_id)s AND CASE l.kind
+  WHEN 'payment' THEN l.fee_minor < 0 OR %(ppm)s::bigint IS NOT NULL
+    AND abs(l.fee_minor::numeric * 1000000 - l.amount_minor::numeric * %(ppm)s::bigint) >= 1000000
+    AND NOT EXISTS (SELECT 1 FROM billing_statementline f WHERE f.statement_id = l.statement_id
+      AND f.reference = l.reference AND f.kind = 'fee' AND f.currency <> l.currency)
+  WHEN 'refund' THEN l.fee_minor > 0 ELSE false END
 ORDER BY l.reference, l.line_number, l.id {_UPSERT}"""  # noqa: S608 # nosec B608
+
+# A refund that the rail lists as not made, and that our books hold as under way or made: the rail
+# is asked about it, as about every other outcome that it tells otherwise.
+_FAILED_REFUNDS = f"""
+INSERT INTO billing_difference AS d ({_COLUMNS})
+SELECT DISTINCT ON (1, 2) %(statement_id)s, left('refund_fail|' || CASE WHEN l.reference = ''
+    THEN '~' || l.their_ref || '|' || l.line_number ELSE l.reference END, 200),
+  CASE WHEN f.id IS NULL THEN 'refund_unmatched' ELSE 'status' END, false, 'refund', l.reference,
+  l.their_ref, f.amount_minor, l.amount_minor, COALESCE(f.currency, ''), l.currency,
+  COALESCE(f.state, ''), l.line_number, '', '', COALESCE(f.recharge_id, a.recharge_id), 'open',
+  %(at)s, %(run)s, ''
+FROM billing_statementline l
+LEFT JOIN billing_paymentattempt a ON a.reference = l.payment_ref AND a.rail = %(code)s
+LEFT JOIN (billing_refund f JOIN billing_paymentattempt p ON p.id = f.attempt_id)
+  ON f.reference = l.reference AND p.rail = %(code)s
+WHERE l.statement_id = %(statement_id)s AND l.kind = 'refund_fail'
+  AND f.state IS DISTINCT FROM 'refused'
+ORDER BY 1, 2, l.line_number {_UPSERT}"""  # noqa: S608 # nosec B608
 
 # Money taken back for a payer, or given us again, that no message of the rail's had told of; or
 # another sum of it all than our books have as lost, by the rail's number of the dispute.
@@ -230,9 +259,15 @@ _UNREADABLE = f"""
 INSERT INTO billing_difference AS d ({_COLUMNS})
 SELECT DISTINCT ON (1, 2) %(statement_id)s,
   'unreadable|' || l.line_number || '|' || md5(l.text || l.reason), 'unreadable', false,
-  '', '', '', NULL, NULL, '', '', '', l.line_number, l.text, l.reason, NULL, 'open', %(at)s,
-  %(run)s, ''
-FROM billing_statementline l
+  '', l.reference, l.their_ref, NULL, NULL, '', '', '', l.line_number, l.text, l.reason,
+  about.recharge_id, 'open', %(at)s, %(run)s, ''
+FROM billing_statementline l LEFT JOIN LATERAL (
+  SELECT recharge_id FROM billing_paymentattempt WHERE reference = l.reference
+  UNION ALL SELECT recharge_id FROM billing_refund WHERE reference = l.reference
+  UNION ALL SELECT recharge_id FROM billing_refund WHERE reversal_ref = l.reference
+  UNION ALL SELECT g.id FROM lines_delivery v JOIN billing_recharge g ON g.ref = v.order_ref
+    WHERE v.reference = l.reference
+  LIMIT 1) about ON l.reference <> ''
 WHERE l.statement_id = %(statement_id)s AND l.kind = 'unreadable'
 ORDER BY 1, 2, l.id {_UPSERT}"""  # noqa: S608 # nosec B608
 
@@ -298,10 +333,8 @@ def prepare() -> None:
 def match(one: Day, *, at: datetime) -> Found:
     """Write every difference of this day, and close those that are gone. In a transaction."""
     facts = _facts(one, at)
-    for statement in (*_NAME, _THEIRS, _OURS, _DISPUTES, _UNREADABLE):
+    for statement in (*_NAME, _THEIRS, _OURS, _DISPUTES, _FAILED_REFUNDS, _UNREADABLE, _FEES):
         rowsets.run(statement, facts)
-    if one.fee_rate_ppm is not None:
-        rowsets.run(_FEES, facts)
     rowsets.run(_GONE, facts)
     [awaiting] = rowsets.column(_COUNT_WAITING, facts, of=int)
     totals = rowsets.read(_TOTALS, facts, into=Total)
@@ -344,6 +377,6 @@ def _facts(one: Day, at: datetime) -> dict[str, object]:
         "edge": EDGE,
         "uncovered_from": [begins for begins, _ in one.uncovered],
         "uncovered_to": [ends for _, ends in one.uncovered],
-        "ppm": one.fee_rate_ppm or 0,
+        "ppm": one.fee_rate_ppm,
         "at": at,
     }

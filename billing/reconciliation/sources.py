@@ -11,6 +11,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from billing.gateways import references
 from billing.gateways.base import StatementKind, StatementNotReady, StatementRow
 from billing.gateways.base import UnreadableRow as UnreadableOfRail
 from billing.models import SourceKind
@@ -28,6 +29,7 @@ NOT_READY: Final = (StatementNotReady, StatementUnavailable)
 
 UNREADABLE: Final = "unreadable"
 _LONGEST_REFERENCE = 64
+_OF_REFUNDS = (StatementKind.REFUND, StatementKind.REFUND_FAILED, StatementKind.REFUND_BACK)
 _LONGEST_TEXT = 200
 _CURRENCY = re.compile(r"[A-Z]{3}")
 # Seven figures or more, however spaced: a phone number, an account, a card; and mail addresses.
@@ -109,11 +111,11 @@ def _carriers(outside: Outside) -> Iterator[Source]:
 def staged(row: Row) -> StagedRow:
     """A row as it is kept. Never raises: what cannot be kept is an unreadable row."""
     if isinstance(row, UnreadableOfRail):
-        return _unreadable(row.line_number, row.reason, row.text)
+        return _of_rail(row)
     if isinstance(row, UnreadableOfCarrier):
-        return _unreadable(row.line_number, row.reason)
+        return _unreadable(row.line_number, row.reason, "", row.our_ref, row.carrier_ref)
     problem = _problem(row)
-    return _unreadable(row.line_number, problem) if problem else _readable(row)
+    return _without_figures(_readable(row), problem) if problem else _readable(row)
 
 
 def _readable(row: StatementRow | CarrierStatementRow) -> StagedRow:
@@ -121,17 +123,17 @@ def _readable(row: StatementRow | CarrierStatementRow) -> StagedRow:
         kind, reference, their_ref = row.kind, row.our_ref, row.carrier_ref
         payment_ref, dispute_ref, fee_minor = "", "", 0
     else:
-        is_refund = row.kind in (StatementKind.REFUND, StatementKind.REFUND_BACK)
+        is_refund = row.kind in _OF_REFUNDS
         kind, reference = row.kind.value, row.refund_ref if is_refund else row.our_ref
         payment_ref, their_ref, fee_minor = row.our_ref, row.provider_ref, row.fee_minor
         dispute_ref = row.dispute_ref
     return StagedRow(
         row.line_number,
         kind[:12],
-        _short(reference),
-        _short(payment_ref),
-        _short(their_ref),
-        _short(dispute_ref),
+        known(reference),
+        known(payment_ref),
+        known(their_ref),
+        known(dispute_ref),
         row.amount_minor,
         fee_minor,
         row.currency,
@@ -144,16 +146,30 @@ def _readable(row: StatementRow | CarrierStatementRow) -> StagedRow:
 def _problem(row: StatementRow | CarrierStatementRow) -> str:
     """Why a row that the adapter could read cannot be believed; "" for one that can."""
     fee_minor = row.fee_minor if isinstance(row, StatementRow) else 0
-    if not 0 <= row.amount_minor <= MAX_AMOUNT_MINOR or abs(fee_minor) > MAX_AMOUNT_MINOR:
+    least = -MAX_AMOUNT_MINOR if row.kind is StatementKind.FEE else 0
+    if not least <= row.amount_minor <= MAX_AMOUNT_MINOR or abs(fee_minor) > MAX_AMOUNT_MINOR:
         return "its amount is out of all bounds"
     if not _CURRENCY.fullmatch(row.currency):
         return "its currency is no ISO 4217 code"
     return ""
 
 
-def _unreadable(line_number: int, reason: str, text: str = "") -> StagedRow:
-    return StagedRow(
-        line_number, UNREADABLE, "", "", "", "", 0, 0, "", None, masked(text), masked(reason)
+def _of_rail(row: UnreadableOfRail) -> StagedRow:
+    reference = row.refund_ref or row.our_ref
+    kept = _unreadable(row.line_number, row.reason, row.text, reference, row.provider_ref)
+    return kept._replace(payment_ref=known(row.our_ref))
+
+
+def _unreadable(
+    line_number: int, reason: str, text: str = "", reference: str = "", their_ref: str = ""
+) -> StagedRow:
+    whose = known(reference), "", known(their_ref), ""
+    return StagedRow(line_number, UNREADABLE, *whose, 0, 0, "", None, masked(text), masked(reason))
+
+
+def _without_figures(row: StagedRow, problem: str) -> StagedRow:
+    return row._replace(
+        kind=UNREADABLE, amount_minor=0, fee_minor=0, currency="", reason=masked(problem)
     )
 
 
@@ -164,6 +180,9 @@ def masked(text: str) -> str:
     return _ADDRESS.sub("…@", hidden)[:_LONGEST_TEXT]
 
 
-def _short(reference: str) -> str:
-    """Never cut to one of ours: those have 26 characters."""
-    return reference.replace("\x00", "\ufffd")[:_LONGEST_REFERENCE]
+def known(reference: str) -> str:
+    """A reference as it is kept; "" for what only says that there is none ("0", "-", "null").
+
+    Never cut to one of ours: those have 26 characters.
+    """
+    return references.told(reference.replace("\x00", "?"))[:_LONGEST_REFERENCE]

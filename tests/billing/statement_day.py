@@ -204,7 +204,9 @@ def payment(number: int, **changes: Any) -> StatementRow:
 
 
 def refund(number: int, refund_ref: str, **changes: Any) -> StatementRow:
-    return payment(number, kind=StatementKind.REFUND, refund_ref=refund_ref, **changes)
+    """The rail gives its fee back with it."""
+    kind = {"kind": StatementKind.REFUND, "fee_minor": -FEE_MINOR}
+    return payment(number, refund_ref=refund_ref, **kind | changes)
 
 
 def credit(number: int, **changes: Any) -> CarrierStatementRow:
@@ -239,8 +241,10 @@ def rows(*given: Any) -> Rows:
     return lambda: iter(given)
 
 
-def unreadable(line_number: int, text: str = "a, b", reason: str = "it is odd") -> UnreadableRow:
-    return UnreadableRow(line_number, text, reason)
+def unreadable(
+    line_number: int, text: str = "a, b", reason: str = "it is odd", **whose: str
+) -> UnreadableRow:
+    return UnreadableRow(line_number, text, reason, **whose)
 
 
 class Scene:

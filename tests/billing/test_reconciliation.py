@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 
 from billing.gateways.base import StatementKind, StatementRow
+from billing.ledger import verification
 from billing.models import (
     Difference,
     PaymentAttempt,
@@ -38,6 +39,7 @@ from tests.billing.statement_day import (
 from tests.factories.billing import InboundNotificationFactory, TransferFactory
 
 ONE_DAY = timedelta(days=1)
+NONE = ("0", "00", "-", "null", "None", "N/A", "无", " ")
 
 
 def about(one: Difference) -> str:
@@ -150,6 +152,35 @@ class TestADifference:
         odd = payment(3, amount_minor=amount_minor, fee_minor=fee_minor)
         assert day.compare(*honest(3), odd) == [("amount", ref("P", 3), 3)]
 
+    def test_of_fee_taken_in_another_currency_is_none(self, day):
+        """A row of its own, in what the account settles in: no rate of ours is about that."""
+        Rail.objects.update(fee_rate_ppm=6000)
+        own = payment(11, our_ref=ref("P", 3), kind=StatementKind.FEE, amount_minor=33,
+                      fee_minor=0, currency="HKD")  # fmt: skip
+        assert day.compare(*honest(3), payment(3, fee_minor=0), own) == []
+        w.assert_balanced()
+
+    def test_of_fee_on_the_wrong_side_at_any_rate_and_booked_as_it_was(self, day):
+        give_back(4)
+        before = verification.verify().violations  # that refund is half a story
+        given = payment(3, fee_minor=-30)
+        taken = refund(4, ref("F", 4), line_number=11, amount_minor=1000, fee_minor=6)
+        assert day.compare(*honest(3), given, taken) == [
+            ("fee", ref("F", 4), 11),
+            ("fee", ref("P", 3), 3),
+        ]
+        assert [one.their_amount_minor for one in Difference.objects.order_by("our_ref")] == [
+            6,
+            -30,
+        ]
+        booked = Transfer.objects.filter(reference__in=[ref("F", 4), ref("P", 3)])
+        fees = booked.filter(kind__startswith="fee").order_by("reference")
+        assert [(one.kind, one.source, one.destination, one.amount_minor) for one in fees] == [
+            ("fee", "fees", "rail:alipay", 6),
+            ("fee_returned", "rail:alipay", "fees", 30),
+        ]
+        assert verification.verify().violations == before
+
     def test_of_outcome_where_they_took_money_and_we_say_declined(self, day):
         unbook(3, "declined")
         assert day.compare(*honest()) == [("status", ref("P", 3), 3)]
@@ -203,9 +234,30 @@ class TestADifference:
         ],
     )
     def test_values_that_no_column_holds_make_a_row_unreadable(self, day, hostile):
-        assert day.compare(*honest(3), payment(3, **hostile)) == [
-            ("missing_theirs", ref("P", 3), None),
-            ("unreadable", "", 3),
+        assert day.compare(*honest(3), payment(3, **hostile)) == [("unreadable", ref("P", 3), 3)]
+        assert about(Difference.objects.get()) == ref("G", 3)
+
+    def test_unreadable_row_whose_reference_can_be_read_is_one_and_not_two(self, day):
+        give_back(4)
+        rows = [
+            day_of.unreadable(3, our_ref=ref("P", 3)),
+            day_of.unreadable(11, our_ref=ref("P", 4), refund_ref=ref("F", 4)),
+            day_of.unreadable(5, provider_ref=ref("T", 5)),
+        ]
+        assert day.compare(*honest(3, 5), *rows) == [
+            ("unreadable", ref("F", 4), 11),
+            ("unreadable", ref("P", 3), 3),
+            ("unreadable", ref("P", 5), 5),
+        ]
+        named = {one.our_ref: about(one) for one in Difference.objects.all()}
+        assert named == {
+            ref("F", 4): ref("G", 4), ref("P", 3): ref("G", 3), ref("P", 5): ref("G", 5)
+        }  # fmt: skip
+
+    def test_none_written_as_a_word_is_no_reference(self, day):
+        own = [payment(20 + n, our_ref=none, provider_ref="T0") for n, none in enumerate(NONE)]
+        assert day.compare(*honest(), *own) == [
+            ("missing_ours", "", 20 + n) for n in range(len(NONE))
         ]
 
     def test_hostile_references_are_cut_and_never_taken_for_ours(self, day):
@@ -326,7 +378,7 @@ def explain(scene: Scene, reason: str = "agreed by phone") -> None:
 class TestRefundsAndDisputes:
     def test_a_refund_in_both_books_matches_and_its_fee_comes_back(self, day):
         give_back(3)
-        theirs = refund(3, ref("F", 3), line_number=11, amount_minor=1000, fee_minor=6)
+        theirs = refund(3, ref("F", 3), line_number=11, amount_minor=1000, fee_minor=-6)
         assert day.compare(*honest(), theirs) == []
         back = Transfer.objects.get(kind="fee_returned")
         assert (back.source, back.destination, back.amount_minor) == ("rail:alipay", "fees", 6)
@@ -355,6 +407,27 @@ class TestRefundsAndDisputes:
         assert day.compare(*honest(), theirs) == [("status", made.reference, 11)]
         made.refresh_from_db()
         assert (made.state, made.act_at) == ("unknown", day.at)  # asked, not believed
+
+    def test_a_refund_that_they_say_has_failed_is_asked_about_and_no_missing_one(self, day):
+        made = give_back(3)
+        theirs = refund(3, made.reference, line_number=11, amount_minor=1000,
+                        kind=StatementKind.REFUND_FAILED)  # fmt: skip
+        assert day.compare(*honest(), theirs) == [("status", made.reference, 11)]
+        one = Difference.objects.get()
+        assert (one.line_kind, one.our_state, about(one)) == ("refund", "succeeded", ref("G", 3))
+        assert not Transfer.objects.filter(kind="fee_returned").exists()
+
+    def test_a_refund_that_failed_in_both_books_is_no_difference(self, day):
+        made = give_back(3, state="refused")
+        theirs = refund(3, made.reference, line_number=11, amount_minor=1000,
+                        kind=StatementKind.REFUND_FAILED)  # fmt: skip
+        assert day.compare(*honest(), theirs) == []
+
+    def test_a_failed_refund_that_we_never_made_is_on_one_side_only(self, day):
+        theirs = refund(3, ref("F", 9), line_number=11, amount_minor=1000,
+                        kind=StatementKind.REFUND_FAILED)  # fmt: skip
+        assert day.compare(*honest(), theirs) == [("refund_unmatched", ref("F", 9), 11)]
+        assert about(Difference.objects.get()) == ref("G", 3)
 
     def test_a_dispute_that_the_rail_told_of_is_no_difference(self, day):
         InboundNotificationFactory.create(kind="dispute", our_ref=ref("P", 3), received_at=day.at)

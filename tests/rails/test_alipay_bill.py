@@ -38,9 +38,12 @@ END = (
 )
 
 
-def bill_file(*lines, header=HEADER, end=END, name="20881_20170831_业务明细.csv", head=True):
+def bill_file(
+    *lines, header=HEADER, end=END, name="20881_20170831_业务明细.csv", head=True, totals=None
+):
+    totals = f"#交易合计：{len(lines)}笔" if totals is None else totals
     text = ["#支付宝业务明细查询", "#账号：[20881]"] if head else []
-    body = "\r\n".join([*text, header, *lines, end, "#交易合计：2笔"]).encode("gbk")
+    body = "\r\n".join([*text, header, *lines, end, totals]).encode("gbk")
     return zipped({"20881_20170831_业务明细(汇总).csv": b"#\r\n", name: body})
 
 
@@ -74,7 +77,7 @@ class TestReadingABill:
         assert payment.line_number == 4
         assert payment.at.isoformat() == "2017-08-30T16:06:15+00:00"
         assert refund.kind is StatementKind.REFUND
-        assert (refund.amount_minor, refund.fee_minor, refund.refund_ref) == (500, 3, "R001")
+        assert (refund.amount_minor, refund.fee_minor, refund.refund_ref) == (500, -3, "R001")
 
     def test_half_width_brackets_and_the_short_name_are_the_same_columns(self):
         header = HEADER.replace("（", "(").replace("）", ")").replace("支付宝交易号", "交易号")
@@ -105,6 +108,56 @@ class TestReadingABill:
         assert reason in bad.reason
         assert bad.line_number == 4
         assert isinstance(good, StatementRow)
+
+    def test_another_currency_is_called_that(self):
+        (row,) = rows_of(bill_file(PAYMENT + ",HKD", header=HEADER + ",币种"))
+        assert (row.currency, row.amount_minor) == ("HKD", 2000)
+
+    def test_a_fee_keeps_its_sign_whatever_the_row_is(self):
+        given, taken = PAYMENT.replace("-0.12", "0.12"), REFUND.replace(",0.03,", ",-0.03,")
+        payment, refund = rows_of(bill_file(given, taken))
+        assert (payment.fee_minor, refund.fee_minor) == (-12, 3)
+
+    def test_none_is_written_as_0(self):
+        bad, refund = rows_of(
+            bill_file(
+                PAYMENT.replace("cd6ece976b514130977cb06048359684", "0"),
+                REFUND.replace("R001", "0"),
+            )
+        )
+        assert (bad.reason, bad.our_ref) == ("its numbers cannot be read", "")
+        assert refund.refund_ref == ""
+
+    def test_an_unreadable_row_says_whose_it_is(self):
+        ours, back = "01KAPM5ZZKBKACTAV9WEVGEMMV", "01KAPM5ZZKBKACTAV9WEVGEMMX"
+        torn = REFUND.replace("cd6ece976b514130977cb06048359684", ours).replace("R001", back)
+        bad, row = rows_of(
+            bill_file(PAYMENT.replace(",20.00,", ",2e1,", 1), torn.replace(",支付宝APP支付", ""))
+        )
+        assert (bad.our_ref, bad.refund_ref) == ("cd6ece976b514130977cb06048359684", "")
+        assert (row.our_ref, row.refund_ref) == (ours, back)
+
+    @pytest.mark.parametrize(
+        ("totals", "reason"),
+        [
+            ("#交易合计：2笔", ""),
+            ("#交易合计：1笔", ""),  # of the payments alone, as some write it
+            ("#交易合计：2笔，商家实收共15.00元，商家优惠共0.00元", ""),
+            ("#交易合计：1笔，商家实收共20.00元，商家优惠共0.00元\r\n"
+             "#退款合计：1笔，商家实收退款共-5.00元，商家优惠退款共0.00元", ""),
+            ("", ""),
+            ("#交易合计：3笔", "say 3 rows, and 2 were read"),
+            ("#交易合计：2笔，商家实收共16.00元", "say 16.00, and 15.00 were read"),
+            ("#交易合计：1笔，商家实收共20.00元\r\n#退款合计：2笔，商家实收退款共-5.00元",
+             "say 3 rows, and 2 were read"),
+            ("#交易合计：1笔，商家实收共20.00元\r\n#退款合计：1笔，商家实收退款共-6.00元",
+             "say -6.00, and -5.00 were read"),
+        ],
+    )  # fmt: skip
+    def test_its_own_totals_are_compared_with_what_was_read(self, totals, reason):
+        rows = rows_of(bill_file(PAYMENT, REFUND, totals=totals))
+        assert [type(row) for row in rows[:2]] == [StatementRow, StatementRow]
+        assert [reason in row.reason for row in rows[2:]] == [True] * bool(reason)
 
     def test_bytes_that_are_no_gbk_spoil_a_name_but_not_the_row(self):
         raw = bill_file(PAYMENT).getvalue()

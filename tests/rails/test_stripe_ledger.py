@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import stripe
 
 from billing.gateways.base import (
     NotFound,
@@ -13,9 +14,13 @@ from billing.gateways.base import (
     StatementRow,
     Succeeded,
     Unknown,
+    UnreadableRow,
 )
+from billing.gateways.stripe import statement
+from billing.gateways.stripe.orders import CHARGE_KEY, REFUND_KEY
 from tests.rails.contract import new_ref
 from tests.rails.stripe_world import REFUND, charge_of, gateway_of, refund_of
+from tests.rails.test_vendor_lists import listed
 
 pytestmark = pytest.mark.processes
 DAY_S = 24 * 3600
@@ -92,6 +97,74 @@ class TestARefund:
             stripe_sim.fault("refunds.list", kind)
             asked = gateway.query_refund(refund_ref=new_ref("F"), charge_ref=charge.reference)
             assert isinstance(asked.outcome, Unknown), kind
+
+
+def row_of(**more):
+    """What the reader makes of one balance transaction, sources expanded."""
+    refund = {
+        "id": "re_1", "object": "refund", "amount": 2000, "currency": "cny",
+        "payment_intent": "pi_1", "metadata": {CHARGE_KEY: "C1", REFUND_KEY: "F1"},
+    }  # fmt: skip
+    booked = {
+        "id": "txn_1", "object": "balance_transaction", "amount": 2000, "fee": 0,
+        "currency": "cny", "created": 1764547200, "type": "refund_failure",
+        "reporting_category": "refund_failure", "source": refund,
+    }  # fmt: skip
+    return list(statement._of_one(7, booked | more))
+
+
+class TestATransaction:
+    def test_of_a_refund_that_failed_is_known_by_type_or_category(self):
+        by_type, by_category = row_of(), row_of(type="adjustment")
+        assert by_type == by_category
+        (row,) = by_type
+        assert (row.kind, row.our_ref, row.refund_ref) == (StatementKind.REFUND_BACK, "C1", "F1")
+        assert (row.amount_minor, row.fee_minor, row.currency) == (2000, 0, "CNY")
+
+    def test_between_stripe_and_the_merchant_is_no_row(self):
+        kinds = ("reserve_transaction", "reserved_funds", "reserve_hold", "reserve_release",
+                 "payment_network_reserve_hold", "payment_network_reserve_release", "contribution",
+                 "advance", "payout_failure", "transfer_refund")  # fmt: skip
+        assert [row_of(type=kind, reporting_category=kind, source=None) for kind in kinds] == (
+            [[]] * len(kinds)
+        )
+        held = row_of(type="adjustment", reporting_category="risk_reserved_funds", source=None)
+        assert held == []
+
+    def test_of_a_fee_keeps_its_sign(self):
+        fees = {
+            "stripe_fee": ("fee", -120, 120),
+            "stripe_fx_fee": ("fee", -7, 7),
+            "tax_fee": ("tax", -3, 3),
+            "adjustment": ("fee", 50, -50),
+        }
+        for kind, (category, amount, fee_minor) in fees.items():
+            (row,) = row_of(type=kind, reporting_category=category, amount=amount, source=None)
+            assert (row.kind, row.amount_minor) == (StatementKind.FEE, fee_minor), kind
+        (taken,) = row_of(type="refund", reporting_category="refund", amount=-2000, fee=15)
+        assert (taken.kind, taken.fee_minor) == (StatementKind.REFUND, 15)
+
+    def test_that_cannot_be_read_says_whose_it_is(self):
+        (row,) = row_of(amount=None)
+        assert isinstance(row, UnreadableRow)
+        assert (row.our_ref, row.provider_ref, row.refund_ref) == ("C1", "pi_1", "F1")
+
+    def test_is_of_one_of_the_sdks_types_and_each_is_known_or_left_to_a_person(self):
+        unread = {
+            kind
+            for kind in listed(stripe.BalanceTransaction, "type")
+            if [type(one) for one in row_of(type=kind, reporting_category="")] == [UnreadableRow]
+        }
+        # Of platforms, issuers and debits that are not taken here.
+        assert unread == {
+            "adjustment", "application_fee", "application_fee_refund",
+            "connect_collection_transfer", "issuing_authorization_hold",
+            "issuing_authorization_release", "issuing_dispute",
+            "issuing_dispute_provisional_credit", "issuing_dispute_provisional_credit_reversal",
+            "issuing_transaction",
+            "obligation_outbound", "obligation_reversal_inbound", "payment_failure_refund",
+            "payment_reversal", "payment_unreconciled",
+        }  # fmt: skip
 
 
 class TestAStatement:

@@ -36,7 +36,10 @@ TOTALS = (
 )
 
 
-def bill_text(*lines, header=HEADER, end=TOTALS):
+def bill_text(*lines, header=HEADER, end=None):
+    """With a foot that counts these lines, and sums nothing."""
+    if end is None:
+        end = f"{TOTALS.splitlines()[0]}\r\n`{len(lines)}"
     return "\r\n".join([header, *lines, *([end] if end else [])]) + "\r\n"
 
 
@@ -57,7 +60,7 @@ class TestReadingABill:
         assert payment.line_number == 2
         assert payment.at.isoformat() == "2026-11-22T08:33:45+00:00"
         assert refund.kind is StatementKind.REFUND
-        assert (refund.amount_minor, refund.fee_minor, refund.refund_ref) == (1250, 8, "F001")
+        assert (refund.amount_minor, refund.fee_minor, refund.refund_ref) == (1250, -8, "F001")
         assert {payment.currency, refund.currency} == {"CNY"}
 
     def test_columns_are_found_by_name_wherever_they_stand_and_whatever_is_added(self):
@@ -85,7 +88,6 @@ class TestReadingABill:
             ("`50.00", "`-50.00", "not above zero"),
             ("`50.00", "`0.00", "not above zero"),
             ("`SUCCESS", "`NOTPAY", "交易状态"),
-            ("`CNY", "`HKD", "currency"),
             ("`1415640626", "`", "numbers cannot be read"),
             ("`0.30000", "`0.3x", "手续费 is no amount"),
             ("`0.30000", "`NaN", "手续费 is no amount"),
@@ -103,6 +105,69 @@ class TestReadingABill:
         assert bad.line_number == 2
         assert isinstance(good, StatementRow)
         assert good.line_number == 3
+
+    def test_another_currency_is_called_that(self):
+        (row,) = rows_of(bill_text(PAYMENT.replace("`CNY", "`HKD")))
+        assert (row.currency, row.amount_minor, row.our_ref) == ("HKD", 5000, "1415640626")
+
+    def test_a_refunds_own_status_says_whether_it_was_made(self):
+        kinds = {
+            "SUCCESS": StatementKind.REFUND,
+            "PROCESSING": StatementKind.REFUND,
+            "": StatementKind.REFUND,
+            "FAIL": StatementKind.REFUND_FAILED,
+            "CHANGE": StatementKind.REFUND_FAILED,
+            "REFUNDCLOSE": StatementKind.REFUND_FAILED,
+        }
+        read = {
+            status: rows_of(bill_text(REFUND.replace("`PROCESSING", f"`{status}")))
+            for status in kinds
+        }
+        assert {status: row.kind for status, (row,) in read.items()} == kinds
+        assert {row.refund_ref for (row,) in read.values()} == {"F001"}
+        (odd,) = rows_of(bill_text(REFUND.replace("`PROCESSING", "`LATER")))
+        assert (odd.reason, odd.our_ref) == ("its 退款状态 is 'LATER'", "1415640626")
+
+    def test_a_fee_keeps_its_sign_whatever_the_row_is(self):
+        given = PAYMENT.replace("`0.30000", "`-0.30000")
+        taken = REFUND.replace("`-0.07500", "`0.07500").replace("`12.50", "`-12.50")
+        payment, refund = rows_of(bill_text(given, taken))
+        assert (payment.fee_minor, refund.fee_minor, refund.amount_minor) == (-30, 8, 1250)
+
+    def test_none_is_written_as_0(self):
+        bad, refund = rows_of(
+            bill_text(PAYMENT.replace("`1415640626", "`0"), REFUND.replace("`F001", "`0"))
+        )
+        assert (bad.reason, bad.our_ref, bad.refund_ref) == ("its numbers cannot be read", "", "")
+        assert (refund.our_ref, refund.refund_ref) == ("1415640626", "")
+
+    def test_a_damaged_row_is_known_by_a_reference_of_ours_in_it(self):
+        ours, back = "01KAPM5ZZKBKACTAV9WEVGEMMV", "01KAPM5ZZKBKACTAV9WEVGEMMX"
+        torn = REFUND.replace("1415640626", ours).replace("F001", back).replace(",`CFT", "")
+        (row,) = rows_of(bill_text(torn))
+        assert (row.reason, row.our_ref, row.refund_ref) == (
+            "23 cells instead of 24", ours, back
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("old", "new", "reason"),
+        [
+            ("`2,", "`3,", "own totals say 3 rows, and 2 were read"),
+            ("`50.00,", "`60.00,", "own totals say 60.00 of 总金额, and 50.00 were read"),
+            ("`12.50,", "`0.00,", "own totals say 0.00 of 退款金额, and 12.50 were read"),
+        ],
+    )
+    def test_its_own_totals_are_compared_with_what_was_read(self, old, new, reason):
+        assert len(rows_of(bill_text(PAYMENT, REFUND, end=TOTALS))) == 2
+        *rows, last = rows_of(bill_text(PAYMENT, REFUND, end=TOTALS.replace(old, new)))
+        assert [type(row) for row in rows] == [StatementRow, StatementRow]
+        assert isinstance(last, UnreadableRow)
+        assert reason in last.reason
+        assert (last.our_ref, last.refund_ref) == ("", "")
+
+    def test_totals_of_an_unreadable_row_are_its_count_alone(self):
+        (bad, _refund) = rows_of(bill_text(PAYMENT.replace("`50.00", "`5e1"), REFUND, end=TOTALS))
+        assert (bad.our_ref, bad.reason) == ("1415640626", "its 总金额 is no amount")
 
     def test_bytes_that_are_no_utf8_spoil_a_name_but_not_the_row_and_a_number_they_do(self):
         text = bill_text(PAYMENT)
@@ -165,7 +230,7 @@ class TestReadingABill:
             file.write(HEADER + "\r\n")
             for number in range(100_000):
                 file.write(PAYMENT.replace("1415640626", f"R{number:06d}") + "\r\n")
-            file.write(TOTALS)
+            file.write(TOTALS.splitlines()[0] + "\r\n`100000,`5000000.00,`0.00")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -6,23 +6,30 @@ Columns are found by name, because one variant writes half-width brackets, and �
 
 import csv
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+from billing.gateways import references
 from billing.gateways.alipay import instants
 from billing.gateways.alipay.trades import CURRENCY
 from billing.gateways.base import StatementKind, StatementNotReady, StatementRow, UnreadableRow
-from billing.money import InvalidAmount, from_decimal_text
+from billing.gateways.tallies import Tally, differing
+from billing.money import InvalidAmount, from_decimal_text, to_decimal_text
 
-_KINDS = {"交易": StatementKind.PAYMENT, "退款": StatementKind.REFUND}
+_PAID, _GIVEN = StatementKind.PAYMENT, StatementKind.REFUND
+_KINDS = {"交易": _PAID, "退款": _GIVEN}
 _OTHER_NAMES = {"交易号": "支付宝交易号"}
 _NEEDED = ("支付宝交易号", "商户订单号", "业务类型", "完成时间", "订单金额(元)", "服务费(元)")
 # Relayed by an acquiring bank, a bill has 27 columns, and its amounts and fees are the bank's.
 _OF_A_BANK = ("实收净额", "商户识别号", "交易方式")
 _REFUND_NUMBER = "退款批次号/请求号"
 _END = "业务明细列表结束"
+_TOTAL = re.compile(
+    r"(?P<what>交易|退款)合计[：:](?P<count>\d{1,9})笔(?:[，,]\D*共(?P<sum>-?[\d.]+)元)?"
+)
 _LONGEST_LINE = 8192
 _UNDECODABLE = "\ufffd"
 _DAMAGED = (BadZipFile, EOFError, zlib.error)
@@ -60,18 +67,62 @@ def _detail_entry(archive: ZipFile) -> ZipInfo:
 def _rows(
     lines: Iterator[tuple[int, str]], columns: Mapping[str, int]
 ) -> Iterator[StatementRow | UnreadableRow]:
-    line_number, is_ended = 0, False
+    line_number, tally, is_ended, totals = 0, Tally(), False, ""
     try:
         for line_number, line in lines:
             if line.startswith("#"):
                 is_ended = is_ended or _END in line
+                totals += line if "合计" in line else ""
             elif line.strip():
-                yield _row(_cells(line), columns, line_number, line)
+                cells = _cells(line)
+                row = _row(cells, columns, line_number, line)
+                tally.add(row, _received_minor(cells, columns))
+                yield row
     except _DAMAGED as error:
         raise StatementNotReady(f"The bill is damaged from line {line_number + 1} on.") from error
     if not is_ended:
         # Half a bill is none: what it lacks would look as if the rail had never heard of it.
         raise StatementNotReady("The bill ends before its closing line.")
+    if wrong := _contradicted(totals, tally):
+        yield UnreadableRow(line_number, totals[:200], wrong)
+
+
+def _contradicted(totals: str, tally: Tally) -> str:
+    """What the bill says of itself and its rows are not; "" where both agree, or it says nothing.
+
+    Where a line of its own counts the refunds, the first counts the payments alone.
+    """
+    paid, given = tally.counts[_PAID], tally.counts[_GIVEN]
+    sums = tally.minor[_PAID], tally.minor[_GIVEN]
+    said = {match["what"]: match for match in _TOTAL.finditer(totals)}
+    if "交易" not in said:
+        return ""
+    if "退款" in said:
+        counts = int(said["交易"]["count"]) + int(said["退款"]["count"]), tally.rows
+        told = _yuan(said["交易"]["sum"]), _yuan(said["退款"]["sum"])
+    else:
+        only = int(said["交易"]["count"]) == paid and not tally.unread
+        counts = int(said["交易"]["count"]), paid if only else tally.rows
+        told, sums = (_yuan(said["交易"]["sum"]), None), (sums[0] if only else sum(sums), given)
+    if counts[0] != counts[1]:
+        return differing(f"{counts[0]} rows", f"{counts[1]}")
+    for one, read in zip(told, sums, strict=True) if tally.has_sums else ():
+        if one is not None and one != read:
+            return differing(to_decimal_text(one, CURRENCY), to_decimal_text(read, CURRENCY))
+    return ""
+
+
+def _yuan(text: str | None) -> int | None:
+    try:
+        return from_decimal_text(text or "", CURRENCY)
+    except InvalidAmount:
+        return None
+
+
+def _received_minor(cells: Sequence[str], columns: Mapping[str, int]) -> int | None:
+    """What the bill's sums count of a row: what the merchant got, signed."""
+    place = columns.get("商家实收(元)", columns["订单金额(元)"])
+    return _yuan(cells[place]) if place < len(cells) else None
 
 
 def _cells(line: str) -> Sequence[str]:
@@ -102,17 +153,24 @@ def _row(
             raise _BadRow(f"{len(cells)} cells instead of {len(columns)}")
         return _readable({name: cells[place] for name, place in columns.items()}, line_number)
     except _BadRow as error:
-        return UnreadableRow(line_number, line[:200], str(error))
+        ours, refund_ref = references.ours_in(line)
+        if len(cells) == len(columns):
+            ours = references.told(cells[columns["商户订单号"]]) or ours
+        return UnreadableRow(
+            line_number, line[:200], str(error), our_ref=ours, refund_ref=refund_ref
+        )
 
 
 def _readable(cells: Mapping[str, str], line_number: int) -> StatementRow:
     kind = _KINDS.get(cells["业务类型"])
-    our_ref, refund_ref = cells["商户订单号"], cells.get(_REFUND_NUMBER, "")
+    our_ref = references.told(cells["商户订单号"])
+    refund_ref = references.told(cells.get(_REFUND_NUMBER, ""))
+    currency = cells.get("币种") or CURRENCY
     if kind is None:
         raise _BadRow(f"its 业务类型 is {cells['业务类型']!r}")
-    if not our_ref or _UNDECODABLE in our_ref + refund_ref + cells["支付宝交易号"]:
+    if not our_ref or _UNDECODABLE in cells.get(_REFUND_NUMBER, "") + cells["支付宝交易号"]:
         raise _BadRow("its numbers cannot be read")
-    amount_minor = _minor(cells, "订单金额(元)")
+    amount_minor = _minor(cells, "订单金额(元)", currency)
     is_refund = kind is StatementKind.REFUND
     if amount_minor == 0 or (amount_minor < 0) is not is_refund:
         raise _BadRow("its amount has the wrong sign for its kind")
@@ -122,16 +180,16 @@ def _readable(cells: Mapping[str, str], line_number: int) -> StatementRow:
         our_ref=our_ref,
         provider_ref=cells["支付宝交易号"],
         amount_minor=abs(amount_minor),
-        # Taken from a payment, given back with a refund: the kind tells the side.
-        fee_minor=abs(_minor(cells, "服务费(元)")),
-        currency=CURRENCY,
+        # As all amounts here, of the merchant's money: below zero it was taken.
+        fee_minor=-_minor(cells, "服务费(元)", currency),
+        currency=currency,
         at=instants.from_text(cells["完成时间"]),
         refund_ref=refund_ref if is_refund else "",
     )
 
 
-def _minor(cells: Mapping[str, str], name: str) -> int:
+def _minor(cells: Mapping[str, str], name: str, currency: str) -> int:
     try:
-        return from_decimal_text(cells[name], CURRENCY)
+        return from_decimal_text(cells[name], currency)
     except InvalidAmount as error:
         raise _BadRow(f"its {name} is no amount") from error

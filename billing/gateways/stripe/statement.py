@@ -35,25 +35,32 @@ _KINDS = {
     "refund_failure": StatementKind.REFUND_BACK,
     "payment_failure_refund": StatementKind.REFUND_BACK,
     "stripe_fee": StatementKind.FEE,
+    "stripe_fx_fee": StatementKind.FEE,
     "tax_fee": StatementKind.FEE,
 }
-_DISPUTES = {
+# What an `adjustment` is says its reporting category.
+_ADJUSTMENTS = {
     "dispute": StatementKind.DISPUTE,
     "dispute_reversal": StatementKind.DISPUTE_WON,
+    "refund_failure": StatementKind.REFUND_BACK,
+    "fee": StatementKind.FEE,
+    "network_cost": StatementKind.FEE,
 }
-# Between Stripe and the merchant's bank: no payer's money.
-_NOT_OURS = frozenset(
-    {
-        "payout",
-        "payout_cancel",
-        "payout_failure",
-        "payout_minimum_balance_hold",
-        "payout_minimum_balance_release",
-        "topup",
-        "topup_reversal",
-        "transfer",
-    }
-)
+# Between Stripe and the merchant: its bank, its reserves, its loans, what it gives away. No
+# payer's money.
+_OF_THE_MERCHANT = """
+payout payout_cancel payout_failure payout_minimum_balance_hold payout_minimum_balance_release
+topup topup_reversal transfer transfer_cancel transfer_failure transfer_refund
+inbound_transfer inbound_transfer_reversal fee_credit_funding tax_fund
+reserve_transaction reserved_funds reserve_hold reserve_release
+payment_network_reserve_hold payment_network_reserve_release
+advance advance_funding anticipation_repayment contribution
+climate_order_purchase climate_order_refund
+stripe_balance_payment_debit stripe_balance_payment_debit_reversal
+"""
+_NOT_OURS = frozenset(_OF_THE_MERCHANT.split())
+# By the category, of an `adjustment`: held back from the merchant, and let go again.
+_RESERVES = frozenset({"risk_reserved_funds"})
 
 
 def read(
@@ -96,10 +103,10 @@ def _rows(file: IO[bytes]) -> Iterator[StatementRow | UnreadableRow]:
 
 
 def _of_one(number: int, one: Mapping[str, object]) -> Iterator[StatementRow | UnreadableRow]:
-    booked = text(one, "type")
-    if booked in _NOT_OURS:
+    booked, category = text(one, "type"), text(one, "reporting_category")
+    if booked in _NOT_OURS or (booked == "adjustment" and category in _RESERVES):
         return
-    kind = _KINDS.get(booked) or _DISPUTES.get(text(one, "reporting_category"))
+    kind = _KINDS.get(booked) or _ADJUSTMENTS.get(category)
     if kind is None:
         yield _unreadable(number, one, f"of a kind that is not read here: {booked}")
         return
@@ -107,7 +114,7 @@ def _of_one(number: int, one: Mapping[str, object]) -> Iterator[StatementRow | U
     if amount_minor is None or fee_minor is None or whole(one.get("created")) is None:
         yield _unreadable(number, one, "its amounts cannot be read")
     elif kind is StatementKind.FEE:
-        yield _fee(number, one, abs(amount_minor), "")
+        yield _fee(number, one, fee_minor - amount_minor, "")
     else:
         yield from _about_payment(number, one, kind, fee_minor)
 
@@ -152,4 +159,12 @@ def _fee(number: int, one: Mapping[str, object], amount_minor: int, our_ref: str
 
 
 def _unreadable(number: int, one: Mapping[str, object], reason: str) -> UnreadableRow:
-    return UnreadableRow(number, masked_json(one)[:_LONGEST_TEXT], reason)
+    source = member(one, "source")
+    return UnreadableRow(
+        number,
+        masked_json(one)[:_LONGEST_TEXT],
+        reason,
+        our_ref=text(source, "metadata", CHARGE_KEY),
+        provider_ref=text(source, "payment_intent") or text(source, "id"),
+        refund_ref=text(source, "metadata", REFUND_KEY),
+    )
