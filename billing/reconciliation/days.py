@@ -15,6 +15,7 @@ from typing import Final
 
 from django.db import transaction
 
+from billing import rowsets
 from billing.ledger import transfers
 from billing.models import (
     Difference,
@@ -59,12 +60,15 @@ class NoSuchSource(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one statement. `open` and `rows` count those of this statement."""
+    """What became of one statement. `open` and `rows` count those of this statement; `is_old`: it
+    was asked for anew and did not come, so that the one that was here stands.
+    """
 
     statement_id: int
     state: str
     rows: int
     open: int
+    is_old: bool = False
 
 
 def run_due(
@@ -94,17 +98,32 @@ def _guarded(claimed: Claim, source: Source, clock: Callable[[], datetime]) -> R
         return reconcile(claimed=claimed, source=source, clock=clock)
     except LostClaim:
         log.info("statement %s was taken over by another worker", claimed.statement_id)
+    except rowsets.POISON as error:
+        # One statement that cannot be compared: due again when its lease is over, till quarantine.
+        log.exception("statement %s cannot be compared", claimed.statement_id)
+        why = f"It could not be compared: {type(error).__name__}."
+        Statement.objects.filter(pk=claimed.statement_id).update(last_error=why)
     return None
 
 
 def run_one(
-    *, source: Source, day: date, clock: Callable[[], datetime], watch: Watcher | None = None
+    *,
+    source: Source,
+    day: date,
+    clock: Callable[[], datetime],
+    watch: Watcher | None = None,
+    is_anew: bool = False,
 ) -> Result | None:
-    """Fetch and compare one day now, whether it was due or not; None: another worker is at it."""
+    """Fetch and compare one day now, whether it was due or not; None: another worker is at it.
+
+    `is_anew`: also one that is here already; if it does not come, the one that is here stands.
+    """
     statement, _is_new = statements.ensure(source=source, day=day)
     claimed = statements.claim(statement=statement, at=clock())
     if claimed is None:
         return None
+    if is_anew:
+        claimed = claimed._replace(was=S.WAITING.value)
     return reconcile(claimed=claimed, source=source, clock=clock, watch=watch)
 
 
@@ -146,6 +165,10 @@ def _is_pruned(statement: Statement, *, at: datetime) -> bool:
 def _not_yet(
     claimed: Claim, source: Source, statement: Statement, why: str, *, at: datetime
 ) -> Result:
+    if statements.is_kept(claimed=claimed, why=why):
+        log.warning("%s did not come anew: %s", statement, why)
+        still_open = _open_of(statement.pk)
+        return Result(statement.pk, S.DONE.value, statement.rows_read, still_open, is_old=True)
     start, end = source.bounds(statement.day)
     # A carrier's books are empty on a quiet day; a rail has no statement at all.
     is_quiet = source.kind == SourceKind.RAIL and matching.is_quiet(
@@ -270,6 +293,10 @@ def _hear_of_disputes(statement_id: int, *, at: datetime) -> None:
         ).first()
         if line is not None:
             disputes.read_in_statement(one.statement.code, line, at=at)
+
+
+def _open_of(statement_id: int) -> int:
+    return Difference.objects.filter(statement=statement_id, state=DifferenceState.OPEN).count()
 
 
 def explain(*, difference: Difference, actor: Person, reason: str, at: datetime) -> None:

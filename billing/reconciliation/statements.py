@@ -5,6 +5,7 @@ proves that the claim still stands; the network is used between them, never insi
 a statement after a crash begins its day again, over what the dead one left, so nothing is doubled.
 """
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -19,7 +20,9 @@ from django.db.models.functions import Now
 
 from billing import rowsets
 from billing.models import Statement, StatementState
-from billing.reconciliation.sources import NOT_READY, UNREADABLE, Row, Source, StagedRow, staged
+from billing.reconciliation.sources import NOT_READY, UNREADABLE, Source, StagedRow, staged
+
+log = logging.getLogger(__name__)
 
 CHUNK: Final = 5000
 # From one chunk to the next: far longer than a page of any rail takes.
@@ -160,45 +163,64 @@ def fetch(
     """Read the whole statement into its lines. Raises NotYet or LostClaim; may be called again."""
     _begin(claimed)
     started, read = time.monotonic(), 0
-    try:
-        with closing(_rows(source, day)) as rows:
-            while chunk := [staged(row) for row in islice(rows, CHUNK)]:
-                read += len(chunk)
-                _keep(claimed, chunk, read=read, at=at)
-                if watch is not None:
-                    watch(Progress(read, time.monotonic() - started))
-    except NOT_READY as error:
-        raise NotYet(str(error)) from error
+    with closing(_rows(source, day)) as rows:
+        while chunk := list(islice(rows, CHUNK)):
+            read += len(chunk)
+            _keep(claimed, chunk, at=at)
+            if watch is not None:
+                watch(Progress(read, time.monotonic() - started))
     _fetched(claimed, at=at)
 
 
-def _rows(source: Source, day: date) -> Generator[Row, None, None]:
-    """A generator whatever the adapter gave, so that it can be closed: a file may hang on it."""
-    yield from source.open(day)
+def _rows(source: Source, day: date) -> Generator[StagedRow, None, None]:
+    """A generator whatever the adapter gave, so that it can be closed: a file may hang on it.
+
+    Raises NotYet, also where the reader itself broke over what came: that is this statement's
+    trouble, and no other's.
+    """
+    try:
+        for row in source.open(day):
+            yield staged(row)
+    except NOT_READY as error:
+        raise NotYet(str(error)) from error
+    except Exception as error:
+        log.exception("the reader of %s's statement of %s broke", source.code, day)
+        raise NotYet(f"Its reader broke over it: {type(error).__name__}.") from error
 
 
 def _begin(claimed: Claim) -> None:
-    """Over what a dead worker left: its rows go, and the day begins again."""
+    """Over what a dead worker left: its rows go, and the day begins again.
+
+    What was fetched and compared before stays beside it until the new one is whole.
+    """
     with transaction.atomic():
-        held(claimed)
-        rowsets.run(
-            "DELETE FROM billing_statementline WHERE statement_id = %s", [claimed.statement_id]
-        )
-        Statement.objects.filter(pk=claimed.statement_id).update(
-            state=S.FETCHING, rows_read=0, unreadable_rows=0, totals=[], last_error=""
-        )
+        row = held(claimed)
+        _forget(_staging(row))
+        Statement.objects.filter(pk=row.pk).update(state=S.FETCHING, last_error="")
+        if row.fetched_at is None:
+            Statement.objects.filter(pk=row.pk).update(rows_read=0, unreadable_rows=0, totals=[])
 
 
-def _keep(claimed: Claim, chunk: Sequence[StagedRow], *, read: int, at: datetime) -> None:
-    unreadable = sum(row.kind == UNREADABLE for row in chunk)
+def _staging(row: Statement) -> int:
+    """Where new rows are kept: a statement fetched anew has the good one under its own number."""
+    return row.pk if row.fetched_at is None else -row.pk
+
+
+def _forget(statement_id: int) -> None:
+    rowsets.run("DELETE FROM billing_statementline WHERE statement_id = %s", [statement_id])
+
+
+def _keep(claimed: Claim, chunk: Sequence[StagedRow], *, at: datetime) -> None:
     with transaction.atomic():
-        held(claimed)
-        _copy(claimed.statement_id, chunk)
+        row = held(claimed)
+        _copy(_staging(row), chunk)
+        is_first = row.fetched_at is None
+        unreadable = sum(one.kind == UNREADABLE for one in chunk)
         rowsets.run(
-            "UPDATE billing_statement SET rows_read = %s, progress_at = %s, "
+            "UPDATE billing_statement SET rows_read = rows_read + %s, progress_at = %s, "
             "unreadable_rows = unreadable_rows + %s, "
             "lease_until = clock_timestamp() + make_interval(secs => %s) WHERE id = %s",
-            [read, at, unreadable, LEASE_S, claimed.statement_id],
+            [len(chunk) * is_first, at, unreadable * is_first, LEASE_S, row.pk],
         )
 
 
@@ -212,10 +234,42 @@ def _copy(statement_id: int, chunk: Sequence[StagedRow]) -> None:
 
 def _fetched(claimed: Claim, *, at: datetime) -> None:
     with transaction.atomic():
-        held(claimed)
-        Statement.objects.filter(pk=claimed.statement_id).update(state=S.MATCHING, fetched_at=at)
+        row = held(claimed)
+        if row.fetched_at is not None:
+            _take_the_place(row.pk)
+        Statement.objects.filter(pk=row.pk).update(state=S.MATCHING, fetched_at=at)
     # A day's rows came at once; without this they are planned for as if there were none.
     rowsets.run("ANALYZE billing_statementline", [])
+
+
+def _take_the_place(statement_id: int) -> None:
+    """The new rows for the old ones, at once."""
+    _forget(statement_id)
+    rowsets.run(
+        "UPDATE billing_statementline SET statement_id = %s WHERE statement_id = %s",
+        [statement_id, -statement_id],
+    )
+    rowsets.run(
+        "UPDATE billing_statement SET (rows_read, unreadable_rows) = (SELECT count(*), "
+        "count(*) FILTER (WHERE kind = %s) FROM billing_statementline WHERE statement_id = %s) "
+        "WHERE id = %s",
+        [UNREADABLE, statement_id, statement_id],
+    )
+
+
+def is_kept(*, claimed: Claim, why: str) -> bool:
+    """Whether a day that did not come anew has its good statement still, which then stands as it
+    was; `why` is said beside it. Raises LostClaim.
+    """
+    with transaction.atomic():
+        row = held(claimed)
+        if row.fetched_at is None:
+            return False
+        _forget(_staging(row))
+        row.state, row.lease_until, row.next_try_at = S.DONE, None, None
+        row.last_error, row.attempts = why[:300], 0
+        row.save(update_fields=["state", "lease_until", "next_try_at", "last_error", "attempts"])
+    return True
 
 
 def try_later(
@@ -238,7 +292,7 @@ def try_later(
             update_fields=["state", "next_try_at", "last_error", "lease_until", "rows_read",
                            "unreadable_rows"]
         )  # fmt: skip
-        rowsets.run("DELETE FROM billing_statementline WHERE statement_id = %s", [row.pk])
+        _forget(row.pk)
     return StatementState(row.state)
 
 

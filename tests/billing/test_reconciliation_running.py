@@ -14,7 +14,7 @@ from django.db import connection
 from billing import schedules, tasks
 from billing.gateways.base import StatementNotReady
 from billing.models import Difference, Recharge, SourceKind, Statement, StatementLine, Transfer
-from billing.reconciliation import days, matching, statements
+from billing.reconciliation import days, matching, sources, statements
 from lines.carriers.base import StatementUnavailable
 from tests import world as w
 from tests.billing import statement_day as day_of
@@ -398,6 +398,100 @@ class TestTwoWorkers:
             assert claims.count(None) == 3
 
 
+def broken(*given: Any) -> Any:
+    """Rows, and then a reader that nobody foresaw."""
+
+    def read() -> Iterator[Any]:
+        yield from given
+        raise KeyError("a column that was renamed")
+
+    return read
+
+
+class TestAReaderThatBreaks:
+    @pytest.mark.parametrize("odd", [object(), replace(payment(1), currency=None)])
+    def test_over_a_row_fails_its_own_statement_with_a_reason(self, day, odd):
+        day.rail.days[DAY] = rows(payment(2), odd)
+        assert run_due(day) == [("waiting", 0)]
+        row = Statement.objects.get()
+        assert row.last_error.startswith("Its reader broke over it: ")
+        assert (row.state, StatementLine.objects.count()) == ("waiting", 0)
+
+    def test_never_ends_the_run(self, day):
+        w.carrier()
+        day.rail.days[DAY] = broken(payment(2))
+        carries(day)
+        assert sorted(state for state, _ in run_due(day)) == ["done", "waiting"]
+        why = Statement.objects.get(source_kind="rail").last_error
+        assert why == "Its reader broke over it: KeyError."
+        assert not Difference.objects.filter(statement__source_kind="rail").exists()
+
+    def test_nor_does_a_statement_that_cannot_be_compared(self, day, monkeypatch):
+        def break_off(*_: Any, **__: Any) -> None:
+            raise ValueError("over one row")
+
+        monkeypatch.setattr(matching, "match", break_off)
+        assert run_due(day) == []
+        row = Statement.objects.get()
+        assert (row.state, row.last_error) == (
+            "matching", "It could not be compared: ValueError."
+        )  # fmt: skip
+
+
+class TestAskingAnew:
+    def anew(self, day: Scene) -> Any:
+        return days.run_one(source=day.source(), day=DAY, clock=lambda: day.at, is_anew=True)
+
+    def test_takes_the_new_statement_for_the_old(self, day):
+        day.rail.days[DAY] = rows(*honest(4))
+        run_due(day)
+        assert found() == [("missing_theirs", ref("P", 4), None)]
+        day.rail.days[DAY] = rows(*honest())
+        assert self.anew(day).rows == 10
+        row = Statement.objects.get()
+        assert (row.state, row.rows_read, found()) == ("done", 10, [])
+        assert StatementLine.objects.filter(statement=row).count() == 10
+        assert StatementLine.objects.count() == 10
+        w.assert_balanced()
+
+    @pytest.mark.parametrize("worse", [None, broken(payment(2))])
+    def test_of_one_that_does_not_come_keeps_the_good_one(self, day, worse):
+        run_due(day)
+        before = Statement.objects.values("rows_read", "totals", "fetched_at").get()
+        if worse is None:
+            del day.rail.days[DAY]
+        else:
+            day.rail.days[DAY] = worse
+        day.at += ONE_DAY
+        result = self.anew(day)
+        assert (result.state, result.is_old, result.rows) == ("done", True, 10)
+        row = Statement.objects.get()
+        assert Statement.objects.values("rows_read", "totals", "fetched_at").get() == before
+        assert (row.state, row.next_try_at, bool(row.last_error)) == ("done", None, True)
+        assert StatementLine.objects.filter(statement=row).count() == 10
+        assert StatementLine.objects.count() == 10
+        assert day.again() == []
+        w.assert_balanced()
+
+    def test_that_dies_half_way_begins_again_beside_the_good_one(self, day):
+        run_due(day)
+        claimed = statements.claim(statement=Statement.objects.get(), at=day.at)
+        assert claimed is not None
+        statements._begin(claimed)
+        statements._keep(claimed, [sources.staged(payment(2))], at=day.at)
+        assert StatementLine.objects.count() == 11
+        Statement.objects.update(lease_until=None)
+        assert self.anew(day).rows == 10
+        assert StatementLine.objects.count() == 10
+
+    def test_is_not_done_where_nobody_says_so(self, day):
+        run_due(day)
+        days.run_one(source=day.source(), day=DAY, clock=lambda: day.at)
+        assert day.rail.asked == [DAY]
+        self.anew(day)
+        assert day.rail.asked == [DAY, DAY]
+
+
 class TestTheCommand:
     @pytest.fixture
     def run(self, day, monkeypatch):
@@ -428,6 +522,15 @@ class TestTheCommand:
             {"kind": "missing_theirs", "our_ref": ref("P", 4), "line": None}
         ]
         assert refusal == "1 differences are open, 0 statements are not there."
+
+    def test_asks_anew_when_told_to_and_fails_where_nothing_comes(self, day, run):
+        run("--rail", "alipay")
+        assert run("--rail", "alipay", "--anew")[1] == ""
+        assert day.rail.asked == [DAY, DAY]
+        del day.rail.days[DAY]
+        out, refusal = run("--rail", "alipay", "--anew")
+        assert refusal == "0 differences are open, 1 statements are not there."
+        assert f"done (There is no statement of {DAY} yet.), 10 rows, 0 open" in out
 
     def test_fails_while_a_statement_is_not_there(self, run):
         _out, refusal = run("--rail", "alipay", "--days", "2")

@@ -34,24 +34,31 @@ class Command(BaseCommand):
         whose.add_argument("--carrier", metavar="CODE", help="this carrier alone")
         parser.add_argument("--day", type=_day, help="YYYY-MM-DD, the last of the days")
         parser.add_argument("--days", type=_days, default=1, help="how many, up to that one")
+        parser.add_argument(
+            "--anew",
+            action="store_true",
+            help="ask for statements that are here already too; one that does not come stays",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         readiness.refuse_unmigrated()
         results = [
-            self._one(source, day)
+            self._one(source, day, is_anew=options["anew"])
             for source in _sources(options)
             for day in _asked_days(source, options)
         ]
         self.stdout.write(json.dumps(results, indent=2) if options["json"] else _text(results))
-        broken = [one for one in results if one["open"] or one["state"] != "done"]
+        broken = [one for one in results if one["open"] or one["state"] != "done" or one["is_old"]]
         if broken or not results:
             raise CommandError(_complaint(broken))
 
-    def _one(self, source: Source, day: date) -> dict[str, Any]:
+    def _one(self, source: Source, day: date, *, is_anew: bool) -> dict[str, Any]:
         watch = _Ticker(self.stderr.write, f"{source.code} {day}")
         try:
-            result = days.run_one(source=source, day=day, clock=timezone.now, watch=watch)
+            result = days.run_one(
+                source=source, day=day, clock=timezone.now, watch=watch, is_anew=is_anew
+            )
         except LostClaim:
             result = None
         return _told(source, day, result)
@@ -112,6 +119,7 @@ def _told(source: Source, day: date, result: Result | None) -> dict[str, Any]:
         "source": f"{source.kind.value}:{source.code}",
         "day": day.isoformat(),
         "state": result.state if result else "taken by another worker",
+        "is_old": bool(result and result.is_old),
         "rows": row.rows_read,
         "unreadable": row.unreadable_rows,
         "awaiting": row.awaiting,
@@ -143,5 +151,5 @@ def _complaint(broken: list[dict[str, Any]]) -> str:
     if not broken:
         return "There is no rail and no carrier to compare with: set one up first."
     differing = sum(one["open"] for one in broken)
-    absent = sum(one["state"] != "done" for one in broken)
+    absent = sum(one["state"] != "done" or one["is_old"] for one in broken)
     return f"{differing} differences are open, {absent} statements are not there."
