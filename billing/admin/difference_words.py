@@ -23,6 +23,7 @@ WHAT: dict[str, Text] = {
     "reversal": gettext_lazy("a credit taken back"),
     "dispute": gettext_lazy("money taken back for the payer"),
     "dispute_won": gettext_lazy("disputed money given us again"),
+    "refund_fail": gettext_lazy("a refund that came back"),
     "fee": gettext_lazy("a fee"),
 }
 _STATES = {
@@ -98,11 +99,13 @@ def amount(amount_minor: int | None, currency: str) -> str:
 
 def _ours(one: Difference) -> str:
     if one.kind == K.UNREADABLE:
-        return _("We do not know whether it is about anything of ours.")
+        return _of_a_row_unread(one)
     facts = {
         "what": WHAT.get(one.line_kind, one.line_kind),
         "amount": amount(one.our_amount_minor, one.our_currency),
     }
+    if one.kind == K.FEE and one.our_amount_minor is None:
+        return _on_the_right_side(one)
     if one.kind == K.FEE:
         return _("By the rate on file they would keep %(amount)s.") % facts
     if one.our_state == "booked":
@@ -112,6 +115,18 @@ def _ours(one: Difference) -> str:
     if not one.our_state:
         return _("We have nothing under this reference.")
     return _("We have it as “%(state)s”, and nothing of it in our books.") % {"state": _state(one)}
+
+
+def _of_a_row_unread(one: Difference) -> str:
+    if one.our_ref:
+        return _("It names a reference of ours.")
+    return _("We do not know whether it is about anything of ours.")
+
+
+def _on_the_right_side(one: Difference) -> str:
+    if one.line_kind == "refund":
+        return _("With a refund they would give a fee back, not take one.")
+    return _("With a payment they would take a fee, not give one back.")
 
 
 def _state(one: Difference) -> str:

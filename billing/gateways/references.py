@@ -15,9 +15,9 @@ def told(text: str) -> str:
     return "" if _NONE.fullmatch(bare) or _UNDECODABLE in bare else bare
 
 
-def ours_in(line: str) -> tuple[str, str]:
-    """What looks like a reference of ours in a row that is damaged: the payment's, then the
-    refund's, which is the order of every layout we know.
+def ours_in(line: str, *, is_refund: bool) -> tuple[str, str]:
+    """What looks like a reference of ours in a row that is damaged: the payment's, and a refund's,
+    which stands behind it in every layout we know.
     """
     found = [*_OURS.findall(line), "", ""]
-    return found[0], found[1]
+    return found[0], found[1] if is_refund else ""

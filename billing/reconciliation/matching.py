@@ -212,7 +212,8 @@ SELECT DISTINCT ON (1, 2) %(statement_id)s, left('refund_fail|' || CASE WHEN l.r
     THEN '~' || l.their_ref || '|' || l.line_number ELSE l.reference END, 200),
   CASE WHEN f.id IS NULL THEN 'refund_unmatched' ELSE 'status' END, false, 'refund', l.reference,
   l.their_ref, f.amount_minor, l.amount_minor, COALESCE(f.currency, ''), l.currency,
-  COALESCE(f.state, ''), l.line_number, '', '', COALESCE(f.recharge_id, a.recharge_id), 'open',
+  CASE f.state WHEN 'succeeded' THEN 'booked' ELSE COALESCE(f.state, '') END, l.line_number, '',
+  '', COALESCE(f.recharge_id, a.recharge_id), 'open',
   %(at)s, %(run)s, ''
 FROM billing_statementline l
 LEFT JOIN billing_paymentattempt a ON a.reference = l.payment_ref AND a.rail = %(code)s

@@ -414,7 +414,7 @@ class TestRefundsAndDisputes:
                         kind=StatementKind.REFUND_FAILED)  # fmt: skip
         assert day.compare(*honest(), theirs) == [("status", made.reference, 11)]
         one = Difference.objects.get()
-        assert (one.line_kind, one.our_state, about(one)) == ("refund", "succeeded", ref("G", 3))
+        assert (one.line_kind, one.our_state, about(one)) == ("refund", "booked", ref("G", 3))
         assert not Transfer.objects.filter(kind="fee_returned").exists()
 
     def test_a_refund_that_failed_in_both_books_is_no_difference(self, day):

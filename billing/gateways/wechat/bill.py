@@ -162,12 +162,18 @@ def _row(
             raise _BadRow(f"{len(cells)} cells instead of {len(columns)}")
         return _readable({name: cells[place] for name, place in columns.items()}, line_number)
     except _BadRow as error:
-        ours, refund_ref = references.ours_in(line)
-        if len(cells) == len(columns):
-            ours = references.told(cells[columns["商户订单号"]]) or ours
+        ours, refund_ref = _whose(cells, columns, line)
         return UnreadableRow(
             line_number, line.strip()[:200], str(error), our_ref=ours, refund_ref=refund_ref
         )
+
+
+def _whose(cells: Sequence[str], columns: Mapping[str, int], line: str) -> tuple[str, str]:
+    """Our references in a row that cannot be read: in their columns, else what looks like them."""
+    if len(cells) != len(columns):
+        return references.ours_in(line, is_refund="REFUND" in line)
+    back = cells[columns["商户退款单号"]] if "商户退款单号" in columns else ""
+    return references.told(cells[columns["商户订单号"]]), references.told(back)
 
 
 def _readable(cells: Mapping[str, str], line_number: int) -> StatementRow:
