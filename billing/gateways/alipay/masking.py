@@ -29,8 +29,11 @@ _PRIVATE = frozenset(
 _DROPPED = frozenset({"sign"})  # long, and of no use once the rest is masked
 _JSON_INSIDE = frozenset({"biz_content"})
 
-# For text that is no JSON: Alipay's ids (2088…), mainland mobile numbers, e-mail addresses.
-_LOOKS_PRIVATE = re.compile(r"2088\d{12}|(?<!\d)1[3-9]\d{9}(?!\d)|[\w.+-]+@[\w-]+\.[\w.]+")
+# In any text: Alipay's ids (2088…), mainland mobile numbers, ICCIDs, e-mail addresses.
+_LOOKS_PRIVATE = re.compile(
+    r"(?<!\d)2088\d{12}(?!\d)|(?<!\d)1[3-9]\d{9}(?!\d)|(?<![0-9A-Za-z])89[0-9A-F]{17,18}"
+    r"(?![0-9A-Za-z])|[\w.+-]+@[\w-]+\.[\w.]+"
+)
 _LONGEST_STRANGE_TEXT = 2000
 
 
@@ -60,4 +63,5 @@ def _masked(value: object, key: str = "") -> object:
         return masked_account(str(value))
     if key in _JSON_INSIDE and isinstance(value, str):
         return _masked(json.loads(value))
-    return value
+    # What people are told may name a number; references, codes and times have no such parts.
+    return _LOOKS_PRIVATE.sub("***", value) if isinstance(value, str) else value

@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 _TOKEN = re.compile(r"\b(cus|pm|card|src|seti|cs_test|cs_live|mandate)_([A-Za-z0-9_]+)")
-_CLIENT_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
+_CLIENT_SECRET = re.compile(r"_secret_([A-Za-z0-9]+)")
+# Words in small letters: a code, such as card_declined. Ids are drawn from all letters and figures,
+# fourteen and more of them in one piece.
+_WORDS = re.compile(r"[a-z]{1,12}|[a-z]{1,16}(_[a-z]{1,16})+")
+# A number, a card or an account that a message names; ours and Stripe's times have ten figures.
+_NUMBER = re.compile(r"(?<![0-9A-Za-z_])\+?[0-9]{11,20}(?![0-9A-Za-z_])")
+_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
 _KEYS = re.compile(r"\b(sk|rk|pk|whsec)_[A-Za-z0-9_]+")
 _DROPPED = frozenset({"client_secret", "fingerprint", "receipt_url", "hosted_instructions_url"})
 _PRIVATE = frozenset(
@@ -34,8 +40,15 @@ _LONGEST_STRANGE = 2000
 def masked_text(text: str) -> str:
     """A form, a URL's query or an unreadable answer: shortened, tokens cut to their ends."""
     text = _KEYS.sub(r"\1_***", text[:_LONGEST_STRANGE])
-    text = _CLIENT_SECRET.sub("_secret_***", text)
-    return _TOKEN.sub(lambda found: f"{found[1]}_***{found[2][-4:]}", text)
+    text = _CLIENT_SECRET.sub(lambda found: _unless_words(found, 1, "_secret_***"), text)
+    text = _ADDRESS.sub("***@", text)
+    text = _NUMBER.sub(lambda found: f"***{found[0][-4:]}", text)
+    return _TOKEN.sub(lambda found: _unless_words(found, 2, f"{found[1]}_***{found[2][-4:]}"), text)
+
+
+def _unless_words(found: re.Match[str], group: int, hidden: str) -> str:
+    """A code stays readable, so that two of them never read the same; a token is hidden."""
+    return found[0] if _WORDS.fullmatch(found[group]) else hidden
 
 
 def masked_json(value: object) -> str:

@@ -33,8 +33,11 @@ _NUMBER = re.compile(r"_[0-9]+$")
 _PRIVATE_TAG = re.compile(
     rf"(<({'|'.join(sorted(_PRIVATE | _DROPPED))})(?:_\d+)?>).*?(</|$)", re.DOTALL | re.IGNORECASE
 )
-# For text of any other kind: openids, contract ids, mainland mobile numbers.
-_LOOKS_PRIVATE = re.compile(r"\bo[\w-]{27}\b|\bWx\d{10,}\b|(?<!\d)1[3-9]\d{9}(?!\d)")
+# In any text: openids, contract ids, mainland mobile numbers, ICCIDs.
+_LOOKS_PRIVATE = re.compile(
+    r"\bo[\w-]{27}\b|\bWx\d{10,}\b|(?<!\d)1[3-9]\d{9}(?!\d)"
+    r"|(?<![0-9A-Za-z])89[0-9A-F]{17,18}(?![0-9A-Za-z])"
+)
 _LONGEST_STRANGE_TEXT = 2000
 
 
@@ -62,4 +65,6 @@ def _masked(value: object, key: str = "") -> object:
         return {name: _masked(value[name], bare) for name, bare in named if bare not in _DROPPED}
     if isinstance(value, list):
         return [_masked(item, key) for item in value]
-    return masked_id(str(value)) if key in _PRIVATE and value else value
+    if key in _PRIVATE and value:
+        return masked_id(str(value))
+    return _LOOKS_PRIVATE.sub("***", value) if isinstance(value, str) else value

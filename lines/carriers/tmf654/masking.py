@@ -15,6 +15,8 @@ _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BOUNDED: Final = r"(?<![0-9A-Za-z])(?:{})(?![0-9A-Za-z])"
 # In a text 7 digits may be a number; a bare JSON figure of 7 is an amount, of 10 hardly one.
 _IN_TEXT: Final = re.compile(_BOUNDED.format(r"\+?[0-9]{7,20}|89[0-9A-Fa-f]{16,18}"))
+_CODE: Final = re.compile(r'"[0-9]{1,9}"')
+_BEFORE_A_CODE: Final = re.compile(r'"code"\s{0,4}:\s{0,4}$')
 _BARE: Final = re.compile(_BOUNDED.format(r"\+?[0-9]{10,20}"))
 
 
@@ -25,7 +27,7 @@ def masked(text: str, address: LineAddress | None = None) -> str:
     for number in (address.msisdn, address.iccid) if address else ():
         text = _hide_known(text, number)
     if text.lstrip()[:1] in ("{", "["):
-        text = _QUOTED.sub(lambda quoted: _IN_TEXT.sub(_hidden, quoted[0]), text)
+        text = _QUOTED.sub(_quoted, text)
         return _BARE.sub(_hidden, text)[:_MAX_CHARS]
     return _IN_TEXT.sub(_hidden, text)[:_MAX_CHARS]
 
@@ -37,6 +39,12 @@ def _hide_known(text: str, number: str) -> str:
         return text
     written = r"\+?[0-9A-F]{0,12}" + _SEPARATOR.join(map(re.escape, tail))
     return re.sub(written, _hidden, text, flags=re.IGNORECASE)
+
+
+def _quoted(found: re.Match[str]) -> str:
+    """A code of some figures is nobody's number, and two of them must not read alike."""
+    is_code = _CODE.fullmatch(found[0]) and _BEFORE_A_CODE.search(found.string, 0, found.start())
+    return found[0] if is_code else _IN_TEXT.sub(_hidden, found[0])
 
 
 def _hidden(found: re.Match[str]) -> str:
