@@ -7,6 +7,7 @@ import pytest
 import requests
 import stripe
 
+from billing.gateways.stripe.wire import API_VERSION
 from tests.rails.alipay_world import until
 from tests.rails.contract import new_ref
 from tests.rails.stripe_simulator import SECRET_KEY, WEBHOOK_SECRET, EventInbox
@@ -272,6 +273,30 @@ class TestFaultsByChance:
             return pay(sdk, provider_ref).status
         except stripe.StripeError as error:
             return type(error).__name__
+
+
+class TestTheVersion:
+    """Ours is pinned; another one's shapes are not spoken here, and none is nobody's choice."""
+
+    def test_is_the_one_that_is_spoken_here_or_nothing_is_done(self, stripe_sim):
+        def create(**headers):
+            authorised = {"Authorization": f"Bearer {SECRET_KEY}"} | headers
+            url = f"{stripe_sim.url}/v1/customers"
+            answer = requests.post(url, headers=authorised, timeout=10)
+            return answer.status_code, answer.json().get("error", {}).get("message", "")
+
+        def known():
+            return len(list(sdk_of(stripe_sim).customers.list().auto_paging_iter()))
+
+        before = known()
+        none = "No Stripe-Version was sent: the account's default is an older one."
+        assert create() == (400, none)
+        for other in ("2020-08-27", "2025-03-31.basil", "latest"):
+            said = f"Invalid Stripe API version: {other}"
+            assert create(**{"Stripe-Version": other}) == (400, said)
+        assert known() == before
+        assert create(**{"Stripe-Version": API_VERSION}) == (200, "")
+        assert known() == before + 1
 
 
 class TestThePages:

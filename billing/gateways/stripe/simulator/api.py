@@ -75,6 +75,7 @@ def _let_in(simulator: Simulator, path: str) -> Asked:
     authorization = request.authorization
     if authorization is None or authorization.token != simulator.secret_key:
         raise refusals.fault("unauthorized")
+    refusals.check_version(request.headers.get("Stripe-Version", ""))
     found = routes.found(request.method, path)
     if found is None:
         text = f"Unrecognized request URL ({request.method}: /v1/{path})."

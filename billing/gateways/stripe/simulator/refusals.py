@@ -1,5 +1,9 @@
 """How the API says no: a status and Stripe's error object."""
 
+# The one version whose shapes this simulator knows. Without the header Stripe answers in that of
+# the account, whichever it is: somebody who relies on that learns it here.
+API_VERSION = "2026-10-28.endive"
+
 
 class Refusal(Exception):
     """Answered instead of success. `is_kept`: what the call did stays, and its answer is saved."""
@@ -29,6 +33,14 @@ def missing(kind: str, number: str, param: str) -> Refusal:
 
 def invalid(message: str, *, param: str = "", code: str = "") -> Refusal:
     return Refusal(400, message, param=param, code=code)
+
+
+def check_version(said: str) -> None:
+    """Raises Refusal for any version but the one that is spoken here."""
+    if not said:
+        raise invalid("No Stripe-Version was sent: the account's default is an older one.")
+    if said != API_VERSION:
+        raise invalid(f"Invalid Stripe API version: {said}")
 
 
 def broken() -> Refusal:

@@ -19,8 +19,8 @@ from billing.gateways.simulation.agenda import Agenda, VirtualClock
 from billing.gateways.simulation.faults import Fault
 from billing.gateways.stripe.simulator.books import Object, new_id
 from billing.gateways.stripe.simulator.instants import seconds
+from billing.gateways.stripe.simulator.refusals import API_VERSION
 
-API_VERSION = "2026-10-28.endive"
 WAITS_S = (300, 1800, 7200, 18_000, 36_000, 43_200, 43_200, 43_200)
 _TIMEOUT_S = 10
 _KEPT = 2000
