@@ -56,6 +56,14 @@ class TestMasking:
     def test_leaves_references_amounts_and_dates(self, text):
         assert masked(text, ALICE) == text
 
+    def test_leaves_codes_readable_and_apart(self):
+        told = '{{"code": "{}", "reason": "no credit to 13812345678", "id": "1007001"}}'
+        shown = [masked(told.format(code)) for code in ("1006001", "1007001", "13812345678")]
+
+        assert ['"1006001"' in shown[0], '"1007001"' in shown[1]] == [True, True]
+        assert len(set(shown)) == 3
+        assert "13812345678" not in "".join(shown)
+
     def test_is_fit_to_store(self):
         text = masked("\x00" + "x" * 10**6)
 
@@ -140,6 +148,10 @@ class TestJson:
     )
     def test_that_is_none_is_none(self, raw):
         assert parsed(raw) is None
+
+    def test_in_gbk_is_read_as_it_was_meant(self):
+        assert parsed('{"name": "话费"}'.encode("gbk")) == {"name": "话费"}
+        assert parsed(b'{"name": "\xff\xff"}') is None
 
 
 class TestNumbers:

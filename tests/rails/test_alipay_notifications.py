@@ -1,11 +1,14 @@
 """Notifications: the genuine ones read rightly, and of a thousand false ones not one accepted."""
 
+import base64
 import functools
 import random
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from billing.gateways.alipay.adapter import AlipayGateway
 from billing.gateways.alipay.signing import load_private_key, sign
@@ -158,6 +161,21 @@ class TestVariantsAlipayIsKnownToSend:
         signed = fields_of(body)
         in_gbk = urlencode(signed, encoding="gbk").encode()
         assert "话费充值" in read(gateway, in_gbk)[0].body_masked
+
+    @pytest.mark.parametrize("charset", ["GBK", "gb2312"])
+    def test_one_in_gbk_verifies_over_the_bytes_as_sent(self, alipay, gateway, charset):
+        fields = self.payment(alipay, subject="话费充值", charset=charset) | {"sign_type": "RSA2"}
+        fields.pop("sign", None)
+        covered = {name: value for name, value in fields.items() if name != "sign_type"}
+        text = "&".join(f"{name}={covered[name]}" for name in sorted(covered)).encode("gbk")
+        key = load_private_key(alipay.alipay.private, setting="KEY")
+        signature = base64.b64encode(key.sign(text, PKCS1v15(), SHA256())).decode()
+        body = urlencode(fields | {"sign": signature}, encoding="gbk").encode()
+
+        assert "话费充值" in read(gateway, body)[0].body_masked
+        changed = body.replace(b"%BB%B0", b"%BB%B1")
+        with pytest.raises(BadNotification):
+            read(gateway, changed)
 
     def test_an_unpaid_trades_end_is_about_the_charge(self, alipay, gateway):
         fields = self.payment(alipay, trade_status="TRADE_CLOSED", gmt_close="2026-11-22 10:00:00")

@@ -1,6 +1,7 @@
 """Keys, signatures and answers, byte by byte; and peers that misbehave below HTTP."""
 
 import base64
+import json
 import socket
 import threading
 import time
@@ -205,6 +206,18 @@ class TestCodesAndMasks:
     def test_an_account_is_never_shown_whole(self, given, shown):
         assert masking.masked_account(given) == shown
 
+    def test_a_number_in_a_sentence_is_masked_and_codes_and_references_are_not(self):
+        said = {
+            "sub_code": "ACQ.BUYER_BALANCE_NOT_ENOUGH",
+            "sub_msg": "13812345678 and 2088123412341234 and 89860012345678901234 are out",
+            "trade_no": "2026112220881234123412341381",
+            "out_trade_no": "01KAPM5ZZKBKACTAV9WEVGEMMV",
+            "gmt_payment": "2026-11-22 10:00:00",
+        }
+        shown = json.loads(masking.masked_json(said))
+        assert shown.pop("sub_msg") == "*** and *** and *** are out"
+        assert shown == {name: said[name] for name in shown}
+
     def test_private_fields_are_masked_at_any_depth_and_signatures_dropped(self):
         masked = masking.masked_json(
             {"biz_content": '{"agreement_params":{"agreement_no":"20181234567890"}}', "sign": "S"}
@@ -307,6 +320,25 @@ class TestPeersThatMisbehave:
             )
             outcomes = [gateway.query(reference="R1").outcome for _ in range(3)]
         assert outcomes == [NotFound()] * 3
+
+    @pytest.mark.parametrize("charset", ["utf-8", "gbk"])
+    def test_an_answer_in_gbk_verifies_over_the_bytes_as_sent(self, charset):
+        inner = (
+            '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.TRADE_NOT_EXIST",'
+            '"sub_msg":"交易不存在"}'
+        ).encode(charset)
+        key = load_private_key(ALIPAY.private, setting="KEY")
+        signature = base64.b64encode(key.sign(inner, padding.PKCS1v15(), hashes.SHA256()))
+        outcomes = []
+        for told in (inner, inner.replace("交易".encode(charset), "定单".encode(charset))):
+            body = b'{"alipay_trade_query_response":' + told + b',"sign":"' + signature + b'"}'
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            with raw_peer(lambda connection, all_=head + body: connection.sendall(all_)) as (
+                url,
+                _,
+            ):
+                outcomes.append(built(ALIPAY_GATEWAY_URL=url).query(reference="R1").outcome)
+        assert outcomes == [NotFound(), Unknown("the answer's signature is wrong")]
 
     def test_what_is_sent_names_itself_and_carries_no_proxys_or_netrcs_secrets(self, monkeypatch):
         monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:9")

@@ -272,6 +272,17 @@ class TestCodesAndMasks:
     def test_who_it_is_is_never_shown_whole(self, given, shown):
         assert masking.masked_id(given) == shown
 
+    def test_a_number_in_a_sentence_is_masked_and_codes_and_references_are_not(self):
+        said = {
+            "err_code": "NOTENOUGH",
+            "err_code_des": "13812345678 of 89860012345678901234 has no money",
+            "transaction_id": "1001690740201411100005734289",
+            "out_trade_no": "01KAPM5ZZKBKACTAV9WEVGEMMV",
+        }
+        shown = json.loads(masking.masked_json(said))
+        assert shown.pop("err_code_des") == "*** of *** has no money"
+        assert shown == {name: said[name] for name in shown}
+
     def test_private_fields_are_masked_numbered_ones_too_and_signatures_dropped(self):
         masked = masking.masked_json(
             {

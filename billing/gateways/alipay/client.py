@@ -5,6 +5,7 @@ What did not arrive whole, is not signed, or does not verify becomes a `Reply` w
 charge that means unknown, never failed.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -28,6 +29,8 @@ from billing.gateways.base import Exchange
 # Without one of our own, Alipay's bill host was seen to answer 403 to a library's default.
 USER_AGENT = "Keepline/0.1 (+alipay)"
 
+# What is asked for, and what some of its gateways answer all the same.
+_CHARSETS = ("utf-8", "gbk")
 _MAX_ANSWER_BYTES = 256 * 1024
 _MAX_BILL_BYTES = 512 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -99,8 +102,8 @@ class AlipayClient:
         request = masked_json(params)
         text = ""
         try:
-            text = self._post(params)
-            fields = self._verified(open_envelope(text, method=method))
+            text, charset = self._post(params)
+            fields = self._verified(open_envelope(text, method=method), charset)
         except (NoAnswer, UnreadableAnswer) as error:
             evidence = Exchange(method, reference, request, masked_text(text), False, str(error))
             return Reply(evidence, {})
@@ -139,16 +142,17 @@ class AlipayClient:
         params["sign"] = sign(self._private_key, signed_text(params))
         return params
 
-    def _post(self, params: Mapping[str, str]) -> str:
+    def _post(self, params: Mapping[str, str]) -> tuple[str, str]:
+        """The answer's text, and what it travelled in: its signature covers those bytes."""
         query = {key: value for key, value in params.items() if key != "biz_content"}
         url = f"{self._contract.gateway_url}?{urlencode(query)}"
         body = urlencode({"biz_content": params["biz_content"]})
         received = bytearray()
         self._receive("POST", url, body=body, into=received.extend, limit=_MAX_ANSWER_BYTES)
-        try:
-            return received.decode()
-        except UnicodeDecodeError as error:
-            raise NoAnswer("the answer is not UTF-8") from error
+        for charset in _CHARSETS:
+            with contextlib.suppress(UnicodeDecodeError):
+                return received.decode(charset), charset
+        raise NoAnswer("the answer is neither UTF-8 nor GBK")
 
     def _receive(
         self, verb: str, url: str, *, into: Callable[[bytes], object], limit: int, body: str = ""
@@ -191,10 +195,12 @@ class AlipayClient:
             self._local.session = session
         return session
 
-    def _verified(self, envelope: Envelope) -> Mapping[str, object]:
+    def _verified(self, envelope: Envelope, charset: str) -> Mapping[str, object]:
         if not envelope.signature:
             code, sub_code = envelope.fields.get("code"), envelope.fields.get("sub_code")
             raise NoAnswer(f"unsigned answer: {code} {sub_code}")
-        if not is_signed(self._alipay_key, envelope.signed_text, envelope.signature):
+        if not is_signed(
+            self._alipay_key, envelope.signed_text, envelope.signature, charset=charset
+        ):
             raise NoAnswer("the answer's signature is wrong")
         return envelope.fields

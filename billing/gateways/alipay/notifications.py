@@ -25,7 +25,7 @@ REFUSED = Acknowledgement("failure")
 _OLDEST = timedelta(hours=26)
 _LONGEST_BODY_BYTES = 64 * 1024
 _MOST_FIELDS = 100
-_CHARSETS = {"utf-8": "utf-8", "utf8": "utf-8", "gbk": "gbk", "gb2312": "gbk"}
+_CHARSETS = {"utf-8": "utf-8", "utf8": "utf-8", "gbk": "gbk", "gb2312": "gbk", "gb18030": "gb18030"}
 _SIGNED_KINDS = ("dut_user_sign", "dut_user_unsign")
 
 
@@ -52,12 +52,12 @@ def _form(body: bytes) -> Mapping[str, str]:
         raise BadNotification("it is too long", REFUSED)
     try:
         text = body.decode("ascii")
-        charset = dict(parse_qsl(text)).get("charset", "utf-8").lower()
+        charset = _charset(dict(parse_qsl(text)))
         pairs = parse_qsl(
             text,
             keep_blank_values=True,
             strict_parsing=True,
-            encoding=_CHARSETS.get(charset, "utf-8"),
+            encoding=charset,
             errors="strict",
             max_num_fields=_MOST_FIELDS,
         )
@@ -73,10 +73,16 @@ def _is_genuine(fields: Mapping[str, str], alipay_key: rsa.RSAPublicKey) -> bool
     if fields.get("sign_type", "RSA2") != "RSA2":
         return False
     signature = fields.get("sign", "")
+    # Over the bytes as they were sent; and as UTF-8, which some gateways sign whatever they send.
     return any(
-        is_signed(alipay_key, _signed_text(fields, without), signature)
+        is_signed(alipay_key, _signed_text(fields, without), signature, charset=charset)
+        for charset in {_charset(fields), "utf-8"}
         for without in ({"sign", "sign_type"}, {"sign"})
     )
+
+
+def _charset(fields: Mapping[str, str]) -> str:
+    return _CHARSETS.get(fields.get("charset", "").lower(), "utf-8")
 
 
 def _signed_text(fields: Mapping[str, str], without: set[str]) -> str:

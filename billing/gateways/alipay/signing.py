@@ -66,13 +66,15 @@ def sign(key: rsa.RSAPrivateKey, text: str) -> str:
     return base64.b64encode(signature).decode()
 
 
-def is_signed(key: rsa.RSAPublicKey, text: str, signature: str) -> bool:
-    """Whether `signature` (Base64) is the key's own over `text`. Never raises."""
+def is_signed(key: rsa.RSAPublicKey, text: str, signature: str, *, charset: str = "utf-8") -> bool:
+    """Whether `signature` (Base64) is the key's own over `text` as it travels in `charset`. Never
+    raises.
+    """
     try:
         raw = base64.b64decode(signature, validate=True)
         if base64.b64encode(raw).decode() != signature:
             return False  # the same bytes written otherwise: no signer writes them so
-        key.verify(raw, text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        key.verify(raw, text.encode(charset), padding.PKCS1v15(), hashes.SHA256())
     except (InvalidSignature, ValueError):
         return False
     return True

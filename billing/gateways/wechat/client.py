@@ -14,7 +14,13 @@ from urllib.parse import urlencode
 
 from billing.gateways.base import Exchange
 from billing.gateways.wechat.codes import SUCCESS
-from billing.gateways.wechat.documents import UnreadableDocument, from_xml, to_xml
+from billing.gateways.wechat.documents import (
+    UnreadableDocument,
+    charset_of,
+    from_xml,
+    to_xml,
+    trimmed,
+)
 from billing.gateways.wechat.masking import masked_json, masked_text
 from billing.gateways.wechat.signing import HMAC_SHA256, MD5, is_signed, sign
 from billing.gateways.wechat.terms import Terms
@@ -184,13 +190,14 @@ class WechatClient:
     def _read(self, body: bytes, *, may_be_unsigned: bool) -> Mapping[str, str]:
         """The fields of a genuine answer. Raises NoAnswer, UnreadableDocument."""
         fields = from_xml(body)
-        if not fields.get("sign"):
+        if not fields.get("sign", "").strip():
             if may_be_unsigned:
                 return fields
             code = fields.get("return_code", "").strip()
             raise NoAnswer(f"unsigned answer: {code} {fields.get('return_msg', '').strip()[:100]}")
-        if not is_signed(fields, key=self._terms.api_v2_key):
+        if not is_signed(fields, key=self._terms.api_v2_key, charset=charset_of(body)):
             raise NoAnswer("the answer's signature is wrong")
+        fields = trimmed(fields)
         if fields.get("mch_id", "").strip() not in ("", self._terms.mch_id):
             raise NoAnswer("the answer is for another merchant")
         return fields

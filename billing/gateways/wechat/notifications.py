@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from billing.gateways.base import Acknowledgement, BadNotification, Notification, NotificationKind
 from billing.gateways.wechat import instants
 from billing.gateways.wechat.codes import SUCCESS
-from billing.gateways.wechat.documents import UnreadableDocument, from_xml
+from billing.gateways.wechat.documents import UnreadableDocument, charset_of, from_xml, trimmed
 from billing.gateways.wechat.masking import masked_json
 from billing.gateways.wechat.orders import CURRENCY
 from billing.gateways.wechat.signing import is_signed
@@ -53,8 +53,9 @@ def read(body: bytes, *, terms: Terms, at: datetime) -> Notification:
     fields = _document(body)
     if "req_info" in fields and "sign" not in fields:
         return _about_refund(fields, terms=terms, at=at)
-    if not is_signed(fields, key=terms.api_v2_key):
+    if not is_signed(fields, key=terms.api_v2_key, charset=charset_of(body)):
         raise _bad("the signature is wrong")
+    fields = trimmed(fields)
     if fields.get("return_code") != SUCCESS:
         raise _bad("it tells of nothing")
     _check_is_ours(fields, terms)
@@ -125,10 +126,11 @@ def _claims(fields: Mapping[str, str]) -> str:
 
 
 def _about_refund(outer: Mapping[str, str], *, terms: Terms, at: datetime) -> Notification:
+    outer = trimmed(outer)
     _check_is_ours(outer, terms)
     if outer.get("return_code") != SUCCESS or outer.get("appid") != terms.app_id:
         raise _bad("it is for another application, or tells of nothing")
-    fields = _document(_opened(outer["req_info"], terms.api_v2_key), root="root")
+    fields = trimmed(_document(_opened(outer["req_info"], terms.api_v2_key), root="root"))
     _check_is_fresh(fields.get("success_time", ""), at=at, must_tell=False)
     status = fields.get("refund_status", "")
     if not _WORD.fullmatch(status):

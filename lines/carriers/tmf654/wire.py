@@ -4,6 +4,7 @@ A call is sent once. Nothing here retries or follows a redirect: this API has no
 so a second POST is a second credit.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -178,13 +179,25 @@ def _refusal(status: int, body: Any) -> Refusal | Unknown:
 def parsed(raw: bytes) -> Any:
     """JSON with every figure as an exact Decimal; None when it is no JSON (or is just null)."""
     try:
-        return json.loads(raw, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse)
+        return json.loads(
+            _text(raw), parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse
+        )
     except (
         ValueError,
         RecursionError,
         ArithmeticError,
     ):  # ArithmeticError: "1e99999999999999999999"
         return None
+
+
+def _text(raw: bytes) -> str | bytes:
+    """JSON is UTF-8; a carrier that answers in GBK all the same is read as it meant it."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        with contextlib.suppress(UnicodeDecodeError):
+            return raw.decode("gbk")
+    return raw
 
 
 def storable(text: str, length: int) -> str:
