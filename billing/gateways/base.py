@@ -226,11 +226,8 @@ class StatementKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatementRow:
-    """One line of a rail's statement. Amounts are positive minor units; `kind` gives the side.
-
-    A fee keeps its sign: above zero the rail took it, below zero it gave it back. So does the
-    amount of a FEE, which has no other side to tell it by.
-    """
+    """One line of a rail's statement. Amounts are positive minor units; `kind` gives the side. A fee
+    keeps its sign, as does a FEE's amount: above zero it was taken, below zero given back."""
 
     line_number: int
     kind: StatementKind
@@ -246,10 +243,8 @@ class StatementRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that could not be read; the rest of the statement goes on.
-
-    What could be read of whose it is goes with it, so that it is one difference and not two.
-    """
+    """A row that could not be read; the rest goes on. With it goes what could be read of whose it
+    is, so that it is one difference and not two."""
 
     line_number: int
     text: str
