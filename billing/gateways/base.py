@@ -131,8 +131,7 @@ class BindingRequest:
 
 @dataclass(frozen=True, slots=True)
 class SigningPage:
-    """Where to send the browser. `provider_ref`: the rail's own number of the signing, where it
-    gives one before anybody signs; it is kept, and handed to `get_binding`."""
+    """Where to send the browser; and the rail's own number of it, if told, for `get_binding`."""
 
     url: str
     provider_ref: str = ""
@@ -226,8 +225,8 @@ class StatementKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatementRow:
-    """One line of a rail's statement. Amounts are positive minor units; `kind` gives the side. A fee
-    keeps its sign, as does a FEE's amount: above zero it was taken, below zero given back."""
+    """One line of a rail's statement. Amounts are positive, `kind` gives the side; a fee, a FEE's
+    amount too, is above zero where it was taken and below zero where it was given back."""
 
     line_number: int
     kind: StatementKind
@@ -243,8 +242,7 @@ class StatementRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that could not be read; the rest goes on. With it goes what could be read of whose it
-    is, so that it is one difference and not two."""
+    """A row that could not be read, and what could be of whose it is; the rest goes on."""
 
     line_number: int
     text: str

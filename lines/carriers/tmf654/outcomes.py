@@ -30,7 +30,7 @@ from lines.carriers.tmf654.reading import (
 )
 from lines.carriers.tmf654.wire import Refusal, Reply
 
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_CURRENCY: Final = re.compile(r"[A-Z][A-Z][A-Z]")
 # Three capitals too, and no money: what buckets of data, texts and calls are counted in.
 _COUNTED: Final = {"BIT", "DAY", "GIB", "HRS", "KIB", "MIB", "MIN", "MMS", "SEC", "SMS", "TIB"}
 # RFC 9110 15.5.2 and 15.5.4: the credentials, or what they allow; not what was asked.

@@ -21,7 +21,7 @@ _BUCKET_STATUSES: Final = {"active", "suspended", "expired"}
 _ACTION_STATUSES: Final = {"created", "failed", "cancelled", "completed"}
 _ID_LENGTH: Final = 64  # what we store of a carrier's own reference
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_CURRENCY: Final = re.compile(r"[A-Z][A-Z][A-Z]")
 _SHORTEST_NUMBER: Final = 7
 # A whole text that is one word, or a figure too short for anybody's number: the carrier's code.
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]*[0-9]{0,6}|[0-9]{1,7}")
