@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from billing import gateways
-from billing.engine import sweeps
+from billing.engine import sweeps, waking
 from billing.notices import pages
 from billing.outside import Outside
 from billing.reconciliation import days
@@ -52,7 +52,11 @@ def notify_url(rail: str, *, public_url: str) -> str:
 
 def tick(**_later: object) -> None:
     """Do what is due with money. `_later` lets a newer release add arguments."""
-    sweeps.money(clock=timezone.now, outside=outside(), budget_s=MONEY_BUDGET_S)
+    began = time.monotonic()
+    work = partial(sweeps.money, clock=timezone.now, outside=outside())
+    work(budget_s=MONEY_BUDGET_S)
+    left_s = MONEY_BUDGET_S - (time.monotonic() - began)
+    waking.watch(clock=timezone.now, step=partial(work, budget_s=0), budget_s=left_s)
 
 
 def slow_tick(**_later: object) -> None:

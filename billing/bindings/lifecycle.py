@@ -7,12 +7,13 @@ is still as it was when it was asked.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
-from billing import calls, gateways, rowsets
+from billing import calls, gateways, outages, rowsets
 from billing.bindings import agreements, breaker
 from billing.bindings.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
 from billing.gateways.base import (
@@ -21,9 +22,11 @@ from billing.gateways.base import (
     BindingRequest,
     Gateway,
     SigningNotStarted,
+    Unknown,
 )
-from billing.models import Binding, BindingState, NoticeKind, Rail, Rule
+from billing.models import Binding, BindingState, NoticeKind, OutageSide, Rail, Rule
 from billing.notices import telling
+from billing.outages import Heard
 from billing.recharges import evidence
 from lines.people import Person
 from lines.secrets_at_rest import UnreadableSecret
@@ -146,7 +149,35 @@ def poll_due(*, at: datetime, limit: int) -> int:
         log.error("asking about binding %s raised %s", binding.ref, type(error).__name__)
     for binding, answer in results.came_back:
         _record_polled(binding, answer, at=at)
+    _note(results.came_back, at=at)
     return len(seen)
+
+
+def _note(answered: Sequence[tuple[Binding, BindingAnswer]], *, at: datetime) -> None:
+    """What the answers say of the rails themselves."""
+    failing = outages.failing(OutageSide.RAIL) if answered else set()
+    heard = [
+        Heard(
+            OutageSide.RAIL,
+            binding.rail_id,
+            _is_answer(binding, answer, at=at),
+            binding.rail_id in failing,
+        )
+        for binding, answer in answered
+    ]
+    outages.note(heard, at=at)
+
+
+def _is_answer(binding: Binding, answer: BindingAnswer, *, at: datetime) -> bool | None:
+    """No answer about one agreement that stands, or that has been in doubt for long, may be about
+    that one alone."""
+    if not isinstance(answer.outcome, Unknown):
+        return True
+    is_ending = binding.pause_reason == ENDING
+    since = binding.paused_at if is_ending else binding.created_at
+    is_awaited = is_ending or binding.state == BindingState.PENDING
+    is_fresh = since is not None and at - since < agreements.ASK_LATER
+    return False if is_awaited and is_fresh else None
 
 
 _CLAIM = """

@@ -169,7 +169,8 @@ def _not_known(row: Work, *, at: datetime) -> None:
     """Neither resend nor refund; ask up the ladder, then a person."""
     _mark(row, DeliveryState.UNKNOWN)
     is_unknown = row.state == S.DELIVERY_UNKNOWN.value
-    act_at = ladders.next_query_at(queries=row.queries + 1 if is_unknown else 0, at=at)
+    queries = row.queries + 1 if is_unknown else 0
+    act_at = ladders.next_query_at(queries=queries, at=at, since=row.unknown_since)
     attention = "delivery_unknown" if act_at is None else claims.attention_left(row)
     if is_unknown:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)

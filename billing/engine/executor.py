@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.delivery import crediting
-from billing.engine import outgoing
+from billing.engine import hearing, outgoing, waking
 from billing.outside import Outside
 from billing.payments import announcements, answers, charging, declines
 from billing.recharges import claims, machine
@@ -68,12 +68,16 @@ def run(
 
 def run_batch(*, at: datetime, outside: Outside, batch: int = BATCH) -> Progress:
     """One batch of each kind of work that is due at `at`."""
+    silent = waking.wake(at=at)
     opened = openings.open_due(at=at, limit=batch, capabilities=outside.capabilities)
     began = time.monotonic()
     moved = work(claims.claim(at=at, limit=batch), at=at, outside=outside, began=began)
     began = time.monotonic()
     returned = refund(refund_claims.claim(at=at, limit=batch), at=at, outside=outside, began=began)
-    return Progress(opened, moved, returned)
+    done = Progress(opened, moved, returned)
+    if done.total < batch:  # else there is more, which tells as much as a probe
+        waking.probe(silent, at=at, outside=outside)
+    return done
 
 
 def work(rows: Sequence[Work], *, at: datetime, outside: Outside, began: float) -> int:
@@ -97,13 +101,16 @@ def work(rows: Sequence[Work], *, at: datetime, outside: Outside, began: float) 
     credited = outgoing.credit(delivering, at=at, outside=outside, until=until)
     credited += outgoing.query_credit(piles.query_delivery, at=at, outside=outside, until=until)
     crediting.record(credited, at=at)
+    hearing.note(announced=announced, asked=asked, credited=credited, at=at)
     return len(rows)
 
 
 def refund(rows: Sequence[RefundWork], *, at: datetime, outside: Outside, began: float) -> int:
     """Do the next step of each claimed refund; how many there were. `began`: as for `work`."""
     until = began + BATCH_DEADLINE_S
-    refunding.record(outgoing.refund(rows, at=at, outside=outside, until=until), at=at)
+    asked = outgoing.refund(rows, at=at, outside=outside, until=until)
+    refunding.record(asked, at=at)
+    hearing.note_refunds(asked, at=at)
     return len(rows)
 
 

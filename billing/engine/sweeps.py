@@ -5,25 +5,33 @@ read. The queue, the schedule, cron and the supervisor all call the same two fun
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from billing import calls, nudges, rowsets
+from billing import calls, nudges, outages, rowsets
 from billing.bindings import lifecycle as binding_lifecycle
 from billing.engine import executor, incoming, outgoing
-from billing.models import Rule
+from billing.models import OutageSide, Rule
 from billing.notices import reminders, sending
 from billing.operators import attestations
+from billing.outages import Heard
 from billing.outside import Outside
 from billing.recharges import evidence
 from billing.refunds import approvals
 from billing.rules import readings
 from billing.rules.readings import Reading
 from lines import lifecycle
-from lines.carriers.base import Balance, BalanceAnswer, LineAddress, NotFound
+from lines.carriers.base import (
+    Balance,
+    BalanceAnswer,
+    CarrierAdapter,
+    LineAddress,
+    NotFound,
+    Unknown,
+)
 from lines.models import Line, LineStatus
 
 log = logging.getLogger(__name__)
@@ -31,6 +39,7 @@ log = logging.getLogger(__name__)
 LIMIT = 200
 POLL_EVERY = timedelta(hours=6)
 POLL_RETRY = timedelta(minutes=10)
+_Asked = tuple[Line, CarrierAdapter]
 _STATUSES = {
     "active": LineStatus.ACTIVE,
     "suspended": LineStatus.SUSPENDED,
@@ -91,7 +100,27 @@ def poll_balances(*, at: datetime, outside: Outside, limit: int = LIMIT) -> int:
     )
     for (line, _), answer in results.came_back:
         _apply(line, answer, at=at)  # no answer leaves the time that the claim has set
+    _note(results.came_back, at=at)
     return len(asked)
+
+
+def _note(answered: Sequence[tuple[_Asked, BalanceAnswer]], *, at: datetime) -> None:
+    """What the answers say of the carriers themselves: one line without an answer says little."""
+    failing = outages.failing(OutageSide.CARRIER) if answered else set()
+    said: dict[str, list[bool]] = {}
+    for (line, _adapter), answer in answered:
+        is_answer = not isinstance(answer.outcome, Unknown)
+        said.setdefault(line.carrier.code, []).append(is_answer)
+    heard = [
+        Heard(
+            OutageSide.CARRIER,
+            code,
+            any(each) or (False if len(each) > 1 else None),
+            code in failing,
+        )
+        for code, each in said.items()
+    ]
+    outages.note(heard, at=at)
 
 
 def _apply(line: Line, answer: BalanceAnswer, *, at: datetime) -> None:

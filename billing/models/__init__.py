@@ -2,6 +2,7 @@ from billing.models.bindings import Binding, BindingState, Rail, SpendingCap
 from billing.models.evidence import InboundNotification, RailCall
 from billing.models.ledger import Transfer, TransferKind
 from billing.models.notices import Channel, Notice, NoticeDelivery, NoticeKind
+from billing.models.outages import Outage, OutageSide
 from billing.models.promotions import Promotion, PromotionUse
 from billing.models.recharges import DeclineCode, PaymentAttempt, Recharge, RechargeMove, Refund
 from billing.models.rules import DEFAULT_CHANNELS, Consent, Decision, Rule, TopUpMode
@@ -31,6 +32,8 @@ __all__ = [
     "Notice",
     "NoticeDelivery",
     "NoticeKind",
+    "Outage",
+    "OutageSide",
     "PaymentAttempt",
     "Promotion",
     "PromotionUse",

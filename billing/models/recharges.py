@@ -285,6 +285,7 @@ class Refund(models.Model):
     fence = models.BigIntegerField(default=0)
     crash_count = models.PositiveSmallIntegerField(default=0)  # claims since the last outcome
     queries = models.PositiveSmallIntegerField(default=0)
+    unknown_since = models.DateTimeField(null=True)  # no answer of its rail or carrier since
     attention = models.CharField(_("needs a person"), max_length=40, blank=True)
 
     class Meta:

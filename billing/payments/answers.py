@@ -126,7 +126,9 @@ def _not_known(row: Work, because: str, *, at: datetime, soon: bool = False) -> 
     """Into, or further up, the query ladder; at its end a person, and the row stays unknown."""
     _mark(row, AttemptState.UNKNOWN)
     queries = row.queries + 1 if row.state == S.PAYMENT_UNKNOWN.value else 0
-    act_at = at if soon and not queries else ladders.next_query_at(queries=queries, at=at)
+    act_at: datetime | None = at
+    if queries or not soon:
+        act_at = ladders.next_query_at(queries=queries, at=at, since=row.unknown_since)
     attention = "payment_unknown" if act_at is None else claims.attention_left(row)
     if row.state == S.PAYMENT_UNKNOWN.value:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)

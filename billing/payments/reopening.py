@@ -29,10 +29,14 @@ def contradiction(row: Work, outcome: object, *, at: datetime) -> None:
     is_late = isinstance(outcome, Succeeded) and _is_unbooked(row)
     attention = claims.LATE_PAYMENT if is_late else claims.attention_left(row)
     is_untold = isinstance(outcome, Unknown | Pending)
-    act_at = ladders.next_query_at(queries=row.queries, at=at) if is_untold else None
+    act_at = _next_query_at(row, at=at) if is_untold else None
     if not is_untold:
         _doubt(row, at if is_late else None)
     machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+
+
+def _next_query_at(row: Work, *, at: datetime) -> datetime | None:
+    return ladders.next_query_at(queries=row.queries, at=at, since=row.attempt_doubted_at)
 
 
 def _is_unbooked(row: Work) -> bool:
@@ -68,7 +72,7 @@ def reopened(row: Work, outcome: object, *, at: datetime) -> Work:
 def _is_not_ended(row: Work, outcome: object, *, at: datetime) -> bool:
     """No answer is no news, until nobody but a person can help."""
     if isinstance(outcome, Unknown):
-        return ladders.next_query_at(queries=row.queries, at=at) is None
+        return _next_query_at(row, at=at) is None
     is_given_back = isinstance(outcome, Closed) and outcome.is_given_back
     return is_given_back or isinstance(outcome, Succeeded | Pending | ActionRequired)
 
@@ -94,7 +98,7 @@ def ended_indeed(row: Work, outcome: object, *, grace: timedelta, at: datetime) 
     doubted_at = row.attempt_doubted_at or at
     act_at: datetime | None = _resumes_at(row, at=at)
     if isinstance(outcome, Unknown):
-        act_at = ladders.next_query_at(queries=row.queries, at=at)
+        act_at = _next_query_at(row, at=at)
     elif isinstance(outcome, NotFound) and at - doubted_at < grace:
         act_at = doubted_at + grace
     else:

@@ -55,6 +55,8 @@ SELECT g.id, g.ref, g.state,
        b.state AS binding_state, b.paused_at AS binding_paused_at,
        b.signed_at AS binding_signed_at,
        k.is_enabled AS rail_enabled, k.deferred_since AS rail_deferred_since,
+       COALESCE(ko.is_failing, false) AS is_rail_failing,
+       COALESCE(co.is_failing, false) AS is_carrier_failing,
        r.is_on AS rule_is_on, r.paused_at AS rule_paused_at,
        r.pause_reason AS rule_pause_reason, r.paused_until AS rule_paused_until,
        r.channels, r.remind_result,
@@ -84,6 +86,8 @@ JOIN lines_line l ON l.id = g.line_id
 JOIN lines_carrier c ON c.id = l.carrier_id
 JOIN billing_binding b ON b.id = g.binding_id
 JOIN billing_rail k ON k.code = g.rail
+LEFT JOIN billing_outage ko ON ko.side = 'rail' AND ko.code = g.rail
+LEFT JOIN billing_outage co ON co.side = 'carrier' AND co.code = c.code
 LEFT JOIN billing_rule r ON r.id = g.rule_id
 LEFT JOIN billing_consent n ON n.id = r.consent_id
 LEFT JOIN LATERAL (
@@ -159,6 +163,8 @@ class Work(NamedTuple):
     binding_signed_at: datetime | None
     rail_enabled: bool
     rail_deferred_since: datetime | None
+    is_rail_failing: bool
+    is_carrier_failing: bool
     rule_is_on: bool | None
     rule_paused_at: datetime | None
     rule_pause_reason: str | None

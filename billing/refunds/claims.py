@@ -22,18 +22,22 @@ FROM picked WHERE f.id = picked.id RETURNING f.id"""
 _WORK = """
 SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
        COALESCE(f.reversal_ref, '') AS reversal_ref, f.currency, f.reason, f.fence, f.crash_count,
-       f.queries, f.created_at,
+       f.queries, f.created_at, f.unknown_since,
        g.id AS recharge_id, g.ref, g.price_minor, g.face_minor, g.bonus_minor,
        g.refund_committed_minor, g.owner_id, g.line_id, g.completed_at,
        a.rail, a.reference AS charge_ref, a.provider_ref AS provider_charge_ref,
        l.msisdn, l.iccid, c.id AS carrier_id, c.code AS carrier,
        COALESCE(d.reference, '') AS delivery_ref, COALESCE(d.carrier_ref, '') AS carrier_ref,
-       COALESCE(d.state, '') AS delivery_state, r.channels
+       COALESCE(d.state, '') AS delivery_state, r.channels,
+       COALESCE(ko.is_failing, false) AS is_rail_failing,
+       COALESCE(co.is_failing, false) AS is_carrier_failing
 FROM billing_refund f
 JOIN billing_recharge g ON g.id = f.recharge_id
 JOIN billing_paymentattempt a ON a.id = f.attempt_id
 JOIN lines_line l ON l.id = g.line_id
 JOIN lines_carrier c ON c.id = l.carrier_id
+LEFT JOIN billing_outage ko ON ko.side = 'rail' AND ko.code = a.rail
+LEFT JOIN billing_outage co ON co.side = 'carrier' AND co.code = c.code
 LEFT JOIN billing_rule r ON r.id = g.rule_id
 LEFT JOIN LATERAL (
   SELECT * FROM lines_delivery y WHERE y.order_ref = g.ref ORDER BY y.number DESC LIMIT 1
@@ -60,6 +64,7 @@ class RefundWork(NamedTuple):
     crash_count: int
     queries: int
     created_at: datetime
+    unknown_since: datetime | None
     recharge_id: int
     ref: str
     price_minor: int
@@ -80,6 +85,8 @@ class RefundWork(NamedTuple):
     carrier_ref: str
     delivery_state: str
     channels: list[str] | None  # of the rule it was opened by
+    is_rail_failing: bool
+    is_carrier_failing: bool
 
 
 def claim(*, at: datetime, limit: int) -> list[RefundWork]:

@@ -256,10 +256,12 @@ def _ask_again(refund: Refund, row: RefundWork, outcome: object, at: datetime) -
 
 def _retry(refund: Refund, *, at: datetime) -> None:
     """Up the ladder under the same reference; at its end a person."""
-    act_at = ladders.next_query_at(queries=refund.queries, at=at)
+    since = refund.unknown_since
+    act_at = ladders.next_query_at(queries=refund.queries, at=at, since=since)
     if act_at is None:
         settled.hold(refund, "refund_unknown", at=at)
         return
+    refund.unknown_since = since or at
     if refund.state == RefundState.REVERSING:
         # It has no key: sent again only when a late effect of the last one would have shown.
         act_at = max(act_at, at + REVERSAL_GRACE)

@@ -68,6 +68,8 @@ def leave(
 ) -> None:
     """Where it stands now, and when it is looked at next; nobody is called."""
     is_final = state in ENDED_REFUND_STATES
+    if state not in (RefundState.UNKNOWN, RefundState.REVERSING):
+        refund.unknown_since = None
     refund.state = state
     refund.act_at = act_at
     refund.lease_until = None

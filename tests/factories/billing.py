@@ -295,6 +295,22 @@ class RefundFactory(DjangoModelFactory[models.Refund]):
     created_at = NOON
 
 
+class OutageFactory(DjangoModelFactory[models.Outage]):
+    """A rail that has given no answer for an hour, and is to be probed now."""
+
+    class Meta:
+        model = models.Outage
+
+    class Params:
+        at = NOON
+
+    side = models.OutageSide.RAIL
+    code = "alipay"
+    is_failing = True
+    since = LazyAttribute(lambda outage: outage.at - DAY / 24)
+    probe_at = SelfAttribute("at")
+
+
 class TransferFactory(DjangoModelFactory[models.Transfer]):
     """What was charged, unless it is what was given back."""
 

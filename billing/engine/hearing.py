@@ -1,0 +1,64 @@
+"""What the answers of a batch say of whom they came from: whether it answers at all."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from billing import outages
+from billing.delivery import crediting
+from billing.gateways.base import Refused
+from billing.gateways.base import Unknown as NoWord
+from billing.models import OutageSide
+from billing.outages import Heard
+from billing.payments import announcements, charging
+from billing.recharges.claims import Work
+from billing.refunds import refunding
+from billing.refunds.claims import RefundWork
+from lines.carriers.base import NotAllowed, Rejected, Unknown
+
+
+def note(
+    *,
+    announced: Sequence[announcements.Asked],
+    asked: Sequence[charging.Asked],
+    credited: Sequence[crediting.Asked],
+    at: datetime,
+) -> None:
+    """Keep what changed, if anything did."""
+    heard = [_of_rail(one.row, one.preparation.outcome) for one in announced]
+    heard += [_of_rail(one.row, one.answer.outcome) for one in asked]
+    heard += [_of_carrier(one.row, one.answer.outcome) for one in credited]
+    outages.note(heard, at=at)
+
+
+def note_refunds(asked: Sequence[refunding.Asked], *, at: datetime) -> None:
+    """As `note`, of the calls for refunds."""
+    outages.note(_of_refunds(asked), at=at)
+
+
+def _of_refunds(asked: Sequence[refunding.Asked]) -> Iterator[Heard]:
+    for one in asked:
+        if isinstance(one.answer, refunding.TakenBack):
+            yield _of_carrier(one.row, one.answer.answer.outcome)
+        elif refunding.is_about_credit(one.row):
+            yield _of_carrier(one.row, one.answer.outcome)
+        else:
+            yield _of_rail(one.row, one.answer.outcome)
+
+
+def _of_rail(row: Work | RefundWork, outcome: object) -> Heard:
+    return Heard(OutageSide.RAIL, row.rail, _is_answer(row, outcome), row.is_rail_failing)
+
+
+def _of_carrier(row: Work | RefundWork, outcome: object) -> Heard:
+    is_answer = _is_answer(row, outcome)
+    return Heard(OutageSide.CARRIER, row.carrier, is_answer, row.is_carrier_failing)
+
+
+def _is_answer(row: Work | RefundWork, outcome: object) -> bool | None:
+    """A refusal may be of who cannot do more than refuse, so it ends no outage; and what was asked
+    about in vain so often begins none."""
+    if isinstance(outcome, Refused | Rejected | NotAllowed):
+        return None
+    if not isinstance(outcome, NoWord | Unknown):
+        return True
+    return False if row.queries < outages.PATIENCE else None
