@@ -8,10 +8,12 @@ order of docs/locking.md: rules, payment methods, owners' caps, and then the rec
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import NamedTuple
 
 from billing import calendar, rowsets
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule, SpendingCap
+from billing.recharges import claims
 from billing.recharges.claims import Work
 from billing.recharges.machine import Move
 from billing.rowsets import Column
@@ -24,6 +26,44 @@ S = RechargeState
 # Opened and counted a moment ago, by what is agreed: nothing can be different.
 JUST_NOW = timedelta(minutes=2)
 _COLUMNS = (Column("id", "bigint"), Column("day", "date"), Column("month", "date"))
+
+
+_TERMS = """
+SELECT id, is_on, paused_at, paused_until, binding_id, fallback_binding_id, face_minor, cycle,
+       anchor_date, threshold_minor, topup_mode, target_minor, expiry_days_before,
+       max_per_charge_minor
+FROM billing_rule WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE"""
+
+
+class Terms(NamedTuple):
+    """One row of `_TERMS`: what an owner has agreed to, and whether it is to be charged at all."""
+
+    id: int
+    is_on: bool
+    paused_at: datetime | None
+    paused_until: datetime | None
+    binding_id: int | None
+    fallback_binding_id: int | None
+    face_minor: int
+    cycle: str
+    anchor_date: date | None
+    threshold_minor: int | None
+    topup_mode: str
+    target_minor: int | None
+    expiry_days_before: int | None
+    max_per_charge_minor: int
+
+
+# As a claimed row names them.
+_NAMED = {
+    "id": "rule_id",
+    "is_on": "rule_is_on",
+    "paused_at": "rule_paused_at",
+    "paused_until": "rule_paused_until",
+    "binding_id": "rule_binding_id",
+    "fallback_binding_id": "rule_fallback_id",
+    "face_minor": "rule_face_minor",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +91,10 @@ def with_room(
 ) -> tuple[list[Work], list[Full]]:
     """The rows that the caps of the day their money moves have room for, and the others.
 
-    `when`: that instant. In the caller's transaction.
+    `when`: that instant. In the caller's transaction. What is agreed anew since the claim is given
+    back, and judged by that at once.
     """
+    rows = _still_agreed(rows, at=at)
     days = {row.id: _day(row, when(row)) for row in rows}
     stale = [row for row in rows if _is_stale(row, days[row.id], at=at)]
     if not stale:
@@ -62,6 +104,24 @@ def with_room(
     full = _count(stale, days, limits)
     ids = {one.row.id for one in full}
     return [row for row in rows if row.id not in ids], full
+
+
+def _still_agreed(rows: Sequence[Work], *, at: datetime) -> list[Work]:
+    """Those whose rules are as they were when they were claimed, and stay so until the caller's
+    commit (rule 23): a reference is committed for nothing else."""
+    ids = sorted({row.rule_id for row in rows if row.rule_id is not None})
+    now = {one.id: one for one in rowsets.read(_TERMS, [ids], into=Terms)} if ids else {}
+    going = []
+    for row in rows:
+        if row.rule_id is None or now.get(row.rule_id) == _claimed_under(row):
+            going.append(row)
+        else:
+            claims.release(row, act_at=at, at=at)
+    return going
+
+
+def _claimed_under(row: Work) -> Terms:
+    return Terms._make(getattr(row, _NAMED.get(name, name)) for name in Terms._fields)
 
 
 def _day(row: Work, moves_at: datetime) -> date:

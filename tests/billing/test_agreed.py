@@ -7,10 +7,11 @@ import pytest
 
 from billing.gateways.base import Capabilities, Refused, Unknown
 from billing.models import Notice, PaymentAttempt, Recharge, Rule
+from billing.payments import charging
 from billing.plans import contract
 from billing.recharges import claims
 from billing.recharges.claims import Work
-from billing.rules import agreed
+from billing.rules import agreed, openings
 from lines.models import Line
 from tests import world as w
 from tests.billing import plans_world as p
@@ -302,3 +303,39 @@ class TestASecondMethod:
             executor.run_batch(at=world.at, outside=outside)
         assert (only().state, only().reason) == ("failed", "hard_decline")
         assert other.calls == {}
+
+
+class TestTermsChangedBetweenTheClaimAndTheCall:
+    """A race of seconds: what was claimed is judged again under the rule's lock."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"face_minor": 3000},
+            {"max_per_charge_minor": 6000},
+            {"threshold_minor": 500},
+            {"is_on": False},
+            {"paused_at": w.NOON},
+            {"paused_until": w.NOON + w.DAY},
+        ],
+    )
+    def test_are_not_charged_on_the_old_ones(self, world, changes):
+        rule = w.rule(w.line(balance_minor=980), wake_at=world.at)
+        openings.open_due(at=world.at, limit=1, capabilities=world.outside.capabilities)
+        [row] = claims.claim(at=world.at, limit=1)
+        Rule.objects.filter(pk=rule.pk).update(**changes)
+        begun = charging.begin([row], at=world.at, rails=world.outside.capabilities)
+        assert begun == []
+        recharge = Recharge.objects.get()
+        assert (recharge.state, recharge.act_at, recharge.lease_until) == ("due", world.at, None)
+        assert recharge.crash_count == 0
+        assert not PaymentAttempt.objects.exists()
+        assert world.gateway.charged == {}
+        w.assert_balanced()
+
+    def test_go_on_where_they_are_the_same(self, world):
+        w.rule(w.line(balance_minor=980), wake_at=world.at)
+        openings.open_due(at=world.at, limit=1, capabilities=world.outside.capabilities)
+        [row] = claims.claim(at=world.at, limit=1)
+        [begun] = charging.begin([row], at=world.at, rails=world.outside.capabilities)
+        assert begun.state == "charging"
