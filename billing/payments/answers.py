@@ -237,9 +237,7 @@ def _misconfigured(row: Work, outcome: Refused, *, at: datetime, context: Contex
     elif at > row.charge_until and row.rule_id is None:
         # By hand: nobody's plan waits for it, and while it is open the line's own rule is blind.
         _close(row, S.FAILED, "window_over", at=at)
-    elif at > row.charge_until:
-        machine.move_one(row.move(S.REVIEW, "config", None, attention="config"), at=at)
-    else:
+    else:  # where its window is over by then, it is missed
         again = row.move(S.DUE, "config", at + CONFIG_RETRY, attention="config")
         machine.move_one(again, at=at)
         if outcome.code == context.capabilities[row.rail].not_announced_code:

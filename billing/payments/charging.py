@@ -84,13 +84,10 @@ def _misfit(row: Work, *, gateway: Gateway | None, at: datetime) -> str:
 
 
 def _too_late(row: Work, *, at: datetime) -> Move | None:
-    """Its window is over. What our own set-up kept from being sent is a person's to see."""
+    """Its window is over: nothing is charged later, whatever kept it from being sent."""
     is_announced_over = row.latest_charge_at is not None and at > row.latest_charge_at
     if not is_announced_over and at <= _charge_until(row):
         return None
-    is_kept = row.rule_id is not None and not is_announced_over  # by hand it would blind the rule
-    if row.attention == "config" and row.attempt_count and is_kept:
-        return row.move(S.REVIEW, "config", None, attention="config")
     return row.move(_end_of(row, is_announced_over), "window_over", None)
 
 

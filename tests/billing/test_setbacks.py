@@ -7,7 +7,7 @@ import pytest
 
 from billing.engine import executor
 from billing.gateways.base import ActionRequired, Capabilities, Closed, NotFound, Pending, Refused
-from billing.models import Binding, PaymentAttempt, Recharge, Rule
+from billing.models import Binding, Notice, PaymentAttempt, Recharge, Rule
 from billing.recharges import machine
 from billing.rules import by_hand
 from lines.models import Line
@@ -146,13 +146,29 @@ class TestOurOwnFault:
         assert only().act_at == world.at + timedelta(minutes=10)
         assert Binding.objects.get().failures_in_a_row == 0
 
-    def test_that_lasts_longer_than_the_window_is_held_for_a_person(self, world, low):
-        world.gateway.script = [CONFIG] * 2
+    def test_that_lasts_longer_than_the_window_is_missed_and_never_charged_late(self, world, low):
+        world.gateway.script = [CONFIG]
         world.run()
         Recharge.objects.update(expires_at=world.at + w.MINUTE)
         world.later(timedelta(minutes=10))
         world.run()
-        assert (only().state, only().attention, only().act_at) == ("review", "config", None)
+        assert (only().state, only().reason, only().act_at) == ("missed", "window_over", None)
+        assert PaymentAttempt.objects.get().state == "closed"
+        assert Notice.objects.filter(kind="missed", recharge=only()).count() == 1
+        world.later(w.DAY)
+        world.run()
+        assert len(world.gateway.calls["charge"]) == 1
+        assert world.gateway.charged == {}
+        w.assert_balanced()
+
+    def test_that_is_said_after_the_window_is_missed_too(self, world, low):
+        world.gateway.script = [LOST_BEFORE, NotFound(), CONFIG]
+        world.run()
+        Recharge.objects.update(expires_at=world.at + 3 * w.MINUTE)
+        world.later(timedelta(minutes=4))
+        world.run()
+        assert (only().state, only().reason) == ("missed", "window_over")
+        assert world.gateway.charged == {}
         w.assert_balanced()
 
     def by_hand(self, world) -> Rule:

@@ -67,6 +67,17 @@ class TestHome:
         assert "this month ¥0 of" in text
         assert "(¥50 reserved)" in text
 
+    def test_never_calls_used_what_is_only_reserved(self, alice, as_user):
+        line = alice.lines.get(kind="fm")
+        line.recharges.exclude(charged_at=None).update(cap_month=date(2020, 1, 1))
+        RechargeFactory.create(rule=line.rule, declined=True, at=datetime.now(UTC))
+        Rule.objects.filter(line=line).update(max_per_month_minor=5000)
+        alice.lines.filter(pk=line.pk).update(balance_minor=900)
+        text = as_user(alice).get("/").content.decode()
+        assert "limit is used up" not in text
+        assert "¥50 is used" not in text
+        assert "this month ¥0 of ¥50 at most" in " ".join(text.split())
+
     def test_asks_no_more_of_the_database_for_more_lines(
         self, db, as_user, django_assert_max_num_queries
     ):
