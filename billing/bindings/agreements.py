@@ -13,6 +13,8 @@ from billing.models import Binding, BindingState
 AGREED_STATES = (BindingState.ACTIVE, BindingState.SUSPENDED)
 DAILY = timedelta(days=1)
 ABANDONED_AFTER = timedelta(hours=24)
+WELL_OVER = timedelta(days=2)
+UNTOLD_FOR = timedelta(days=45)  # of one that its rail tells nothing about
 WARN_DAYS = (30, 7, 2)
 # While somebody may be on the rail's page, and later, when they have probably left it.
 ASK_SOON, ASK_LATER = timedelta(minutes=2), timedelta(hours=1)
@@ -37,18 +39,21 @@ def state_after(binding: Binding, said: object, *, at: datetime) -> BindingState
     if status is BindingStatus.SUSPENDED and is_agreed:
         return BindingState.SUSPENDED
     is_unagreed = status is BindingStatus.PENDING or isinstance(said, NotFound)
-    if not is_agreed and is_unagreed and at - binding.created_at >= ABANDONED_AFTER:
+    patience = ABANDONED_AFTER if is_unagreed else UNTOLD_FOR
+    is_untold = status is None and not is_ending
+    if not is_agreed and (is_unagreed or is_untold) and at - binding.created_at >= patience:
         return BindingState.ABANDONED
     return BindingState(binding.state)
 
 
 def next_look(binding: Binding, said: object, *, at: datetime) -> datetime | None:
-    """Daily, at each warning's time and at the end; sooner while something is awaited."""
+    """Daily, at each warning's time and at the end; sooner while something is awaited, and then
+    ever less often: an end that the rail refuses to hear of is told again after twice the time."""
     if binding.pause_reason == ENDING:
-        return at + END_RETRY
+        return at + max(END_RETRY, at - (binding.paused_at or at))
     if binding.state == BindingState.PENDING:
-        is_fresh = at - binding.created_at < ASK_LATER
-        return at + (ASK_SOON if is_fresh else ASK_LATER)
+        age = at - binding.created_at
+        return at + (ASK_SOON if age < ASK_LATER else max(ASK_LATER, (age - WELL_OVER) / 4))
     if binding.state not in AGREED_STATES:
         return None
     looks = [at + (DAILY if isinstance(said, BindingFacts) else ASK_LATER)]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 
 from billing import calls, gateways, outages, rowsets
-from billing.bindings import agreements, breaker
+from billing.bindings import agreements, breaker, refusals
 from billing.bindings.breaker import ENDED_STATES, ENDING, BindingNotUsable, record_decline, resume
 from billing.gateways.base import (
     BindingAnswer,
@@ -219,6 +219,7 @@ def _record(seen: Binding, answer: BindingAnswer, *, at: datetime) -> Binding:
     """Keep the evidence, then take over the facts, unless another was faster."""
     with transaction.atomic():
         evidence.record_rail_calls([(seen.rail_id, answer)], at=at)
+        refusals.note(rail_code=seen.rail_id, said=answer.outcome, at=at)
     with transaction.atomic():
         rules = breaker.lock_rules([seen.pk])
         locked = Binding.objects.select_for_update(no_key=True).get(pk=seen.pk)
@@ -300,7 +301,8 @@ def end(*, binding: Binding, gateway: Gateway, what_of_rules: str, at: datetime)
             raise ValueError("what_of_rules is 'pause' or 'move_to:<ref>'")
         if stopping:
             _stop(locked, stopping, at=at)
-        locked.paused_at, locked.pause_reason = locked.paused_at or at, ENDING
+        since = locked.paused_at if locked.pause_reason == ENDING else None
+        locked.paused_at, locked.pause_reason = since or at, ENDING
         locked.check_at, locked.is_default = at + agreements.END_RETRY, False
         locked.save()
         _choose_default(locked)

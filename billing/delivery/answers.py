@@ -16,7 +16,6 @@ from billing.notices import telling
 from billing.notices.telling import Telling
 from billing.recharges import aftermath, claims, evidence, ladders, machine, recipients
 from billing.recharges.claims import Work
-from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace
 from billing.refunds import approvals
 from billing.states import DELIVERING_STATES, RechargeState
@@ -37,16 +36,17 @@ log = logging.getLogger(__name__)
 
 S = RechargeState
 NOT_FOUND_GRACE = timedelta(minutes=2)
-# So long a carrier may take over what it has accepted; then a person is called as well.
-ACCEPTED_FOR = timedelta(days=7)
 
 
-def delivery(*, row: Work, answer: CreditAnswer, at: datetime) -> None:
+def delivery(*, row: Work, answer: CreditAnswer, at: datetime, is_question: bool = False) -> None:
     """Commit the evidence and what follows. Fenced; a lost race is left to whoever won."""
     try:
         with transaction.atomic():
             evidence.record_calls(answer.exchanges, at=at)
-            _settle(row, answer.outcome, at=at)
+            if is_question and isinstance(answer.outcome, NotAllowed):
+                _may_not_ask(row, at=at)
+            else:
+                _settle(row, answer.outcome, at=at)
     except LostRace:
         log.info("delivery of recharge %s was settled by another worker", row.id)
     except rowsets.POISON:
@@ -91,11 +91,33 @@ def _settle(row: Work, outcome: CreditOutcome, *, at: datetime) -> None:
     elif isinstance(outcome, Reversed):
         _undeliverable(row, "reversed_by_carrier", outcome.carrier_ref, at=at)
     elif _is_surely_not_there(row, outcome, at=at):
-        again = row.move(S.CHARGED, "confirmed_not_credited", at, keeps_crashes=True)
-        machine.move_one(again, at=at)
-        _mark(row, DeliveryState.INTENDED)
+        _send_again(row, at=at)
     else:
         _not_known(row, at=at)
+
+
+def _send_again(row: Work, *, at: datetime) -> None:
+    """Under its own reference. That the carrier has no such order, however often it is sent, is no
+    progress: the rounds are counted, and the last one is a person's."""
+    rounds = machine.rounds(recharge_id=row.id, because="confirmed_not_credited")
+    act_at = ladders.next_resend_at(rounds=rounds, at=at)
+    if act_at is None:
+        _lost_sight(row, at=at)
+        return
+    again = row.move(S.CHARGED, "confirmed_not_credited", act_at, keeps_crashes=True)
+    machine.move_one(again, at=at)
+    _mark(row, DeliveryState.INTENDED)
+
+
+def _lost_sight(row: Work, *, at: datetime) -> None:
+    """Asked, or sent, in vain for as long as it makes sense: a person's."""
+    _mark(row, DeliveryState.UNKNOWN)
+    attention = "delivery_unknown"
+    if row.state == S.DELIVERY_UNKNOWN.value:
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
+    else:
+        unknown = row.move(S.DELIVERY_UNKNOWN, "carrier_no_answer", None, attention=attention)
+        machine.move_one(unknown, at=at)
 
 
 def _is_at_rest(row: Work, *, is_told: bool, at: datetime) -> None:
@@ -123,11 +145,14 @@ def _sent_at(row: Work) -> datetime:
 
 
 def _accepted(row: Work, outcome: Accepted, *, at: datetime) -> None:
-    act_at = ladders.next_pending_at(queries=row.queries, at=at)
-    if row.state == S.DELIVERY_PENDING.value:
-        # It is asked on without end; meanwhile people may find out.
-        is_late = at - _sent_at(row) > ACCEPTED_FOR
-        attention = "delivery_unknown" if is_late else ""
+    """Asked about gently; what is not credited in a day is shown to a person, and after a month is
+    theirs alone."""
+    queries = row.queries if row.state == S.DELIVERY_PENDING.value else 0
+    act_at = ladders.next_slow_at(queries=queries, at=at)
+    if act_at is None:
+        _lost_sight(row, at=at)
+    elif row.state == S.DELIVERY_PENDING.value:
+        attention = "delivery_unknown" if queries >= ladders.SLOW_AFTER else ""
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
         machine.move_one(row.move(S.DELIVERY_PENDING, "accepted", act_at), at=at)
@@ -144,14 +169,30 @@ def _rejected(row: Work, outcome: Rejected, *, at: datetime) -> None:
         machine.move_one(row.move(S.CHARGED, "carrier_retry", retry_at), at=at)
 
 
+def _may_not_ask(row: Work, *, at: datetime) -> None:
+    """The *question* was refused: that says nothing about the credit, which is neither sent again
+    nor given up. An operator is told at once, and it is asked again."""
+    act_at = ladders.next_config_at(rounds=row.queries, at=at)
+    attention = "delivery_unknown" if act_at is None else "config"
+    if row.state == S.DELIVERING.value:
+        unknown = row.move(
+            S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True, attention=attention
+        )
+        machine.move_one(unknown, at=at)
+        _mark(row, DeliveryState.UNKNOWN)
+    else:
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+
+
 def _not_allowed(row: Work, outcome: NotAllowed, *, at: datetime) -> None:
     """Our own fault, not the line's: nothing was credited, an operator is told, and it waits.
 
     No refund: thousands would be given back for one expired token. The order keeps its reference.
     """
     _mark(row, DeliveryState.INTENDED, code=outcome.code)
-    again = row.move(S.CHARGED, "carrier_config", at + CONFIG_RETRY, attention="config")
-    machine.move_one(again, at=at)
+    rounds = machine.rounds(recharge_id=row.id, because="carrier_config")
+    act_at = ladders.next_config_at(rounds=rounds, at=at)
+    machine.move_one(row.move(S.CHARGED, "carrier_config", act_at, attention="config"), at=at)
 
 
 def _undeliverable(row: Work, because: str, carrier_ref: str, *, at: datetime) -> None:

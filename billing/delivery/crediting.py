@@ -52,6 +52,7 @@ class Asked:
 
     row: Work
     answer: CreditAnswer
+    is_question: bool = False  # about an order that was sent before
 
 
 # --- before the call ----------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def record(asked: Sequence[Asked], *, at: datetime) -> None:
     done = {id(one) for one in clean}
     for one in asked:
         if id(one) not in done:
-            answers.delivery(row=one.row, answer=one.answer, at=at)
+            answers.delivery(row=one.row, answer=one.answer, is_question=one.is_question, at=at)
 
 
 def _record_alone(one: Asked, *, at: datetime) -> None:

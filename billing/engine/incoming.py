@@ -8,9 +8,10 @@ is done when that is arranged, and not before; until then it waits here.
 import hashlib
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from billing import nudges, rowsets
 from billing.bindings import breaker
@@ -24,6 +25,7 @@ from lines.models import LIVE_STATUSES, Line
 log = logging.getLogger(__name__)
 
 _LONGEST_BODY = 20_000
+TRIED_FOR = timedelta(days=7)  # one that cannot be acted on; then it stays with a person
 _ACCEPT = """
 INSERT INTO billing_inboundnotification AS n
   (source, dedupe_id, kind, our_ref, provider_ref, refund_ref, claims, dispute_ref, said_at,
@@ -92,7 +94,8 @@ def process(*, at: datetime, limit: int) -> int:
     Each in a transaction of its own. May run anywhere, any number at once. One that cannot be
     acted on yet, or at all, waits behind those that have not been tried, and stops only itself.
     """
-    waiting = InboundNotification.objects.filter(done_at__isnull=True)
+    unreadable = Q(outcome=_FAILED, received_at__lt=at - TRIED_FOR)
+    waiting = InboundNotification.objects.filter(done_at__isnull=True).exclude(unreadable)
     ids = list(waiting.order_by("outcome", "received_at").values_list("pk", flat=True)[:limit])
     kinds = {_process_one(pk, at=at) for pk in ids}
     if kinds & _SLOW_KINDS:

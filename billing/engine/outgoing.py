@@ -128,7 +128,7 @@ def query_credit(
     for row in results.not_begun:
         give_back(row, at=at)
     answers = _answers(results, unusable=crediting.unusable)
-    return [crediting.Asked(row, answer) for row, answer in answers]
+    return [crediting.Asked(row, answer, is_question=True) for row, answer in answers]
 
 
 def refund(

@@ -23,12 +23,13 @@ from billing.recharges import evidence
 from billing.refunds import approvals
 from billing.rules import readings
 from billing.rules.readings import Reading
-from lines import lifecycle
+from lines import lifecycle, refusals
 from lines.carriers.base import (
     Balance,
     BalanceAnswer,
     CarrierAdapter,
     LineAddress,
+    NotAllowed,
     NotFound,
     Unknown,
 )
@@ -128,12 +129,24 @@ def _apply(line: Line, answer: BalanceAnswer, *, at: datetime) -> None:
     try:
         with transaction.atomic():
             evidence.record_calls(answer.exchanges, at=at)
+            _note_refusal(line, answer, at=at)
             if isinstance(answer.outcome, Balance):
                 _apply_balance(line, answer.outcome, at=at)
             elif isinstance(answer.outcome, NotFound):
                 _is_not_there(line, at=at)
     except rowsets.POISON:
         log.exception("balance of line %s cannot be applied", line.public_id)
+
+
+def _note_refusal(line: Line, answer: BalanceAnswer, *, at: datetime) -> None:
+    """That it refuses us is an operator's to see now, not when its lines have run dry."""
+    carrier = line.carrier
+    if isinstance(answer.outcome, NotAllowed):
+        refusals.refused(carrier_id=carrier.pk, at=at)
+        claimed = Line.objects.filter(pk=line.pk, poll_at=at + POLL_RETRY)  # not a newer wish
+        claimed.update(poll_at=refusals.next_look(carrier, at=at))
+    elif isinstance(answer.outcome, Balance | NotFound) and carrier.refuses_us_since is not None:
+        refusals.answered(carrier_id=carrier.pk)
 
 
 def _is_not_there(line: Line, *, at: datetime) -> None:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from billing.calendar import Hours
+from billing.gateways.limits import TryLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Unknown:
     """Anything else: a timeout, a 5xx, an answer that cannot be read or verified."""
 
     reason: str
+    is_ours: bool = False  # a *question* refused for our key or contract: ours to mend, at once
 
 
 Outcome = Succeeded | Pending | Refused | ActionRequired | Closed | NotFound | Unknown
@@ -335,6 +337,8 @@ class Capabilities:
     min_interval: timedelta = timedelta(0)  # between two charges on one binding, also unsettled
     can_reuse_reference_after_decline: bool = False
     reference_lifetime: timedelta | None = None  # past it, the same reference may charge again
+    tries: tuple[TryLimit, ...] = ()  # of one instrument, over all that it pays for
+    waits: Mapping[str, timedelta] = field(default_factory=dict)  # that a decline's code asks for
     not_found_grace: timedelta = timedelta(minutes=2)  # before NotFound may be believed
     statement_currencies: frozenset[str] = field(default_factory=frozenset)
     statement_timezone: str = "Asia/Shanghai"  # whose days its statements are of

@@ -21,6 +21,10 @@ class Rail(models.Model):
     is_enabled = models.BooleanField(_("enabled"), default=True)
     # The incident switch: charges wait and drain later, inside their window; nothing is dropped.
     deferred_since = models.DateTimeField(_("deferred since"), null=True, blank=True)
+    # Written by `bindings.refusals`: it answers no question of ours, for our key or contract.
+    refuses_us_since = models.DateTimeField(
+        _("refuses our questions since"), null=True, blank=True, editable=False
+    )
     # A charge is refused unless its notice went out this many days before. 0: no such duty.
     mandatory_notice_days = models.PositiveSmallIntegerField(_("mandatory notice, days"), default=0)
     # Frozen into each recharge when it opens.

@@ -39,6 +39,7 @@ REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
 # What is put right at the rail or the carrier, not here: nothing in the books waits for it.
 # Money that a rail took is never among it: two people say what became of it (`attestations`).
 SETTLED_ELSEWHERE = ("credit_differs",)
+CONFIG = "config"  # refused for our own set-up: tried now, once that is mended
 _AT_REST = (S.COMPLETED, S.REFUNDED, S.FAILED, S.CANCELED, S.MISSED)
 
 
@@ -159,10 +160,11 @@ def query_again(*, recharge: Recharge, at: datetime) -> None:
 
 
 def is_askable(recharge: Recharge) -> bool:
-    """Whether anything of it is out there to be asked about, or its quarantine can be ended."""
+    """Whether anything of it is out there to be asked about, or its quarantine can be ended, or
+    what we had to mend may be mended."""
     if recharge.state == S.REVIEW:  # asking adds evidence and moves nothing
         return machine.has_live_attempt(recharge_id=recharge.pk)
-    return recharge.state in ASKABLE_STATES or recharge.attention == CRASHED
+    return recharge.state in ASKABLE_STATES or recharge.attention in (CRASHED, CONFIG)
 
 
 def settle_elsewhere(*, recharge: Recharge) -> None:

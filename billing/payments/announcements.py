@@ -328,7 +328,7 @@ def _refused(row: Work, outcome: Refused, at: datetime, context: answers.Context
         if rail.announcement_stands and outcome.code == rail.not_announced_code:
             _barred(row, rail=rail, at=at)
         else:
-            _again(row, at + ladders.CONFIG_RETRY, attention="config", at=at)
+            _again(row, _later(row, ladders.CONFIG_RETRY, at=at), attention="config", at=at)
         return
     breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     answers.ended(row, row.move(S.FAILED, "hard_decline", None), at=at)
@@ -344,8 +344,13 @@ def _barred(row: Work, *, rail: Capabilities, at: datetime) -> None:
 
 def _unknown(row: Work, outcome: Unknown, at: datetime, context: answers.Context) -> None:
     del outcome, context
+    _again(row, _later(row, AGAIN_SOON, at=at), attention="", at=at)
+
+
+def _later(row: Work, soonest: timedelta, *, at: datetime) -> datetime:
+    """Ever less often while it lasts; its window ends it."""
     waited = (at - (row.notice_sent_at or at)) / 2
-    _again(row, at + min(max(waited, AGAIN_SOON), AGAIN_LATER), attention="", at=at)
+    return at + min(max(waited, soonest), AGAIN_LATER)
 
 
 def _again(row: Work, act_at: datetime, *, attention: str, at: datetime) -> None:

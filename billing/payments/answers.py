@@ -27,11 +27,10 @@ from billing.gateways.base import (
 )
 from billing.models import NoticeKind, PaymentAttempt, Recharge
 from billing.notices import telling
-from billing.payments import declines, fallbacks, overdue, reopening
+from billing.payments import declines, fallbacks, overdue, reopening, retries
 from billing.payments.recounting import Full
 from billing.recharges import claims, evidence, ladders, machine
 from billing.recharges.claims import Work
-from billing.recharges.ladders import CONFIG_RETRY
 from billing.recharges.machine import LostRace, Move
 from billing.rules import agreed, owed
 from billing.states import (
@@ -52,8 +51,6 @@ _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.AUTH: "not_confirmed",
 }
 ACTION_RECHECK = timedelta(minutes=10)
-# So long after its time the try that follows a late answer may still be made.
-RETRY_GRACE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +98,16 @@ def _succeeded(row: Work, outcome: Succeeded, at: datetime, context: Context) ->
 
 
 def _pending(row: Work, outcome: Pending, at: datetime, context: Context) -> None:
-    """Asked about gently and without end; one that is overdue and could not be called off is shown
-    to a person meanwhile."""
+    """Asked about gently; one that is overdue and could not be called off is shown to a person
+    meanwhile, and after a month is theirs alone."""
     act_at = outcome.ask_again_at or ladders.next_pending_at(queries=row.queries, at=at)
-    is_late = overdue.is_overdue(row, outcome, rail=context.capabilities[row.rail], at=at)
+    rail = context.capabilities[row.rail]
+    is_late = overdue.is_overdue(row, outcome, rail=rail, at=at)
+    if is_late and overdue.is_given_up(row, rail=rail, at=at):
+        _needs_person(row, "payment_unknown", at=at)
+        return
     attention = "payment_overdue" if is_late else ""
+    act_at = overdue.next_look(row, rail=rail, at=at) if is_late else act_at
     if row.state in (S.PAYMENT_PENDING.value, S.ACTION_REQUIRED.value):
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
@@ -118,8 +120,27 @@ def _pending(row: Work, outcome: Pending, at: datetime, context: Context) -> Non
 
 
 def _unknown(row: Work, outcome: Unknown, at: datetime, context: Context) -> None:
-    del outcome, context
-    _not_known(row, "no_answer", at=at)
+    del context
+    if outcome.is_ours:
+        _may_not_ask(row, at=at)
+    else:
+        _not_known(row, "no_answer", at=at)
+
+
+def _may_not_ask(row: Work, *, at: datetime) -> None:
+    """The *question* was refused: that says nothing about the charge, which is neither sent again
+    nor given up. An operator is told at once; nobody waits a week for it in silence."""
+    act_at = ladders.next_config_at(rounds=row.queries, at=at)
+    attention = "payment_unknown" if act_at is None else "config"
+    if row.state != S.CHARGING.value:
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        return
+    unknown = row.move(
+        S.PAYMENT_UNKNOWN, "no_answer", act_at, keeps_crashes=True, attention=attention
+    )
+    machine.move_one(unknown, at=at)
+    _mark(row, AttemptState.UNKNOWN)
+    _tell(row, NoticeKind.CONFIRMING, "no_answer", at=at)
 
 
 def _not_known(row: Work, because: str, *, at: datetime, soon: bool = False) -> None:
@@ -156,10 +177,20 @@ def _not_found(row: Work, outcome: NotFound, at: datetime, context: Context) -> 
     elif row.state == S.ACTION_REQUIRED.value:
         _close(row, S.FAILED, "confirmed_not_taken", at=at)
     else:
-        # Whoever died sending it may die again: that it is not there is no progress.
-        again = row.move(S.DUE, "confirmed_not_taken", at, keeps_crashes=True)
-        machine.move_one(again, at=at)
-        _mark(row, AttemptState.INTENDED)
+        _send_again(row, at=at)
+
+
+def _send_again(row: Work, *, at: datetime) -> None:
+    """Whoever died sending it may die again, and whoever refused it by a code that nobody has
+    listed may do so for ever: that it is not there is no progress, so the rounds are counted."""
+    rounds = machine.rounds(recharge_id=row.id, because="confirmed_not_taken")
+    act_at = ladders.next_resend_at(rounds=rounds, at=at)
+    if act_at is None:
+        _needs_person(row, "payment_unknown", at=at)
+        return
+    again = row.move(S.DUE, "confirmed_not_taken", act_at, keeps_crashes=True)
+    machine.move_one(again, at=at)
+    _mark(row, AttemptState.INTENDED)
 
 
 def _wait_out_grace(row: Work, *, until: datetime, at: datetime) -> None:
@@ -230,18 +261,19 @@ def _misconfigured(row: Work, outcome: Refused, *, at: datetime, context: Contex
     """Our own fault, not the payer's: nothing was taken, an operator is told, and it waits."""
     PaymentAttempt.objects.filter(reference=row.payment_ref).update(code=outcome.code[:80])
     if row.state in (S.PAYMENT_PENDING.value, S.PAYMENT_UNKNOWN.value, S.ACTION_REQUIRED.value):
-        # The *query* was refused: that says nothing about the charge.
-        machine.stay(
-            recharge_id=row.id, fence=row.fence, act_at=at + CONFIG_RETRY, attention="config", at=at
-        )
-    elif at > row.charge_until and row.rule_id is None:
+        _may_not_ask(row, at=at)
+        return
+    if at > row.charge_until and row.rule_id is None:
         # By hand: nobody's plan waits for it, and while it is open the line's own rule is blind.
         _close(row, S.FAILED, "window_over", at=at)
-    else:  # where its window is over by then, it is missed
-        again = row.move(S.DUE, "config", at + CONFIG_RETRY, attention="config")
-        machine.move_one(again, at=at)
-        if outcome.code == context.capabilities[row.rail].not_announced_code:
-            Recharge.objects.filter(pk=row.id).update(**machine.NOT_ANNOUNCED)
+        return
+    act_at = retries.mended_by(row, at=at)  # where its window is over by then, it is missed
+    if act_at is None:
+        machine.move_one(row.move(S.REVIEW, "config", None, attention="config"), at=at)
+        return
+    machine.move_one(row.move(S.DUE, "config", act_at, attention="config"), at=at)
+    if outcome.code == context.capabilities[row.rail].not_announced_code:
+        Recharge.objects.filter(pk=row.id).update(**machine.NOT_ANNOUNCED)
 
 
 def _declined(
@@ -249,14 +281,16 @@ def _declined(
 ) -> None:
     """Soft: the frozen ladder. Hard, or its end: the fallback binding, or the end of it."""
     _mark(row, AttemptState.DECLINED, code=refused.code, decline_class=meaning, at=at)
-    retry_at = _retry_at(row, at=at) if meaning == DeclineClass.SOFT else None
+    asked_wait = context.capabilities[row.rail].waits.get(refused.code, timedelta(0))
+    is_soft = meaning == DeclineClass.SOFT
+    retry_at = retries.next_at(row, asked_wait=asked_wait, at=at) if is_soft else None
     if retry_at is not None:
         attention = "merchant_limit" if refused.is_merchants else ""
         waiting = row.move(
             S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
         )
         machine.move_one(waiting, at=at)
-        _allow_for(row, retry_at=retry_at)
+        retries.allow_for(row, retry_at=retry_at)
         more = {"until": retry_at.isoformat(), "decline_code": refused.code}
         _tell(row, NoticeKind.RETRYING, "soft_decline", at=at, **more)
         return
@@ -265,24 +299,6 @@ def _declined(
         breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     if not fallbacks.use(row, at=at, rails=context.capabilities):
         _end(row, _WHY_ENDED[meaning], at=at, decline_code=refused.code)
-
-
-def _retry_at(row: Work, *, at: datetime) -> datetime | None:
-    """The next step of the frozen ladder; None at its end, or outside what was announced."""
-    if row.declines >= len(row.ladder_s):
-        return None
-    retry_at = at + timedelta(seconds=row.ladder_s[row.declines])
-    is_late = row.latest_charge_at is not None and retry_at > row.latest_charge_at
-    return None if is_late or row.is_long_over(at=at) else retry_at
-
-
-def _allow_for(row: Work, *, retry_at: datetime) -> None:
-    """Where the decline came late: its next try still has its time to be made."""
-    if retry_at <= row._replace(declines=row.declines + 1).charge_until:
-        return
-    climbed_s = sum(row.ladder_s[: row.declines + 1])
-    expires_at = retry_at + RETRY_GRACE - timedelta(seconds=climbed_s)
-    Recharge.objects.filter(pk=row.id).update(expires_at=expires_at)
 
 
 def _close(row: Work, target: S, because: str, *, at: datetime) -> None:

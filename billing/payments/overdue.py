@@ -21,6 +21,8 @@ from billing.recharges.claims import Work
 # Beyond what the rail calls normal.
 PENDING_FOR = timedelta(days=1)
 CONFIRMED_WITHIN = timedelta(hours=24)
+HOURLY, DAILY = timedelta(hours=1), timedelta(days=1)
+ASKED_FOR = timedelta(days=30)
 
 
 def is_overdue(row: Work, outcome: Outcome, *, rail: Capabilities, at: datetime) -> bool:
@@ -31,6 +33,20 @@ def is_overdue(row: Work, outcome: Outcome, *, rail: Capabilities, at: datetime)
     if isinstance(outcome, Pending):
         return waited > rail.settles_within + PENDING_FOR
     return isinstance(outcome, ActionRequired) and waited > CONFIRMED_WITHIN
+
+
+def next_look(row: Work, *, rail: Capabilities, at: datetime) -> datetime:
+    """When one that is overdue is asked about again: hourly for a day, then daily."""
+    return at + (HOURLY if _overdue_for(row, rail=rail, at=at) < PENDING_FOR else DAILY)
+
+
+def is_given_up(row: Work, *, rail: Capabilities, at: datetime) -> bool:
+    """Whether it was asked about for so long that only a person can help. Pure."""
+    return _overdue_for(row, rail=rail, at=at) > ASKED_FOR
+
+
+def _overdue_for(row: Work, *, rail: Capabilities, at: datetime) -> timedelta:
+    return at - (row.waiting_since or at) - rail.settles_within - PENDING_FOR
 
 
 def ended(row: Work, answer: Answer, *, gateway: Gateway, at: datetime) -> Answer:

@@ -27,7 +27,7 @@ def contradiction(row: Work, outcome: object, *, at: datetime) -> None:
     No answer is no news, so it is asked again.
     """
     is_late = isinstance(outcome, Succeeded) and _is_unbooked(row)
-    attention = claims.LATE_PAYMENT if is_late else claims.attention_left(row)
+    attention = claims.LATE_PAYMENT if is_late else _attention(row, outcome)
     is_untold = isinstance(outcome, Unknown | Pending)
     act_at = _next_query_at(row, at=at) if is_untold else None
     if not is_untold:
@@ -103,8 +103,14 @@ def ended_indeed(row: Work, outcome: object, *, grace: timedelta, at: datetime) 
         act_at = doubted_at + grace
     else:
         _doubt(row, None)
-    attention = claims.attention_left(row)
+    attention = _attention(row, outcome)
     machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+
+
+def _attention(row: Work, outcome: object) -> str:
+    """That it may not even be asked is shown at once, where nothing graver is."""
+    is_ours = isinstance(outcome, Unknown) and outcome.is_ours
+    return claims.attention_left(row) or ("config" if is_ours else "")
 
 
 def _resumes_at(row: Work, *, at: datetime) -> datetime | None:

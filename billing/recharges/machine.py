@@ -377,6 +377,20 @@ def _wake(recharge_ids: Sequence[int], *, at: datetime) -> bool:
     return bool(is_woken)
 
 
+_ROUNDS = """
+SELECT count(*) FROM billing_rechargemove m
+WHERE m.recharge_id = %s AND m.because = %s AND m.id > COALESCE((
+  SELECT max(p.id) FROM billing_rechargemove p
+  WHERE p.recharge_id = m.recharge_id AND p.actor_id IS NOT NULL), 0)"""
+
+
+def rounds(*, recharge_id: int, because: str) -> int:
+    """How often it came back to where it began for this reason: its history is the counter, which
+    no step can forget. A person who sends it on begins anew."""
+    [count] = rowsets.column(_ROUNDS, [recharge_id, because], of=int)
+    return count
+
+
 def history(recharge: Recharge) -> list[RechargeMove]:
     """Its moves, oldest first."""
     return list(recharge.moves.order_by("pk").select_related("actor"))

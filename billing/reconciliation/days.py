@@ -34,6 +34,8 @@ from billing.reconciliation.matching import Found
 from billing.reconciliation.sources import Source
 from billing.reconciliation.statements import Claim, LostClaim, NotYet, Watcher
 from billing.refunds import approvals, disputes
+from lines import refusals
+from lines.models import Carrier
 from lines.people import Person
 
 log = logging.getLogger(__name__)
@@ -153,8 +155,16 @@ def reconcile(
                 claimed=claimed, source=source, day=statement.day, at=clock(), watch=watch
             )
         except NotYet as error:
+            _note_refusal(source, error, at=clock())
             return _not_yet(claimed, source, statement, str(error), at=clock())
     return _compare(claimed, source, is_fetched=is_fetched, at=clock())
+
+
+def _note_refusal(source: Source, error: NotYet, *, at: datetime) -> None:
+    """A carrier that refuses us its books: shown at once, not when they are given up."""
+    carrier = Carrier.objects.filter(code=source.code) if error.is_ours else Carrier.objects.none()
+    if source.kind == SourceKind.CARRIER and (found := carrier.first()):
+        refusals.refused(carrier_id=found.pk, at=at)
 
 
 def _is_pruned(statement: Statement, *, at: datetime) -> bool:

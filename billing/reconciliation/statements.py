@@ -47,7 +47,14 @@ class LostClaim(Exception):
 
 
 class NotYet(Exception):
-    """The other side has no whole statement to give; it is tried again by itself."""
+    """The other side has no whole statement to give; it is tried again by itself.
+
+    `is_ours`: it refused us, so that somebody has something to mend.
+    """
+
+    def __init__(self, reason: str, *, is_ours: bool = False) -> None:
+        super().__init__(reason)
+        self.is_ours = is_ours
 
 
 class Claim(NamedTuple):
@@ -182,7 +189,7 @@ def _rows(source: Source, day: date) -> Generator[StagedRow, None, None]:
         for row in source.open(day):
             yield staged(row)
     except NOT_READY as error:
-        raise NotYet(str(error)) from error
+        raise NotYet(str(error), is_ours=getattr(error, "is_ours", False)) from error
     except Exception as error:
         log.exception("the reader of %s's statement of %s broke", source.code, day)
         raise NotYet(f"Its reader broke over it: {type(error).__name__}.") from error

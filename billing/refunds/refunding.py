@@ -47,6 +47,7 @@ S = RechargeState
 # A rail may need time to have the money it gives back (a merchant's empty balance).
 REFUSED_WAIT = timedelta(hours=1)
 MAX_REFUSALS = 5
+GIVEN_UP_AFTER, DAILY = timedelta(days=30), timedelta(days=1)
 REVERSAL_GRACE = timedelta(minutes=2)
 
 
@@ -117,7 +118,7 @@ def take_back(row: RefundWork, *, adapter: CarrierAdapter) -> CreditAnswer | Tak
         )
         if isinstance(found.outcome, CarrierReversed):
             return TakenBack(found)
-        if isinstance(found.outcome, NoAnswer):
+        if isinstance(found.outcome, NoAnswer | NotAllowed):
             return found
     return adapter.reverse(
         request=CreditRequest(
@@ -202,13 +203,24 @@ def _settle_reversal(
     if isinstance(answer.outcome, CarrierReversed):
         _book_reversal(refund, row, reference=row.reversal_ref, at=at)
     elif isinstance(answer.outcome, NotAllowed):
-        claims.release(row, act_at=at + CONFIG_RETRY, attention="config")
+        _may_not(refund, row, at=at)
     elif isinstance(answer.outcome, CarrierRejected):
         approvals.undo(
             refund, because="refund_refused", actor_id=None, at=at, code=answer.outcome.code
         )
     else:
         _retry(refund, at=at)
+
+
+def _may_not(refund: Refund, row: RefundWork, *, at: datetime) -> None:
+    """We are refused, not it: nothing was asked for, so it does not count as perhaps sent. It waits
+    half as long again as it has lasted, and after a month it is a person's alone."""
+    lasted = at - row.created_at
+    if lasted > GIVEN_UP_AFTER:
+        settled.hold(refund, "config", at=at)
+        return
+    wait = min(max(lasted / 2, CONFIG_RETRY), DAILY)
+    claims.release(row, act_at=at + wait, attention="config")
 
 
 def _succeeded(refund: Refund, row: RefundWork, outcome: Succeeded, at: datetime) -> None:
@@ -248,10 +260,31 @@ def _not_found(refund: Refund, row: RefundWork, outcome: NotFound, at: datetime)
 def _ask_again(refund: Refund, row: RefundWork, outcome: object, at: datetime) -> None:
     del row
     if isinstance(outcome, Pending):
-        act_at = ladders.next_pending_at(queries=refund.queries, at=at)
-        settled.leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+        _still_pending(refund, at=at)
+    elif isinstance(outcome, Unknown) and outcome.is_ours:
+        _may_not_ask(refund, at=at)
     else:
         _retry(refund, at=at)
+
+
+def _still_pending(refund: Refund, *, at: datetime) -> None:
+    """Asked about gently for a month; then a person."""
+    act_at = ladders.next_slow_at(queries=refund.queries, at=at)
+    if act_at is None:
+        settled.hold(refund, "refund_unknown", at=at)
+    else:
+        settled.leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+
+
+def _may_not_ask(refund: Refund, *, at: datetime) -> None:
+    """The *question* was refused, which says nothing about the refund: an operator is told at once,
+    and nothing is sent again."""
+    act_at = ladders.next_config_at(rounds=refund.queries, at=at)
+    if act_at is None:
+        settled.hold(refund, "config", at=at)
+        return
+    settled.leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+    Refund.objects.filter(pk=refund.pk).update(attention="config")
 
 
 def _retry(refund: Refund, *, at: datetime) -> None:

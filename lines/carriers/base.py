@@ -111,7 +111,7 @@ class CreditAnswer:
 
 @dataclass(frozen=True, slots=True)
 class BalanceAnswer:
-    outcome: Balance | NotFound | Unknown
+    outcome: Balance | NotFound | NotAllowed | Unknown
     exchanges: tuple[Exchange, ...] = ()
 
 
@@ -175,7 +175,14 @@ class UnreadableRow:
 
 
 class StatementUnavailable(Exception):
-    """The carrier's books could not be read to their end; ask again later."""
+    """The carrier's books could not be read to their end; ask again later.
+
+    `is_ours`: it refused *us*, so that somebody has to mend our token or contract.
+    """
+
+    def __init__(self, reason: str, *, is_ours: bool = False) -> None:
+        super().__init__(reason)
+        self.is_ours = is_ours
 
 
 class CarrierAdapter(Protocol):

@@ -38,6 +38,10 @@ class Carrier(models.Model):
     )
     # The incident switch: credits wait and drain later; nothing is dropped.
     deferred_since = models.DateTimeField(_("deferred since"), null=True, blank=True)
+    # Written by `lines.refusals`: it answers no question of ours, for our token or contract.
+    refuses_us_since = models.DateTimeField(
+        _("refuses our questions since"), null=True, blank=True, editable=False
+    )
     is_enabled = models.BooleanField(_("enabled"), default=True)
 
     class Meta:

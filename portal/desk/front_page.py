@@ -20,7 +20,6 @@ from django_q.models import OrmQ
 from billing.admin import words
 from billing.models import (
     Binding,
-    BindingState,
     InboundNotification,
     Rail,
     Recharge,
@@ -32,14 +31,12 @@ from billing.states import RechargeState as S
 from billing.states import RefundState, SettlementState
 from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
-from portal import wording
-from portal.desk import evidence, statements
+from portal.desk import evidence, methods, statements
 from portal.desk import figures as figures
 from portal.desk.parts import Item, Section, Text, age, list_url, section
 from portal.supervision import health
 
 UNKNOWN_FOR = timedelta(hours=1)
-LAPSES_WITHIN = timedelta(days=30)
 UNREAD_FOR = timedelta(minutes=5)
 
 
@@ -252,25 +249,6 @@ def _refund_item(one: Refund, why: str, at: datetime) -> Item:
 # --- rules and bindings -------------------------------------------------------------------------
 
 
-def _lapsing(at: datetime) -> Section | None:
-    rows = Binding.objects.filter(
-        state=BindingState.ACTIVE, expires_at__gt=at, expires_at__lte=at + LAPSES_WITHIN
-    )
-
-    def describe(one: Binding) -> Item:
-        day = wording.full_day(timezone.localtime(one.expires_at).date())
-        title = f"{one.owner} · {words.method(one)}"
-        return Item(title, _("ends on %(day)s") % {"day": day}, "", page_url(one))
-
-    return section(
-        rows.select_related("owner", "rail").order_by("expires_at"),
-        describe,
-        name=_("Payment methods that end within 30 days"),
-        advice=_("Their owners are told 30, 7 and 2 days before. Nothing to do, unless one calls."),
-        tone="warn",
-    )
-
-
 def _paused(at: datetime) -> Section | None:
     rows = Rule.objects.filter(is_on=True, paused_at__isnull=False)
 
@@ -317,6 +295,9 @@ def _rails_stopped(at: datetime) -> Iterable[Item]:
             yield Item(name, _("not set up on this installation"), "", url)
         if one.deferred_since:
             yield Item(name, _("charges are held back"), age(one.deferred_since, at), url)
+        if one.refuses_us_since:
+            why = _("refuses our questions: see to our key, or the contract")
+            yield Item(name, why, age(one.refuses_us_since, at), url)
         if not one.is_enabled:
             yield Item(name, _("switched off"), "", url)
     for code in sorted(settings.RAILS_STOPPED.keys() - known):
@@ -325,10 +306,15 @@ def _rails_stopped(at: datetime) -> Iterable[Item]:
 
 
 def _carriers_stopped(at: datetime) -> Iterable[Item]:
-    for one in Carrier.objects.filter(Q(deferred_since__isnull=False) | Q(is_enabled=False)):
+    is_refused = Q(refuses_us_since__isnull=False)
+    is_stopped = Q(deferred_since__isnull=False) | Q(is_enabled=False) | is_refused
+    for one in Carrier.objects.filter(is_stopped):
         name, url = in_language(one.name, one.name_en), page_url(one)
         if one.deferred_since:
             yield Item(name, _("credits are held back"), age(one.deferred_since, at), url)
+        if one.refuses_us_since:
+            why = _("refuses our questions: see to our token, or the contract")
+            yield Item(name, why, age(one.refuses_us_since, at), url)
         if not one.is_enabled:
             yield Item(name, _("switched off"), "", url)
 
@@ -386,5 +372,6 @@ _SECTIONS: tuple[tuple[str, Callable[[datetime], Section | None]], ...] = (
     ("billing.view_difference", statements.differing),
     ("billing.view_statement", statements.absent),
     ("billing.view_rule", _paused),
-    ("billing.view_binding", _lapsing),
+    ("billing.view_binding", methods.unended),
+    ("billing.view_binding", methods.lapsing),
 )

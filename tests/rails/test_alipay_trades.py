@@ -44,6 +44,25 @@ class TestAskingForACharge:
         found = trades.found(trade(status, send_pay_date=BEIJING), reference="R1")
         assert found == Succeeded("T1", 5000, "CNY", w.NOON)
 
+    @pytest.mark.parametrize("status", ["TRADE_SUCCESS", "TRADE_FINISHED", "WAIT_BUYER_PAY"])
+    def test_paid_by_the_payer_and_not_received_by_us_is_unknown(self, status: str) -> None:
+        told = trade(status, send_pay_date=BEIJING, additional_status="SELLER_NOT_RECEIVED")
+        found = trades.found(told, reference="R1")
+        assert found == Unknown("the payer has paid, and it has not reached us")
+
+    @pytest.mark.parametrize(("code", "is_ours"), [("40006", True), ("20000", False)])
+    def test_a_question_refused_for_our_key_or_contract_says_so(
+        self, code: str, is_ours: bool
+    ) -> None:
+        refused = refusal("isv.insufficient-isv-permissions", code)
+        for said in (
+            trades.found(refused, reference="R1"),
+            trades.refund_found(refused, refund_ref="F1"),
+            agreements.facts(refused, binding_ref="B1", at=w.NOON),
+        ):
+            assert isinstance(said, Unknown)
+            assert said.is_ours is is_ours
+
     def test_open_is_pending(self) -> None:
         assert trades.found(trade("WAIT_BUYER_PAY"), reference="R1") == Pending("T1")
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime
 
-from billing.gateways.alipay import codes, instants
+from billing.gateways.alipay import codes, instants, trades
 from billing.gateways.alipay.client import Reply
 from billing.gateways.alipay.contract import Contract, Period
 from billing.gateways.alipay.masking import masked_account
@@ -91,7 +91,7 @@ def facts(reply: Reply, *, binding_ref: str, at: datetime) -> BindingFacts | Not
         return NotFound()
     status = _STATUSES.get(reply.text("status"))
     if reply.code != codes.SUCCESS or status is None:
-        return Unknown(reply.explain())
+        return trades.untold(reply)
     if binding_ref and reply.text("external_agreement_no") not in ("", binding_ref):
         return Unknown("the answer is about another agreement")
     expires_at = instants.from_text(reply.text("invalid_time"))

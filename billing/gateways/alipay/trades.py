@@ -5,6 +5,8 @@ The traps:
   `send_pay_date`. Either way nothing of it is kept, so both are `Closed`; the paid one is said to
   be given back, for it was taken once and its books hold two rows.
 - A refusal while *asking* says nothing about the trade: only a charge or refund may be `Refused`.
+- `additional_status` SELLER_NOT_RECEIVED says that the payer has paid and we have not been paid:
+  neither success nor an end, and never called off, since that gives the money back.
 - `refund_fee` is the sum of a trade's refunds, never the amount of this one.
 """
 
@@ -15,6 +17,7 @@ from billing.money import InvalidAmount, from_decimal_text
 
 CURRENCY = "CNY"
 CANCELED = "CANCELED"
+NOT_RECEIVED = "SELLER_NOT_RECEIVED"
 
 
 def refusal(reply: Reply) -> Refused | Unknown:
@@ -27,6 +30,11 @@ def refusal(reply: Reply) -> Refused | Unknown:
         return Unknown(reply.explain())
     is_merchants = reply.sub_code in codes.MERCHANTS_LIMITS
     return Refused(reply.sub_code, reply.text("sub_msg"), is_merchants)
+
+
+def untold(reply: Reply) -> Unknown:
+    """A refusal to tell, or no answer: it says nothing of what was asked."""
+    return Unknown(reply.explain(), is_ours=reply.code in codes.GATEWAY_REFUSALS)
 
 
 def paid(reply: Reply, *, reference: str) -> Outcome:
@@ -45,12 +53,14 @@ def found(reply: Reply, *, reference: str) -> Outcome:
     if reply.code == codes.BUSINESS_FAILURE and reply.sub_code == codes.NO_SUCH_TRADE:
         return NotFound()
     if reply.code != codes.SUCCESS:
-        return Unknown(reply.explain())
+        return untold(reply)
     status = reply.text("trade_status")
     if status in ("TRADE_SUCCESS", "TRADE_FINISHED"):
         return _succeeded(reply, reference=reference, time_field="send_pay_date")
     if reply.text("out_trade_no") != reference:
         return Unknown("the answer is about another trade")
+    if status == "WAIT_BUYER_PAY" and reply.text("additional_status") == NOT_RECEIVED:
+        return Unknown("the payer has paid, and it has not reached us")
     if status == "WAIT_BUYER_PAY":
         return Pending(reply.text("trade_no"))
     if status == "TRADE_CLOSED":
@@ -94,7 +104,7 @@ def refund_found(reply: Reply, *, refund_ref: str) -> Outcome:
     if reply.code == codes.BUSINESS_FAILURE and reply.sub_code == codes.NO_SUCH_TRADE:
         return NotFound()
     if reply.code != codes.SUCCESS:
-        return Unknown(reply.explain())
+        return untold(reply)
     status = reply.text("refund_status")
     if not status:
         return NotFound()
@@ -108,6 +118,8 @@ def refund_found(reply: Reply, *, refund_ref: str) -> Outcome:
 
 
 def _succeeded(reply: Reply, *, reference: str, time_field: str) -> Outcome:
+    if reply.text("additional_status") == NOT_RECEIVED:
+        return Unknown("the payer has paid, and it has not reached us")
     if reply.text("out_trade_no") != reference:
         return Unknown("the answer is about another trade")
     try:

@@ -110,7 +110,7 @@ class Bindings:
         if reply.is_missing:
             return NotFound(), (reply.exchange,)
         if not reply.is_ok:
-            return Unknown(reply.explain()), (reply.exchange,)
+            return intents.untold(reply), (reply.exchange,)
         if cards.unsigned(reply.fields) is None:
             return reply.fields, (reply.exchange,)
         # Sent there twice, the payer may have signed the other page.
@@ -135,7 +135,7 @@ class Bindings:
             evidence += (reply.exchange,)
             page = intents.page(reply)
             if page is None:
-                return Unknown(reply.explain()), evidence
+                return intents.untold(reply), evidence
             mine = [one for one in page if text(one, "client_reference_id") == binding_ref]
             if binding_ref and mine:
                 return next((one for one in mine if cards.unsigned(one) is None), mine[0]), evidence
@@ -173,7 +173,7 @@ class Bindings:
         if reply.is_missing:
             return NotFound()
         if not reply.is_ok:
-            return Unknown(reply.explain())
+            return intents.untold(reply)
         return cards.facts(reply.fields, customer=customer, at=self._clock())
 
     # --- ended --------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ class Charges:
         reply = self._retrieve(str(intent.get("id")), request.reference)
         evidence += (reply.exchange,)
         if not reply.is_ok:
-            return Answer(Unknown(reply.explain()), evidence)
+            return Answer(intents.untold(reply), evidence)
         outcome = intents.outcome(reply.fields, reference=request.reference)
         return self._or_ask_payer(request, reply.fields, outcome, evidence)
 
@@ -187,7 +187,7 @@ class Charges:
         )
         page = intents.page(reply)
         if page is None:
-            return Unknown(reply.explain()), (reply.exchange,)
+            return intents.untold(reply), (reply.exchange,)
         if matches := _matching(page, reference):
             return _chosen(matches), (reply.exchange,)
         found, evidence = self._listed(reference, "", pages=1)
@@ -203,7 +203,7 @@ class Charges:
             evidence += (reply.exchange,)
             page = intents.page(reply)
             if page is None:
-                return Unknown(reply.explain()), evidence
+                return intents.untold(reply), evidence
             if matches := _matching(page, reference):
                 return _chosen(matches), evidence
             if not page or not reply.fields.get("has_more"):
@@ -254,7 +254,7 @@ class Charges:
 
 def _as_asked(reply: Reply, reference: str) -> Outcome:
     if not reply.is_ok:
-        return Unknown(reply.explain())
+        return intents.untold(reply)
     return intents.outcome(reply.fields, reference=reference)
 
 

@@ -51,6 +51,12 @@ def refusal(reply: Reply) -> Refused | Unknown:
     return Unknown(reply.explain() or "no usable answer")
 
 
+def untold(reply: Reply) -> Unknown:
+    """A refusal to tell, or no answer: it says nothing of what was asked."""
+    is_ours = isinstance(reply.problem, stripe.AuthenticationError | stripe.PermissionError)
+    return Unknown(reply.explain(), is_ours=is_ours)
+
+
 def outcome(intent: Mapping[str, object], *, reference: str) -> Outcome:
     """What a payment intent is now. Never Refused: what was declined is Closed."""
     number = intent.get("id")

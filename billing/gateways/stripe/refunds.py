@@ -75,7 +75,7 @@ class Refunds:
         )
         page = intents.page(reply)
         if page is None or reply.fields.get("has_more"):
-            return Answer(Unknown(reply.explain()), (reply.exchange,))
+            return Answer(intents.untold(reply), (reply.exchange,))
         mine = [one for one in page if _is_named(one, refund_ref)]
         if not mine:
             return Answer(NotFound(), (reply.exchange,))

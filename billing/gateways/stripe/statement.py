@@ -46,6 +46,7 @@ _ADJUSTMENTS = {
     "fee": StatementKind.FEE,
     "network_cost": StatementKind.FEE,
 }
+_DISPUTES = (StatementKind.DISPUTE, StatementKind.DISPUTE_WON)
 # Between Stripe and the merchant: its bank, its reserves, its loans, what it gives away. No
 # payer's money.
 _OF_THE_MERCHANT = """
@@ -139,7 +140,7 @@ def _about_payment(
         currency=paid,
         at=instant(one["created"]),
         refund_ref=text(source, "metadata", REFUND_KEY),
-        dispute_ref=text(source, "id") if kind in _DISPUTES.values() else "",
+        dispute_ref=text(source, "id") if kind in _DISPUTES else "",
     )
     if settled != paid and fee_minor:
         yield _fee(number, one, fee_minor, our_ref)

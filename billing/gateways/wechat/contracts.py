@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from billing.gateways.base import BindingFacts, BindingRequest, BindingStatus, NotFound, Unknown
-from billing.gateways.wechat import codes, instants
+from billing.gateways.wechat import codes, instants, trades
 from billing.gateways.wechat.client import Reply
 from billing.gateways.wechat.documents import plain
 from billing.gateways.wechat.masking import masked_id
@@ -62,7 +62,7 @@ def facts(reply: Reply, *, binding_ref: str, at: datetime) -> BindingFacts | Not
     if reply.code in codes.NO_SUCH_CONTRACT:
         return NotFound()
     if not reply.is_success:
-        return Unknown(reply.explain())
+        return trades.untold(reply)
     if binding_ref and reply.text("contract_code") not in ("", binding_ref):
         return Unknown("the answer is about another contract")
     if _was_never_signed(reply):

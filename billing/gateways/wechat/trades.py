@@ -23,7 +23,7 @@ _FEN = re.compile(r"[0-9]{1,12}")
 _GIVEN_BACK_STATE = "REFUND"
 _PAID_STATES = ("SUCCESS", _GIVEN_BACK_STATE)
 _WAITING_STATES = ("ACCEPT", "NOTPAY", "USERPAYING")
-_CLOSED_STATES = ("CLOSED", "REVOKED", "PAYERROR")
+_CLOSED_STATES = ("CLOSED", "REVOKED", "PAYERROR", "PAY_FAIL")
 
 
 def refusal(reply: Reply) -> Refused | Unknown:
@@ -38,6 +38,12 @@ def refusal(reply: Reply) -> Refused | Unknown:
     return Refused(reply.code, reply.text("err_code_des"))
 
 
+def untold(reply: Reply) -> Unknown:
+    """A refusal to tell, or no answer: it says nothing of what was asked."""
+    is_ours = codes.DECLINE_CODES.get(reply.code) == "config"
+    return Unknown(reply.explain(), is_ours=is_ours)
+
+
 def applied(reply: Reply) -> Outcome:
     """What /pay/pappayapply answered: at best Pending."""
     return Pending() if reply.is_success else refusal(reply)
@@ -48,7 +54,7 @@ def found(reply: Reply, *, reference: str) -> Outcome:
     if reply.code in codes.NO_SUCH_ORDER:
         return NotFound()
     if not reply.is_success:
-        return Unknown(reply.explain())
+        return untold(reply)
     if reply.text("out_trade_no") != reference:
         return Unknown("the answer is about another order")
     state = reply.text("trade_state")
@@ -100,7 +106,7 @@ def refund_found(reply: Reply, *, refund_ref: str) -> Outcome:
     if reply.code in codes.NO_SUCH_REFUND:
         return NotFound()
     if not reply.is_success:
-        return Unknown(reply.explain())
+        return untold(reply)
     place = next((n for n in _places(reply) if _nth(reply, "out_refund_no", n) == refund_ref), None)
     if place is None:
         return Unknown("the answer is about another refund")

@@ -23,6 +23,7 @@ from lines.carriers.base import (
     CreditRequest,
     Exchange,
     LineAddress,
+    NotAllowed,
     NotFound,
     Rejected,
     Unknown,
@@ -108,8 +109,8 @@ class Tmf654Carrier:
                 return BalanceAnswer(self._read_balance(found, headers), (exchange,))
             case Refusal(status=404):
                 return BalanceAnswer(NotFound(), (exchange,))
-            case Refusal(code=code):
-                return BalanceAnswer(Unknown(f"refused: {code}"), (exchange,))
+            case Refusal():
+                return BalanceAnswer(self._refused_look(found), (exchange,))
         return BalanceAnswer(found, (exchange,))
 
     def credit(self, *, request: CreditRequest) -> CreditAnswer:
@@ -265,6 +266,14 @@ class Tmf654Carrier:
         except Unreadable as error:
             return Unknown(str(error))
 
+    def _refused_look(self, refusal: Refusal) -> NotAllowed | Unknown:
+        """A refused question says nothing of what was asked; that we may not ask is ours to mend.
+        A code by which this carrier bars a *line* is no word about us."""
+        is_about_us = refusal.status in outcomes.TO_US
+        if is_about_us and refusal.code not in self._verdicts.permanent_codes:
+            return NotAllowed(refusal.code, refusal.message)
+        return Unknown(f"refused: {refusal.code}")
+
     # --- orders ---------------------------------------------------------------------------------
 
     def _order(self, request: CreditRequest, errand: _Errand) -> CreditAnswer:
@@ -320,7 +329,7 @@ class Tmf654Carrier:
             return self._verdicts.credited(order)
 
         # Its own id, and it knows it no more: not "never happened", so a 404 is no NotFound here.
-        return _answer(result, (exchange,), refused=_refused_query, read=read)
+        return _answer(result, (exchange,), refused=self._refused_look, read=read)
 
     def _query_by_reference(
         self,
@@ -346,7 +355,7 @@ class Tmf654Carrier:
             return outcomes.joint([outcome_of(order) for order in orders])
 
         def refused(refusal: Refusal) -> CreditOutcome:  # 404: how some answer an empty list
-            return NotFound() if refusal.status == 404 else _refused_query(refusal)
+            return NotFound() if refusal.status == 404 else self._refused_look(refusal)
 
         return _answer(result, (exchange,), refused=refused, read=read)
 
@@ -391,7 +400,3 @@ def _answer(
     except Unreadable as error:
         *before, last = exchanges
         return CreditAnswer(Unknown(str(error)), (*before, replace(last, error=str(error))))
-
-
-def _refused_query(refusal: Refusal) -> Unknown:
-    return Unknown(f"refused: {refusal.code}")

@@ -34,7 +34,7 @@ _CURRENCY: Final = re.compile(r"[A-Z][A-Z][A-Z]")
 # Three capitals too, and no money: what buckets of data, texts and calls are counted in.
 _COUNTED: Final = {"BIT", "DAY", "GIB", "HRS", "KIB", "MIB", "MIN", "MMS", "SEC", "SMS", "TIB"}
 # RFC 9110 15.5.2 and 15.5.4: the credentials, or what they allow; not what was asked.
-_TO_US: Final = {401, 403}
+TO_US: Final = {401, 403}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Verdicts:
     def refused(self, refusal: Refusal) -> Rejected | NotAllowed | Unknown:
         """A 4xx to something we sent. A carrier that bars a *line* by 403 lists that code."""
         is_permanent = refusal.code in self.permanent_codes
-        if refusal.status in _TO_US and not is_permanent:
+        if refusal.status in TO_US and not is_permanent:
             return NotAllowed(refusal.code, refusal.message)
         if refusal.status == 409 and not is_permanent:
             # Perhaps a carrier that does look at references, and has seen this one: ask.

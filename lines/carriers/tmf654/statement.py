@@ -8,9 +8,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from lines.carriers.base import CarrierStatementRow, StatementUnavailable, UnreadableRow
+from lines.carriers.base import (
+    CarrierStatementRow,
+    StatementUnavailable,
+    Unknown,
+    UnreadableRow,
+)
+from lines.carriers.tmf654.outcomes import TO_US
 from lines.carriers.tmf654.reading import Order, Unreadable, text, total_count
-from lines.carriers.tmf654.wire import Reply, Wire
+from lines.carriers.tmf654.wire import Refusal, Reply, Wire
 
 _PAGE: Final = 500
 _MAX_PAGES: Final = 20_000  # ten million rows a day; past it a carrier pages in circles
@@ -57,6 +63,10 @@ def _row(line_number: int, order: Order, amount_minor: int) -> CarrierStatementR
     )
 
 
+def _is_about_us(result: Reply | Refusal | Unknown) -> bool:
+    return isinstance(result, Refusal) and result.status in TO_US
+
+
 def _documents(wire: Wire, path: str, start: datetime, end: datetime) -> Iterator[Any]:
     period = {
         "confirmationDate.gte": start.astimezone(UTC).isoformat(),
@@ -67,7 +77,8 @@ def _documents(wire: Wire, path: str, start: datetime, end: datetime) -> Iterato
         page = {**period, "offset": str(offset), "limit": str(_PAGE)}
         result, exchange = wire.call("GET", path, params=page)
         if not isinstance(result, Reply) or not isinstance(result.body, list):
-            raise StatementUnavailable(exchange.error or "the answer is not a list")
+            reason = exchange.error or "the answer is not a list"
+            raise StatementUnavailable(reason, is_ours=_is_about_us(result))
         total = total_count(result.headers)
         if not result.body:
             if offset < (total or 0):
