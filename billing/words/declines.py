@@ -32,6 +32,8 @@ _WORDS: dict[str, Promise] = {
     "AGREEMENT_INVALID": _NO_AGREEMENT,
     "AGREEMENT_STATUS_NOT_NORMAL": _NO_AGREEMENT,
     "USER_AGREEMENT_STATUS_NOT_NORMAL": _NO_AGREEMENT,
+    "AGREEMENT_HAS_UNSIGNED": _NO_AGREEMENT,
+    "USER_AGREEMENT_NOT_EXIST": _NO_AGREEMENT,
     # WeChat Pay
     "NOTENOUGH": _NO_MONEY,
     "RULELIMIT": _LIMIT,
@@ -42,6 +44,7 @@ _WORDS: dict[str, Promise] = {
     "CONTRACTERROR": _NO_AGREEMENT,
     # Cards
     "insufficient_funds": _NO_MONEY,
+    **{f"advice:network_{number}": _NO_MONEY for number in range(24, 31)},
     "card_velocity_exceeded": _LIMIT,
     "withdrawal_count_limit_exceeded": _LIMIT,
     "generic_decline": _REFUSED,

@@ -67,6 +67,8 @@ class TestBindings:
         [
             "AGREEMENT_NOT_EXIST",
             "AGREEMENT_NOT_EXSIT",
+            "AGREEMENT_HAS_UNSIGNED",
+            "USER_AGREEMENT_NOT_EXIST",
             "USER_NOT_EXIST_ERROR",
             "USER_NOT_EXSIT_ERROR",
         ],

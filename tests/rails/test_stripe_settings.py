@@ -42,6 +42,16 @@ class TestTheCodeTable:
     def test_sends_the_payer_to_the_bank_for_authentication(self):
         assert codes.DECLINE_CODES["authentication_required"] == "auth"
 
+    def test_has_mastercards_own_waits_and_its_cards_that_pay_once(self):
+        assert {code.removeprefix("advice:network_"): str(wait) for code, wait in
+                codes.WAITS.items()} == {
+            "24": "1:00:00", "25": "1 day, 0:00:00", "26": "2 days, 0:00:00",
+            "27": "4 days, 0:00:00", "28": "6 days, 0:00:00", "29": "8 days, 0:00:00",
+            "30": "10 days, 0:00:00",
+        }  # fmt: skip
+        assert {codes.DECLINE_CODES[code] for code in codes.WAITS} == {"soft"}
+        assert [codes.DECLINE_CODES[f"advice:network_{n}"] for n in (40, 41)] == ["hard", "hard"]
+
     def test_knows_no_class_but_ours(self):
         assert set(codes.DECLINE_CODES.values()) <= set(DeclineClass.values)
 
@@ -67,6 +77,14 @@ class TestTheCodeTable:
             ),
             ({"decline_code": "do_not_honor", "network_advice_code": "02"}, "do_not_honor"),
             ({"decline_code": "do_not_honor", "network_advice_code": ["03"]}, "do_not_honor"),
+            ({"decline_code": "insufficient_funds", "network_advice_code": "24"},
+             "advice:network_24"),
+            ({"decline_code": "insufficient_funds", "advice_code": "try_again_later",
+              "network_advice_code": "30"}, "advice:network_30"),
+            ({"advice_code": "do_not_try_again", "network_advice_code": "24"},
+             "advice:do_not_try_again"),
+            ({"decline_code": "do_not_honor", "network_advice_code": "41"}, "advice:network_41"),
+            ({"decline_code": "do_not_honor", "network_advice_code": "31"}, "do_not_honor"),
             ({"decline_code": "do_not_honor", "advice_code": "try_again_later",
               "network_advice_code": "03"}, "advice:try_again_later"),
             ({"decline_code": ["lost_card"]}, ""),

@@ -409,6 +409,7 @@ class TestPeersThatMisbehave:
             ({"trade_state": "CLOSED"}, "CLOSED"),
             ({"trade_state": "REVOKED"}, "REVOKED"),
             ({"trade_state": "PAYERROR", "err_code": "BANKERROR"}, "BANKERROR"),
+            ({"trade_state": "PAY_FAIL"}, "PAY_FAIL"),
             ({"trade_state": "CLOSED", "err_code": "0"}, "CLOSED"),
         ],
     )

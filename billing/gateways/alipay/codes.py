@@ -15,6 +15,7 @@ DECLINE_CODES: dict[str, str] = {
     "BUYER_PAYMENT_AMOUNT_MONTH_LIMIT_ERROR": "soft",
     "BUYER_LIMIT_EXCEEDED": "soft",
     "PAYMENT_FAIL": "soft",
+    "PULL_MOBILE_CASHIER_FAIL": "soft",
     # The merchant's own receipt limits: time resets them. See MERCHANTS_LIMITS.
     "BEYOND_PAY_RESTRICTION": "soft",
     "BEYOND_PER_RECEIPT_RESTRICTION": "soft",
@@ -33,6 +34,8 @@ DECLINE_CODES: dict[str, str] = {
     "AGREEMENT_STATUS_NOT_NORMAL": "hard",
     "AGREEMENT_ERROR": "hard",
     "USER_AGREEMENT_STATUS_NOT_NORMAL": "hard",
+    "AGREEMENT_HAS_UNSIGNED": "hard",
+    "USER_AGREEMENT_NOT_EXIST": "hard",
     # The payer or the payer's instruments.
     "NO_PAYMENT_INSTRUMENTS_AVAILABLE": "hard",
     "ERROR_BALANCE_PAYMENT_DISABLE": "hard",
@@ -46,6 +49,16 @@ DECLINE_CODES: dict[str, str] = {
     "TRADE_BUYER_NOT_MATCH": "hard",
     "BUYER_SELLER_EQUAL": "hard",
     "PAYMENT_REQUEST_HAS_RISK": "hard",
+    "BUYER_NOT_MAINLAND_CERT": "hard",
+    "MOBILE_PAYMENT_SWITCH_OFF": "hard",
+    "NOT_SUPPORT_PAYMENT_INST": "hard",
+    "PAYER_UNMATCHED": "hard",
+    "USER_LOGONID_DUP": "hard",
+    # Of paying later: the payer does not qualify.
+    "BUYER_UNSUPPORT_ADVANCE": "hard",
+    "ZM_AUTH_AMOUNT_EXCEED": "hard",
+    "ZM_AUTH_RULE_LIMIT": "hard",
+    "ZM_CREDIT_AUTH_FAIL": "hard",
     # What the payer agreed to is used up: only a new or changed agreement helps.
     "CYCLE_PAY_SINGLE_FEE_EXCEED": "hard",
     "CYCLE_PAY_TOTAL_FEE_EXCEED": "hard",
@@ -73,6 +86,42 @@ DECLINE_CODES: dict[str, str] = {
     "MERCHANT_PERM_RECEIPT_SINGLE_LIMIT": "config",
     "MERCHANT_PERM_RECEIPT_DAY_LIMIT": "config",
     "AUTHOREE_IS_NOT_MATCH": "config",
+    "BEYOND_PER_RECEIPT_SINGLE_RESTRICTION": "config",
+    "REQUEST_AMOUNT_EXCEED": "config",
+    "RESTRICTED_MERCHANT_INDUSTRY": "config",
+    "SELLER_NOT_EXIST": "config",
+    "INVALID_RECEIVE_ACCOUNT": "config",
+    "INVALID_STORE_ID": "config",
+    "ROYALTY_ACCOUNT_NOT_EXIST": "config",
+    "TRADE_SETTLE_ERROR": "config",
+    "UN_SUPPORT_TRADE_SCENE": "config",
+    "MERCHANT_UNSUPPORT_ADVANCE": "config",
+    "ORDER_UNSUPPORT_ADVANCE": "config",
+    "SUB_GOODS_SIZE_MAX_COUNT": "config",
+    # Of merchants below a merchant.
+    "PLATFORM_BUSINESS_ACQUIRE_MODE_MUST_MERCHANT_ID": "config",
+    "SECONDARY_MERCHANT_ALIPAY_ACCOUNT_INVALID": "config",
+    "SECONDARY_MERCHANT_ID_BLANK": "config",
+    "SECONDARY_MERCHANT_ID_INVALID": "config",
+    "SECONDARY_MERCHANT_ISV_PUNISH_INDIRECT": "config",
+    "SECONDARY_MERCHANT_NOT_MATCH": "config",
+    "SECONDARY_MERCHANT_STATUS_ERROR": "config",
+    "SUB_MERCHANT_CREATE_FAIL": "config",
+    "SUB_MERCHANT_TYPE_INVALID": "config",
+    # Of products that a deduction is not: a contract or a setting has us taken for one of them.
+    "AUTH_AMOUNT_NOT_ENOUGH": "config",
+    "AUTH_NO_ERROR": "config",
+    "AUTH_ORDER_HAS_CLOSED": "config",
+    "AUTH_ORDER_HAS_FINISHED": "config",
+    "AUTH_ORDER_NOT_PAID": "config",
+    "AUTH_TOKEN_IS_NOT_EXIST": "config",
+    "CARD_TYPE_ERROR": "config",
+    "CARD_USER_NOT_MATCH": "config",
+    "CERT_EXPIRED": "config",
+    "PAYMENT_AUTH_CODE_INVALID": "config",
+    "PRE_AUTH_PROD_CODE_INCONSISTENT": "config",
+    "SMILE_PAY_MERCHANT_NOT_MATCH": "config",
+    "USER_FACE_PAYMENT_SWITCH_OFF": "config",
     "AMOUNT_OR_CURRENCY_ERROR": "config",
     "CURRENCY_NOT_SUPPORT": "config",
     "RISK_MERCHANT_IP_NOT_EXIST": "config",
@@ -134,11 +183,13 @@ MERCHANTS_LIMITS = frozenset(
     }
 )
 
-# Both spellings are the vendor's.
+# Also of one that has ended: then what is asked for is done. Both spellings are the vendor's.
 NO_SUCH_AGREEMENT = frozenset(
     {
         "AGREEMENT_NOT_EXIST",
         "AGREEMENT_NOT_EXSIT",
+        "AGREEMENT_HAS_UNSIGNED",
+        "USER_AGREEMENT_NOT_EXIST",
         "USER_NOT_EXIST_ERROR",
         "USER_NOT_EXSIT_ERROR",
     }

@@ -20,7 +20,8 @@ from billing.gateways.base import (
     StatementRow,
     UnreadableRow,
 )
-from billing.gateways.stripe import disputes, events, statement
+from billing.gateways.limits import TryLimit
+from billing.gateways.stripe import codes, disputes, events, statement
 from billing.gateways.stripe.account import Account, account_from
 from billing.gateways.stripe.bindings import Bindings
 from billing.gateways.stripe.charges import KEY_LIFETIME, Charges
@@ -31,6 +32,10 @@ from billing.gateways.stripe.wire import Wire
 _MIN_CHARGE_MINOR = 400
 # Searching lags behind by a minute, and a charge is sometimes found by searching alone.
 _NOT_FOUND_GRACE = timedelta(minutes=5)
+# The schemes' own, the strictest of each span, since the card's scheme is not known beforehand:
+# Mastercard's 10 in a day (with those its 35 in 30 days are not reached by one amount's ladder) and
+# Visa's 15 in 30 days (20 since May 2025 at some acquirers).
+_TRIES = (TryLimit(10, timedelta(days=1)), TryLimit(15, timedelta(days=30)))
 _STATEMENT_READY = time(0, 30)  # live books: only the last minutes of a day are still settling
 
 
@@ -80,6 +85,8 @@ class StripeGateway:
             can_reuse_reference_after_decline=False,
             reference_lifetime=KEY_LIFETIME,
             not_found_grace=_NOT_FOUND_GRACE,
+            waits=codes.WAITS,
+            tries=_TRIES,
             statement_currencies=self._account.currencies,
             statement_timezone="UTC",
             statement_ready=_STATEMENT_READY,

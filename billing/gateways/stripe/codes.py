@@ -10,6 +10,7 @@ bank; config = pause the rail and tell the operator; unknown = ask, never resend
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 AUTHENTICATION_REQUIRED = "authentication_required"
 DUPLICATE = "duplicate_transaction"
@@ -18,9 +19,25 @@ NOT_OFFERED = "currency_not_offered"  # ours: no setting lists it; the card is n
 ADVICE = "advice:"
 # Mastercard's own numbers for "never again", in case Stripe passes them on without its word for it.
 NEVER_AGAIN = frozenset({"03", "21"})
+_VAGUE = ("try_again_later", "confirm_card_data")
+
+NETWORK = "network_"
+# Mastercard's advice on when to try again, more exact than Stripe's word for it: never sooner.
+WAITS: Mapping[str, timedelta] = {
+    f"{ADVICE}{NETWORK}24": timedelta(hours=1),
+    f"{ADVICE}{NETWORK}25": timedelta(days=1),
+    f"{ADVICE}{NETWORK}26": timedelta(days=2),
+    f"{ADVICE}{NETWORK}27": timedelta(days=4),
+    f"{ADVICE}{NETWORK}28": timedelta(days=6),
+    f"{ADVICE}{NETWORK}29": timedelta(days=8),
+    f"{ADVICE}{NETWORK}30": timedelta(days=10),
+}
 
 DECLINE_CODES: dict[str, str] = {
     # What the issuer advises, whatever its decline says.
+    **dict.fromkeys(WAITS, "soft"),
+    f"{ADVICE}{NETWORK}40": "hard",  # a prepaid card that cannot be filled again
+    f"{ADVICE}{NETWORK}41": "hard",  # a virtual card's number, good for one payment
     "advice:try_again_later": "soft",
     "advice:do_not_try_again": "hard",
     "advice:confirm_card_data": "hard",
@@ -171,5 +188,9 @@ def of_decline(error: Mapping[str, object]) -> str:
 
 
 def _advice(error: Mapping[str, object]) -> object:
-    is_final = str(error.get("network_advice_code")) in NEVER_AGAIN
-    return error.get("advice_code") or ("do_not_try_again" if is_final else "")
+    """The network's own where it says more than Stripe's word, unless that is "never again"."""
+    told, network = error.get("advice_code"), str(error.get("network_advice_code"))
+    if network in NEVER_AGAIN:
+        return told or "do_not_try_again"
+    is_more = f"{ADVICE}{NETWORK}{network}" in DECLINE_CODES
+    return f"{NETWORK}{network}" if is_more and told in (None, "", *_VAGUE) else told or ""

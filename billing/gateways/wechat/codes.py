@@ -14,6 +14,7 @@ DECLINE_CODES: dict[str, str] = {
     "RULE_LIMIT": "soft",  # v3's spelling
     "FREQUENCY_LIMITED": "soft",  # as what an order failed of; as an answer see SAME_NUMBER
     "PAYERROR": "soft",  # a trade_state: "the payment failed, for instance at the bank"
+    "PAY_FAIL": "soft",  # the same, as a deduction's own query and notification have it
     # The contract is gone: bind again.
     "CONTRACT_NOT_EXIST": "hard",
     "CONTRACTERROR": "hard",
