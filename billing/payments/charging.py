@@ -16,7 +16,7 @@ from billing.bindings import breaker
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
-from billing.payments import announcements, answers, recounting, reopening
+from billing.payments import announcements, answers, recounting, reopening, tries
 from billing.recharges import aftermath, claims, disputed, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
@@ -150,6 +150,7 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
         going, full = recounting.with_room(
             rows, at=at, rails=rails, when=lambda row: _taken_at(row, at=at, rails=rails)
         )
+        going, spent = tries.with_tries_left(going, at=at, rails=rails)
         ready = [
             row if claims.is_live_attempt(row) else _with_reference(row)
             for row in announcements.only_one_each(going, at=at, rails=rails)
@@ -172,6 +173,7 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
         mine = [row for row in ready if row.id in moved]
         intents.charges([row for row in mine if not row.attempt_id], at=at)
     answers.set_aside(full, at=at)
+    tries.set_aside(spent, at=at)
     return [row._replace(state=S.CHARGING.value) for row in mine]
 
 

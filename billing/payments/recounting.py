@@ -73,6 +73,7 @@ class Full:
     row: Work
     move: Move
     figures: Mapping[str, int]
+    room_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

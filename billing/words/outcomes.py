@@ -163,6 +163,11 @@ SETBACKS: dict[str, Phrasing] = {
         _("{price} was declined each time it was tried; nothing was taken, and no try follows."),
         _("The payment was declined each time; nothing was taken, and no try follows."),
     ),
+    "tries_spent": _told(
+        _("This payment method was refused too often"),
+        _("It was refused so often within {days} that {price} was not tried; nothing was taken."),
+        _("It was refused so often that it is left alone for a while; nothing was taken."),
+    ),
     "fallback": _told(
         _("Trying the second payment method"),
         _(

@@ -1,0 +1,129 @@
+"""The card schemes' budget of tries: counted over all that one instrument pays for, kept before a
+charge is begun, and told."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from billing.gateways.base import Refused
+from billing.gateways.limits import TryLimit
+from billing.models import Binding, Notice, Recharge, Rule
+from billing.payments import tries
+from tests import world as w
+from tests.factories.billing import PaymentAttemptFactory, RechargeFactory
+
+pytestmark = pytest.mark.django_db
+
+A_DAY, A_MONTH = TryLimit(2, timedelta(days=1)), TryLimit(3, timedelta(days=30))
+POOR = Refused("BUYER_BALANCE_NOT_ENOUGH")
+
+
+@pytest.fixture
+def cards(world: Any) -> Any:
+    """A rail that takes two refusals of one card in a day, three in thirty."""
+    w.carrier(), w.rail(retry_ladder_s=[3600] * 3)
+    world.gateway.capabilities = replace(world.gateway.capabilities, tries=(A_DAY, A_MONTH))
+    return world
+
+
+def of(alice: Any, **more: Any) -> Binding:
+    return w.binding(alice, fingerprint="card", **more)
+
+
+def low(world: Any, binding: Binding, number: str) -> Rule:
+    line = w.line(binding.owner, balance_minor=980, msisdn=number)
+    return w.rule(line, binding=binding, wake_at=world.at)
+
+
+def states() -> list[tuple[str, str]]:
+    return list(Recharge.objects.order_by("pk").values_list("state", "reason"))
+
+
+class TestAnInstrument:
+    def test_refused_twice_today_is_not_tried_a_third_time_for_another_line(self, cards):
+        alice = w.person()
+        card, again = of(alice), of(alice)  # the same card, bound twice
+        low(cards, card, "+8613800138001"), low(cards, again, "+8613800138002")
+        cards.gateway.script = [POOR, POOR]
+        cards.run()
+        assert states() == [("declined", "soft_decline")] * 2
+        low(cards, card, "+8613800138003")
+        cards.later(w.MINUTE)
+        cards.run()
+        assert len(cards.gateway.calls["charge"]) == 2
+        assert states()[2] == ("waiting", "tries_spent")
+        assert Recharge.objects.latest("pk").act_at == w.NOON + w.DAY
+        assert cards.gateway.charged == {}
+        w.assert_balanced()
+
+    def test_is_tried_again_when_the_oldest_try_is_a_day_old(self, cards):
+        card = of(w.person())
+        low(cards, card, "+8613800138001")
+        cards.gateway.script = [POOR, POOR]
+        cards.run()
+        cards.later(w.HOUR)
+        Rule.objects.update(wake_at=None)
+        cards.run()
+        cards.later(w.HOUR)
+        cards.run()
+        assert states() == [("waiting", "tries_spent")]
+        assert len(cards.gateway.calls["charge"]) == 2
+        cards.at = w.NOON + w.DAY
+        cards.run()
+        assert [state for state, _ in states()] == ["completed"]
+        assert len(set(cards.gateway.calls["charge"])) == 3
+        w.assert_balanced()
+
+    def test_that_has_nothing_left_this_month_ends_it_without_money_and_says_why(self, cards):
+        card = of(w.person())
+        spent = w.line(card.owner, balance_minor=9800, msisdn="+8613800138001")
+        past(spent, card, at=w.NOON - 3 * w.DAY, count=3)
+        rule = low(cards, card, "+8613800138002")
+        cards.run()
+        assert cards.gateway.calls["charge"] == []
+        assert states()[-1] == ("canceled", "tries_spent")
+        told = Notice.objects.get(kind="not_recharged")
+        assert (told.facts["code"], told.facts["days"]) == ("tries_spent", 30)
+        rule.refresh_from_db()
+        assert rule.cooldown_until == w.NOON + 27 * w.DAY  # no round of openings until then
+        cards.later(w.DAY)
+        Rule.objects.update(wake_at=cards.at)
+        cards.run()
+        assert Notice.objects.filter(kind="not_recharged").count() == 1
+        w.assert_balanced()
+
+    def test_of_somebody_else_has_its_own_tries(self, cards):
+        alice, bob = w.person(), w.person("bob")
+        card = of(alice)
+        past(w.line(alice, msisdn="+8613800138001"), card, at=w.NOON - w.HOUR, count=2)
+        other = w.binding(bob, fingerprint="another card")
+        low(cards, other, "+8613800138002")
+        cards.run()
+        assert states()[-1][0] == "completed"
+
+    def test_shows_its_owner_what_is_left(self, cards):
+        card = of(w.person())
+        past(w.line(card.owner), card, at=w.NOON - 2 * w.DAY, count=1)
+        past(w.line(card.owner, msisdn="+8613800138009"), card, at=w.NOON - w.HOUR, count=1)
+        rail = cards.gateway.capabilities
+        assert tries.left(card, rail=rail, at=cards.at) == [
+            tries.Left(2, 1, 1), tries.Left(3, 1, 30),
+        ]  # fmt: skip
+        assert tries.left(card, rail=replace(rail, tries=()), at=cards.at) == []
+
+    def test_that_paid_has_lost_no_try(self, cards):
+        card = of(w.person())
+        low(cards, card, "+8613800138001")
+        cards.run()
+        assert states() == [("completed", "credited")]
+        left = tries.left(card, rail=cards.gateway.capabilities, at=cards.at)
+        assert [one.left_count for one in left] == [2, 3]
+
+
+def past(line: Any, card: Binding, *, at: Any, count: int) -> None:
+    """Refused tries of long ago, of a recharge that came to nothing."""
+    recharge = RechargeFactory.create(line=line, binding=card, failed=True, created_at=at)
+    for number in range(1, count + 1):
+        PaymentAttemptFactory.create(recharge=recharge, number=number, declined=True)
