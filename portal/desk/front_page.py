@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django_q.models import OrmQ
 
 from billing.admin import words
+from billing.bindings.breaker import ENDING
 from billing.models import (
     Binding,
     InboundNotification,
@@ -37,6 +38,7 @@ from portal.desk.parts import Item, Section, Text, age, list_url, section
 from portal.supervision import health
 
 UNKNOWN_FOR = timedelta(hours=1)
+UNENDED_FOR = timedelta(days=1)
 UNREAD_FOR = timedelta(minutes=5)
 
 
@@ -284,7 +286,11 @@ def _stopped(at: datetime) -> Section | None:
 
 def _rails_stopped(at: datetime) -> Iterable[Item]:
     in_use = Exists(Binding.objects.filter(rail=OuterRef("code"), state="active"))
-    rails = Rail.objects.annotate(is_in_use=in_use).order_by("sort_order", "code")
+    unended = Binding.objects.filter(
+        rail=OuterRef("code"), pause_reason=ENDING, paused_at__lt=at - UNENDED_FOR
+    )
+    rails = Rail.objects.annotate(is_in_use=in_use, has_unended=Exists(unended))
+    rails = rails.order_by("sort_order", "code")
     known = set()
     for one in rails:
         known.add(one.code)
@@ -295,6 +301,8 @@ def _rails_stopped(at: datetime) -> Iterable[Item]:
             yield Item(name, _("not set up on this installation"), "", url)
         if one.deferred_since:
             yield Item(name, _("charges are held back"), age(one.deferred_since, at), url)
+        if one.has_unended:
+            yield Item(name, _("has agreements that it will not end: end them there"), "", url)
         if one.refuses_us_since:
             why = _("refuses our questions: see to our key, or the contract")
             yield Item(name, why, age(one.refuses_us_since, at), url)
@@ -372,6 +380,5 @@ _SECTIONS: tuple[tuple[str, Callable[[datetime], Section | None]], ...] = (
     ("billing.view_difference", statements.differing),
     ("billing.view_statement", statements.absent),
     ("billing.view_rule", _paused),
-    ("billing.view_binding", methods.unended),
     ("billing.view_binding", methods.lapsing),
 )

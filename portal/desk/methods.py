@@ -1,4 +1,4 @@
-"""The front page's part on payment methods: those that end soon, and those that do not end."""
+"""The front page's part on payment methods: those that end soon."""
 
 from datetime import datetime, timedelta
 
@@ -6,14 +6,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing.admin import words
-from billing.bindings.breaker import ENDING
 from billing.models import Binding, BindingState
 from lines.admin.base import page_url
 from portal import wording
-from portal.desk.parts import Item, Section, age, section
+from portal.desk.parts import Item, Section, section
 
 LAPSES_WITHIN = timedelta(days=30)
-UNENDED_FOR = timedelta(days=1)
 
 
 def lapsing(at: datetime) -> Section | None:
@@ -31,24 +29,5 @@ def lapsing(at: datetime) -> Section | None:
         describe,
         name=_("Payment methods that end within 30 days"),
         advice=_("Their owners are told 30, 7 and 2 days before. Nothing to do, unless one calls."),
-        tone="warn",
-    )
-
-
-def unended(at: datetime) -> Section | None:
-    """Told again ever less often, and a person's after a day."""
-    rows = Binding.objects.filter(pause_reason=ENDING, paused_at__lt=at - UNENDED_FOR)
-
-    def describe(one: Binding) -> Item:
-        return Item(f"{one.owner} · {words.method(one)}", "", age(one.paused_at, at), page_url(one))
-
-    return section(
-        rows.select_related("owner", "rail").order_by("paused_at"),
-        describe,
-        name=_("Agreements that their rail will not end"),
-        advice=_(
-            "Nothing is charged by them. End each on the rail's own pages; it is seen here by"
-            " itself."
-        ),
         tone="warn",
     )

@@ -97,10 +97,10 @@ class TestBalance:
         assert with_clock.observed_at == noon
         assert without == Unknown("the answer does not say when it was true")
 
-    def test_with_a_wrong_token_is_unknown(self, carrier, alice):
+    def test_with_a_wrong_token_is_ours_to_mend(self, carrier, alice):
         outcome = adapter_for(carrier, token="guessed").balance(address=alice).outcome
 
-        assert outcome == Unknown("refused: unauthorised")
+        assert outcome == NotAllowed("unauthorised", "The bearer token is not valid.")
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
