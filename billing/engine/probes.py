@@ -166,7 +166,9 @@ def _to_carrier(adapter: CarrierAdapter, whose: Whose, *, at: datetime) -> Quest
         address = LineAddress(msisdn=one.msisdn, iccid=one.iccid)
         if not adapter.can_query_by_reference:
             return lambda: adapter.balance(address=address)
-        return lambda: adapter.query(reference=one.reference, carrier_ref=one.carrier_ref)
+        return lambda: adapter.query(
+            reference=one.reference, address=address, carrier_ref=one.carrier_ref
+        )
     with transaction.atomic():
         numbers = rowsets.read(_LINE, facts, into=Number)
     for number in numbers:

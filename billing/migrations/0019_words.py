@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0015_a_line_never_silent")]
+    dependencies = [("billing", "0016_ways")]
 
     operations = [
         migrations.AddField(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0015_a_line_never_silent'),
+        ('billing', '0019_words'),
     ]
 
     operations = [
