@@ -16,7 +16,7 @@ from billing.engine import incoming
 from billing.outside import Outside
 from billing.payments import answers, charging
 from billing.recharges import aftermath, intents, machine
-from billing.refunds import refunding
+from billing.refunds import refunding, settled
 from billing.rules import openings
 
 Strike = Callable[[str], None]
@@ -36,7 +36,7 @@ _INSIDE = (
     (answers, "_mark", "setback"),
     (aftermath, "credited", "credit"),
     (credit_answers, "_mark", "delivery setback"),
-    (refunding, "_leave", "refund"),
+    (settled, "leave", "refund"),
     (machine, "_wake", "message"),
 )
 # Return when the transaction is committed.
