@@ -152,7 +152,7 @@ def _accepted(row: Work, outcome: Accepted, *, at: datetime) -> None:
     if act_at is None:
         _lost_sight(row, at=at)
     elif row.state == S.DELIVERY_PENDING.value:
-        attention = "delivery_unknown" if queries >= ladders.SLOW_AFTER else ""
+        attention = "delivery_unknown" if at - _sent_at(row) > ladders.SLOW_AFTER else ""
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
     else:
         machine.move_one(row.move(S.DELIVERY_PENDING, "accepted", act_at), at=at)

@@ -1,9 +1,6 @@
 """What a payment rail can do and how it answers; every adapter in this package speaks this.
 
-Three rules run through all of it:
-
-- A reference is committed by the caller before an adapter sees it, and is the only thing that may
-  be sent twice.
+- A reference is committed by the caller before an adapter sees it, and only it may be sent twice.
 - An adapter never guesses. What it could not read or verify is `Unknown`.
 - An adapter touches no database and reads no clock and no settings; it gets them when it is built.
 """
@@ -53,11 +50,8 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A definite answer with the rail's code. What the code means is data (`DeclineCode`).
-
-    `is_merchants`: the payer and the method are not to blame, a limit of ours is: somebody must
-    hear of it, whatever the class says about trying again.
-    """
+    """A definite answer with the rail's code, whose meaning is data (`DeclineCode`).
+    `is_merchants`: not the payer, a limit of ours is to blame: somebody must hear of it."""
 
     code: str
     message: str = ""
@@ -244,7 +238,7 @@ class StatementRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that could not be read, and what could be of whose it is; the rest goes on."""
+    """One that could not be read, and what could be of whose it is; the rest goes on."""
 
     line_number: int
     text: str
@@ -279,10 +273,9 @@ class DisputeStanding(StrEnum):
 class Notification:
     """A verified notification: a reason to ask the rail, never the truth by itself.
 
-    `dedupe_id` is the same on every repeat. `our_ref` is a charge's or a binding's reference
-    (empty when the rail gives only its own); `refund_ref` names the refund where `kind` is REFUND.
-    `dispute_ref` is the rail's own number of a dispute, and `said_at` the rail's time of saying so:
-    a payment may be disputed twice, and what was said last of each counts.
+    `dedupe_id` is the same on every repeat. `our_ref` is a charge's or a binding's reference (empty
+    when the rail gives only its own), `refund_ref` a REFUND's, `dispute_ref` the rail's own of a
+    dispute. What was said last (`said_at`, the rail's time) of each dispute counts.
     """
 
     kind: NotificationKind

@@ -50,7 +50,7 @@ _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.HARD: "hard_decline",
     DeclineClass.AUTH: "not_confirmed",
 }
-ACTION_RECHECK = timedelta(minutes=10)
+ACTION_RECHECK, MOMENT = timedelta(minutes=10), timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,8 @@ def payment(*, row: Work, answer: Answer, at: datetime, context: Context) -> Non
             if row.state in PAYING_STATES:
                 _HANDLERS[type(answer.outcome)](row, answer.outcome, at, context)
             elif claims.is_doubted(row) and row.state in CANCELABLE_STATES:
-                reopening.ended_indeed(
-                    row,
-                    answer.outcome,
-                    grace=context.capabilities[row.rail].not_found_grace,
-                    at=at,
-                )
+                grace = context.capabilities[row.rail].not_found_grace
+                reopening.ended_indeed(row, answer.outcome, grace=grace, at=at)
             else:
                 reopening.contradiction(row, answer.outcome, at=at)
     except LostRace:
@@ -90,10 +86,8 @@ def payment(*, row: Work, answer: Answer, at: datetime, context: Context) -> Non
 def _succeeded(row: Work, outcome: Succeeded, at: datetime, context: Context) -> None:
     """Money moved, but not what was asked for: nobody but a person settles that."""
     del outcome, context
-    move = row.move(S.REVIEW, "amount_differs", None, attention="amount_differs")
-    if row.state == S.ACTION_REQUIRED.value:
-        move = row.move(S.PAYMENT_UNKNOWN, "amount_differs", None, attention="amount_differs")
-    machine.move_one(move, at=at)
+    target = S.PAYMENT_UNKNOWN if row.state == S.ACTION_REQUIRED.value else S.REVIEW
+    machine.move_one(row.move(target, "amount_differs", None, attention="amount_differs"), at=at)
     _mark(row, AttemptState.UNKNOWN)
 
 
@@ -181,15 +175,15 @@ def _not_found(row: Work, outcome: NotFound, at: datetime, context: Context) -> 
 
 
 def _send_again(row: Work, *, at: datetime) -> None:
-    """Whoever died sending it may die again, and whoever refused it by a code that nobody has
-    listed may do so for ever: that it is not there is no progress, so the rounds are counted."""
+    """That it is not there is no progress: whoever died sending it may die again, so the rounds are
+    counted. After the last a person is called, and with its window's end it is missed."""
     rounds = machine.rounds(recharge_id=row.id, because="confirmed_not_taken")
-    act_at = ladders.next_resend_at(rounds=rounds, at=at)
+    is_over = at > row.charge_until
+    act_at = at if is_over else ladders.next_resend_at(rounds=rounds, at=at)
     if act_at is None:
-        _needs_person(row, "payment_unknown", at=at)
+        _needs_person(row, "payment_unknown", act_at=row.charge_until + MOMENT, at=at)
         return
-    again = row.move(S.DUE, "confirmed_not_taken", act_at, keeps_crashes=True)
-    machine.move_one(again, at=at)
+    machine.move_one(row.move(S.DUE, "confirmed_not_taken", act_at, keeps_crashes=True), at=at)
     _mark(row, AttemptState.INTENDED)
 
 
@@ -202,11 +196,12 @@ def _wait_out_grace(row: Work, *, until: datetime, at: datetime) -> None:
         machine.stay(recharge_id=row.id, fence=row.fence, act_at=until, attention="", at=at)
 
 
-def _needs_person(row: Work, attention: str, *, at: datetime) -> None:
+def _needs_person(row: Work, code: str, *, at: datetime, act_at: datetime | None = None) -> None:
     if row.state == S.PAYMENT_UNKNOWN.value:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
+        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=code, at=at)
     else:
-        machine.move_one(row.move(S.PAYMENT_UNKNOWN, "no_answer", None, attention=attention), at=at)
+        to = row.move(S.PAYMENT_UNKNOWN, "no_answer", act_at, attention=code)
+        machine.move_one(to, at=at)
     _mark(row, AttemptState.UNKNOWN)
 
 

@@ -23,7 +23,7 @@ CONFIG_WAITS_S = (*(600,) * 12, *(3600,) * 24, *(_DAY,) * 13)
 RESEND_WAITS_S = (0, 0, 60, 300, 900, 3600, 3 * 3600, 6 * 3600)
 # Taken on and not heard of since: hourly for a day, daily for a month; then a person.
 SLOW_WAITS_S = (*PENDING_WAITS_S, *(3600,) * 24, *(_DAY,) * 29)
-SLOW_AFTER = len(PENDING_WAITS_S) + 24  # questions; from here on it is more than slow
+SLOW_AFTER = timedelta(days=1)  # from here on it is more than slow
 
 
 def next_query_at(*, queries: int, at: datetime, since: datetime | None = None) -> datetime | None:

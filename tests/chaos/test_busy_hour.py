@@ -219,7 +219,10 @@ def test_a_busy_hour_on_every_rail_leaves_books_that_agree(hour: Hour) -> None:
     assert report["violations"] == {}
     assert report["books"]["differences"] == {}
     states = Counter(Recharge.objects.values_list("rail", "state"))
-    assert set(Recharge.objects.values_list("state", flat=True)) <= AT_REST
+    # A card that was refused too often waits for its next try, in its window: the simulator has one
+    # of each kind, whoever holds it.
+    settled = Recharge.objects.exclude(state="waiting", reason="tries_spent")
+    assert set(settled.values_list("state", flat=True)) <= AT_REST
     for rail in ("alipay", "wechat", "stripe"):
         assert states[rail, "completed"] >= 5
         assert states[rail, "failed"] >= 1

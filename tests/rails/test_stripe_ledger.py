@@ -162,8 +162,8 @@ class TestATransaction:
             "issuing_authorization_release", "issuing_dispute",
             "issuing_dispute_provisional_credit", "issuing_dispute_provisional_credit_reversal",
             "issuing_transaction",
-            "obligation_outbound", "obligation_reversal_inbound", "payment_failure_refund",
-            "payment_reversal", "payment_unreconciled",
+            "obligation_outbound", "obligation_reversal_inbound", "payment_reversal",
+            "payment_unreconciled",
         }  # fmt: skip
 
 

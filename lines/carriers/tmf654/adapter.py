@@ -267,10 +267,9 @@ class Tmf654Carrier:
             return Unknown(str(error))
 
     def _refused_look(self, refusal: Refusal) -> NotAllowed | Unknown:
-        """A refused question says nothing of what was asked; that we may not ask is ours to mend.
-        A code by which this carrier bars a *line* is no word about us."""
-        is_about_us = refusal.status in outcomes.TO_US
-        if is_about_us and refusal.code not in self._verdicts.permanent_codes:
+        """That we may not ask is ours to mend, but for a code by which it bars a *line*."""
+        is_barred = refusal.code in self._verdicts.permanent_codes
+        if refusal.status in outcomes.TO_US and not is_barred:
             return NotAllowed(refusal.code, refusal.message)
         return Unknown(f"refused: {refusal.code}")
 
@@ -360,10 +359,9 @@ class Tmf654Carrier:
         return _answer(result, (exchange,), refused=refused, read=read)
 
     def _listed(self, reply: Reply, reference: str) -> list[Order]:
-        """The orders under `reference`, all of them, or Unreadable."""
+        """The orders under `reference`, all of them, or Unreadable: an ignored filter shows a page."""
         documents = reading.listed(reply.body)
         if any(reading.text(each, self._reference_field) != reference for each in documents):
-            # It ignored the filter, so that what is not on this page is not known to be missing.
             raise Unreadable("the carrier did not filter by our reference")
         if (reading.total_count(reply.headers) or 0) > len(documents):
             raise Unreadable("the carrier holds back part of the list")
