@@ -23,8 +23,9 @@ from tests.carriers.adapters import NOBODY, adapter_for, credit_of
 
 class TestBalance:
     def test_is_read_exactly(self, carrier, adapter):
+        ends_at = datetime(datetime.now(UTC).year + 1, 12, 31, 16, tzinfo=UTC)
         address = carrier.add_line(
-            balance_minor=10_010_001, reserved_minor=99, valid_until="2026-12-31T16:00:00+00:00"
+            balance_minor=10_010_001, reserved_minor=99, valid_until=ends_at.isoformat()
         )
         before = datetime.now(UTC)
 
@@ -34,7 +35,7 @@ class TestBalance:
         assert balance.reserved_minor == 99
         assert balance.currency == "CNY"
         assert balance.status == "active"
-        assert balance.valid_until == datetime(2026, 12, 31, 16, tzinfo=UTC)
+        assert balance.valid_until == ends_at
         assert before <= balance.observed_at <= datetime.now(UTC)
 
     def test_may_be_below_zero(self, carrier, adapter):

@@ -53,7 +53,7 @@ class TestOneRecharge:
     def test_says_on_which_day_a_slow_rail_will_take_the_money(self, alice, as_user):
         line, pays = alice.lines.get(kind="fm"), alice.bindings.get()
         made = people.recharge(line, pays, at=datetime.now(UTC))
-        on = datetime(2027, 1, 14, 1, 30, tzinfo=UTC)
+        on = datetime(datetime.now(UTC).year + 2, 1, 14, 1, 30, tzinfo=UTC)
         told = {"state": "waiting", "reason": "announced", "earliest_charge_at": on}
         Recharge.objects.filter(pk=made.pk).update(**told)
         text = as_user(alice).get(reverse("portal:recharge", args=[made.ref])).content.decode()

@@ -168,16 +168,16 @@ class TestABinding:
 
     def test_runs_out_at_the_end_of_its_month_and_is_renewed(self, stripe_sim, gateway):
         provider_ref = stripe_sim.bind(new_ref("B"))
-        number = provider_ref.partition("/")[2]
+        number, next_year = provider_ref.partition("/")[2], datetime.now(UTC).year + 1
         renew = f"payment_methods/{number}/renew"
         stripe_sim.control("POST", renew, {"exp_month": 10, "exp_year": 2026})
         facts = facts_of(gateway, provider_ref=provider_ref)
         assert facts.status is BindingStatus.EXPIRED
         assert facts.expires_at == datetime(2026, 11, 1, tzinfo=UTC)
-        stripe_sim.control("POST", renew, {"exp_month": 12, "exp_year": 2026})
+        stripe_sim.control("POST", renew, {"exp_month": 12, "exp_year": next_year})
         facts = facts_of(gateway, provider_ref=provider_ref)
         assert facts.status is BindingStatus.ACTIVE
-        assert facts.expires_at == datetime(2027, 1, 1, tzinfo=UTC)
+        assert facts.expires_at == datetime(next_year + 1, 1, 1, tzinfo=UTC)
 
     @pytest.mark.parametrize(
         "kind", ["lose_before", "http_500", "garbage", "unauthorized", "rate_limit"]
