@@ -4,11 +4,11 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo test slowest edges check bench chaos env lock messages translations chromium clean
+.PHONY: help demo test slowest edges mutants check bench chaos env lock messages translations chromium clean
 
 help: ## list this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
-	@echo "  ARGS=… is handed on to demo, test, slowest, edges, bench and chaos: make test ARGS='tests/billing -x'"
+	@echo "  ARGS=… is handed on to demo, test, slowest, edges, mutants, bench and chaos: make test ARGS='tests/billing -x'"
 
 demo: env translations ## a whole installation with simulated carriers and payments, in this terminal
 	$(PYTHON) manage.py demo $(ARGS)
@@ -21,6 +21,9 @@ slowest: env ## the slowest forty tests of the last run, and the slowest files
 
 edges: env chromium translations ## tests that go by the clock, with the clock at the edges of months, years, summer time
 	$(PYTHON) -m tests.edges $(ARGS)
+
+mutants: env translations ## changes the code in small ways, and asks which of them no test notices
+	$(PYTHON) -m tests.mutation $(ARGS)
 
 check: env chromium translations ## all that CI checks: style, types, imports, security, translations, tests
 	.ci/check
