@@ -20,6 +20,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from tests.mutation import kept, mutants, places, report, targets, watching
@@ -81,11 +83,15 @@ def _every(only: Sequence[str]) -> dict[str, list[Mutant]]:
 def _drawn(every: Mapping[str, Sequence[Mutant]], asked: Asked) -> list[Mutant]:
     if asked.id:
         return [one for many in every.values() for one in many if one.id in asked.id]
-    drawn = []
-    for module, many in every.items():
-        count = min(asked.sample or len(many), len(many))
-        drawn += random.Random(f"{asked.seed} {module}").sample(list(many), count)
-    return drawn
+    drawn = [_shuffled(module, many, asked) for module, many in every.items()]
+    return [one for each in zip_longest(*drawn) for one in each if one]
+
+
+def _shuffled(module: str, many: Sequence[Mutant], asked: Asked) -> list[Mutant]:
+    """So that a larger sample holds a smaller one of the same seed, and any part is a sample."""
+    shuffled = list(many)
+    random.Random(f"{asked.seed} {module}").shuffle(shuffled)
+    return shuffled[: asked.sample or len(shuffled)]
 
 
 def _population(
@@ -120,6 +126,7 @@ def _judge(drawn: Sequence[Mutant], contexts: watching.Contexts, asked: Asked) -
     from tests.mutation.running import Plan, Runner, Verdict, run
 
     known, digest = kept.verdicts(), _digest(contexts)
+    digest += f" {asked.most_s:.0f}"
     todo = [one for one in drawn if asked.id or not _is_known(one, known.get(one.id), digest)]
     plans = [Plan(one, *_tests(one, contexts, asked.most_s)) for one in todo]
     files = sorted({test.partition("::")[0] for one in plans for test in one.tests})
@@ -129,8 +136,7 @@ def _judge(drawn: Sequence[Mutant], contexts: watching.Contexts, asked: Asked) -
             began = time.monotonic()
             covered = runner is not None and plan.tests
             verdict = runner.judge(plan) if covered and runner else Verdict("not covered")
-            known[plan.mutant.id] = _kept(plan.mutant, verdict, digest, len(plan.tests))
-            kept.keep(known)
+            kept.keep(_kept(plan.mutant, verdict, digest, len(plan.tests)))
             _say(f"{number}/{len(plans)}", plan, verdict, time.monotonic() - began)
 
     if files:
@@ -157,19 +163,32 @@ def _source(path: str) -> str:
 
 
 def _tests(mutant: Mutant, contexts: watching.Contexts, most_s: float) -> tuple[list[str], float]:
-    """Those that run its statement, the quick and the particular first, for so long in all."""
+    """Those that run its statement, for so long in all: first those of the files that are named
+    like the mutant's, then the quickest of every file, and so on."""
     passed = places.of(mutant.path, mutant.line).lines
-    found = [
-        (what["seconds"] * sum(map(len, what["lines"].values())), what["seconds"], test)
+    found = sorted(
+        (what["seconds"], test)
         for test, what in contexts.items()
         if any(line in what["lines"].get(path, ()) for path, line in passed)
-    ]
+    )
+    rounds: Counter[str] = Counter()
+    ranked = []
+    for seconds, test in found:
+        file = test.partition("::")[0]
+        rounds[file] += 1
+        ranked.append((not _is_named_like(file, mutant), rounds[file], seconds, test))
     tests, left_s = [], most_s
-    for _, seconds, test in sorted(found):
-        left_s -= seconds
-        if left_s >= 0 or not tests:
+    for _, _, seconds, test in sorted(ranked):
+        if left_s >= seconds or not tests:
             tests.append(test)
+            left_s -= seconds
     return tests, most_s - max(left_s, 0)
+
+
+def _is_named_like(file: str, mutant: Mutant) -> bool:
+    """test_disputes_held.py and disputed.py"""
+    words = Path(mutant.path).stem.split("_") + Path(mutant.path).parent.name.split("_")
+    return any(word[:6] in Path(file).stem for word in words if word != "billing")
 
 
 def _kept(mutant: Mutant, verdict: Any, digest: str, tests: int) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def verdicts() -> Verdicts:
     return json.loads(VERDICTS.read_text()) if VERDICTS.exists() else {}
 
 
-def keep(found: Verdicts) -> None:
+def keep(verdict: dict[str, Any]) -> None:
+    """Beside those of another run that goes on at the same time."""
+    found = verdicts() | {verdict["id"]: verdict}
     VERDICTS.parent.mkdir(parents=True, exist_ok=True)
     beside = VERDICTS.with_suffix(".new")
     beside.write_text(json.dumps(found, indent=1, ensure_ascii=False))

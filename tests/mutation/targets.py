@@ -21,8 +21,10 @@ APART = {"billing/rules/caps.py": "caps", "billing/rules/obstacles.py": "caps"}
 # Whose statements are watched: what a target's constant reaches, it may reach elsewhere.
 WATCHED = ("billing", "lines")
 NOT_WATCHED = ("migrations", "simulator", "simulation", "admin", "models", "gateways")
-# No test that starts processes: they would load the code as it is in the files.
-TESTS = ("tests/billing", "tests/lines", "tests/api", "tests/portal", "tests/admin")
+# The core is held by its own tests. None that starts processes, which would load the code as it is
+# in the files, and not those that take minutes by themselves.
+TESTS = ("tests/billing",)
+TOO_LONG = {"tests/billing/test_everything_at_once.py", "tests/billing/test_reconciliation.py"}
 NOT_MARKED = "not processes and not browser"
 
 

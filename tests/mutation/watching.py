@@ -151,7 +151,7 @@ def stale(contexts: Contexts) -> list[str]:
         for folder in targets.TESTS
         for one in (ROOT / folder).rglob("test_*.py")
     ]
-    return sorted(one for one in found if one not in current)
+    return sorted(set(found) - current - targets.TOO_LONG)
 
 
 if __name__ == "__main__":
