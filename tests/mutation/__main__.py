@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,8 @@ def _judge(drawn: Sequence[Mutant], contexts: watching.Contexts, asked: Asked) -
     known, digest = kept.verdicts(), _digest(contexts)
     digest += f" {asked.most_s:.0f}"
     todo = [one for one in drawn if asked.id or not _is_known(one, known.get(one.id), digest)]
-    plans = [Plan(one, *_tests(one, contexts, asked.most_s)) for one in todo]
+    killers = {(one["path"], one["test"]) for one in known.values() if one["test"]}
+    plans = [Plan(one, *_tests(one, contexts, killers, asked.most_s)) for one in todo]
     files = sorted({test.partition("::")[0] for one in plans for test in one.tests})
 
     def drive(runner: Runner | None) -> None:
@@ -162,9 +163,11 @@ def _source(path: str) -> str:
     return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()[:12]
 
 
-def _tests(mutant: Mutant, contexts: watching.Contexts, most_s: float) -> tuple[list[str], float]:
-    """Those that run its statement, for so long in all: first those of the files that are named
-    like the mutant's, then the quickest of every file, and so on."""
+def _tests(
+    mutant: Mutant, contexts: watching.Contexts, killers: Set[tuple[str, str]], most_s: float
+) -> tuple[list[str], float]:
+    """Those that run its statement, for so long in all: first those that have killed in this file
+    before, then those of files named like it, then the quickest of every file, and so on."""
     passed = places.of(mutant.path, mutant.line).lines
     found = sorted(
         (what["seconds"], test)
@@ -176,9 +179,11 @@ def _tests(mutant: Mutant, contexts: watching.Contexts, most_s: float) -> tuple[
     for seconds, test in found:
         file = test.partition("::")[0]
         rounds[file] += 1
-        ranked.append((not _is_named_like(file, mutant), rounds[file], seconds, test))
+        is_killer = (mutant.path, test) in killers
+        place = 0 if is_killer and seconds < 3 else 1 if _is_named_like(file, mutant) else 2
+        ranked.append((place, rounds[file], seconds, test))
     tests, left_s = [], most_s
-    for _, _, seconds, test in sorted(ranked):
+    for *_, seconds, test in sorted(ranked):
         if left_s >= seconds or not tests:
             tests.append(test)
             left_s -= seconds

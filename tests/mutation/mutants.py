@@ -166,6 +166,8 @@ def _not_mutated(tree: ast.Module) -> Iterator[ast.AST]:
             yield from [node] if node.name in _UNREAD else []
         elif isinstance(node, ast.ClassDef):
             yield from (*node.decorator_list, *node.bases)
+        elif isinstance(node, ast.Expr) and ast.unparse(node).startswith("super().__init__("):
+            yield node  # the text of an exception
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             yield from (*node.exc.args, *(one.value for one in node.exc.keywords))
         elif isinstance(node, ast.Assert) or _is_text_call(node) or _is_lock_mode(node):

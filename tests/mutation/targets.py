@@ -24,7 +24,10 @@ NOT_WATCHED = ("migrations", "simulator", "simulation", "admin", "models", "gate
 # The core is held by its own tests. None that starts processes, which would load the code as it is
 # in the files, and not those that take minutes by themselves.
 TESTS = ("tests/billing",)
-TOO_LONG = {"tests/billing/test_everything_at_once.py", "tests/billing/test_reconciliation.py"}
+TOO_LONG = {
+    "tests/billing/test_everything_at_once.py",
+    "tests/billing/test_reconciliation.py::TestAHundredThousandRows",
+}
 NOT_MARKED = "not processes and not browser"
 
 

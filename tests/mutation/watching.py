@@ -124,7 +124,18 @@ def record(tests: Sequence[str], into: Path) -> int:
     setattr(builtins, _HIT, _hits.add)
     sys.meta_path.insert(0, _Finder(targets.watched()))
     recorder = Recorder()
-    arguments = [*tests, "-n", "0", "-m", targets.NOT_MARKED, "-p", "no:cacheprovider", "-q"]
+    left_out = [f"--deselect={one}" for one in sorted(targets.TOO_LONG)]
+    arguments = [
+        *tests,
+        *left_out,
+        "-n",
+        "0",
+        "-m",
+        targets.NOT_MARKED,
+        "-p",
+        "no:cacheprovider",
+        "-q",
+    ]
     status = pytest.main(arguments, plugins=[recorder])
     known = known_in(into)
     again = {nodeid.partition("::")[0] for nodeid in recorder.contexts}
