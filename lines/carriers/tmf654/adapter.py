@@ -359,7 +359,7 @@ class Tmf654Carrier:
         return _answer(result, (exchange,), refused=refused, read=read)
 
     def _listed(self, reply: Reply, reference: str) -> list[Order]:
-        """The orders under `reference`, all of them, or Unreadable: an ignored filter shows a page."""
+        """The orders under `reference`, or Unreadable: a filter ignored shows one page of all."""
         documents = reading.listed(reply.body)
         if any(reading.text(each, self._reference_field) != reference for each in documents):
             raise Unreadable("the carrier did not filter by our reference")
