@@ -10,6 +10,7 @@ import ast
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,24 @@ def files(*places: str) -> Iterator[tuple[str, ast.Module]]:
     for place in places:
         found = [ROOT / place] if place.endswith(".py") else sorted((ROOT / place).rglob("*.py"))
         for path in found:
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+            yield path.relative_to(ROOT).as_posix(), parsed(path)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def neutral() -> Iterator[tuple[str, ast.Module]]:
     for path, tree in files(*NEUTRAL):
         if path not in DATA and not any(part in path for part in APART):
             yield path, tree
+
+
+@cache
+def said_by(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """What it decides by, and what it quotes: read once, for each test asks every file."""
+    return frozenset(decisive(tree)), frozenset(quoted(tree))
 
 
 def texts(node: ast.AST) -> Iterator[str]:
@@ -93,17 +105,18 @@ def values_of_enumerations(trees: Iterator[tuple[str, ast.Module]]) -> Iterator[
                 yield from texts(node)
 
 
-def vendors_words(packages: tuple[str, ...]) -> set[str]:
+@cache
+def vendors_words(packages: tuple[str, ...]) -> frozenset[str]:
     """Of the adapters alone: a simulator stands for the vendor and is spoken to by nobody here."""
     said = {
         word
         for path, tree in files(*packages)
         if "/simulator/" not in path
-        for word in decisive(tree)
+        for word in said_by(tree)[0]
     }
     ours = set(values_of_enumerations(neutral()))
     ours |= set(values_of_enumerations(files(*CONTRACTS)))
-    return {one for one in said - ours if is_a_word(one)}
+    return frozenset(one for one in said - ours if is_a_word(one))
 
 
 def is_a_word(text: str) -> bool:
@@ -116,13 +129,14 @@ def is_unmistakable(word: str) -> bool:
     return "_" in word or word.isupper() or "." in word.strip(".")
 
 
-def said_in_neutral_rooms(words: set[str]) -> set[tuple[str, str]]:
+def said_in_neutral_rooms(words: frozenset[str]) -> set[tuple[str, str]]:
     """Decided by, anywhere; or, where it is unmistakable, inside any longer text."""
     clear = {word for word in words if is_unmistakable(word)}
     return {
         (path, word)
         for path, tree in neutral()
-        for word in {*decisive(tree)} & words | {*quoted(tree)} & clear
+        for decided, named in (said_by(tree),)
+        for word in decided & words | named & clear
     }
 
 
