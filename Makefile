@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 ARGS ?=
+# Without bytecode each process compiles all it loads, and each tester rewrites all assertions anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test slowest edges mutants check bench chaos env lock messages translations chromium clean
 
