@@ -168,7 +168,8 @@ class TestTheDeathOfAPart:
 
 
 class TestAClusterThatLivesAndDoesNothing:
-    def test_is_started_anew_because_its_canary_is_not_answered(self, workers):
+    def test_is_started_anew_because_its_canary_is_not_answered_and_ends_its_task(self, workers):
+        """The second half is a stop that lets the task under way finish and leaves nobody."""
         workers.start("--only", MONEY)
         workers.wait_until_up()
         before = workers.leader()
@@ -176,11 +177,7 @@ class TestAClusterThatLivesAndDoesNothing:
         done_by(other_than=before, within_s=60)
         assert workers.said("canary unanswered") == 1
 
-
-class TestStopping:
-    def test_lets_the_task_under_way_finish_and_leaves_nobody(self, workers):
-        workers.start("--only", MONEY)
-        workers.wait_until_up()
+        workers.wait_until_up(times=2)
         workers.make_busy(seconds=3)
 
         workers.supervisor.ask_to_stop()
@@ -190,10 +187,19 @@ class TestStopping:
         assert Heartbeat.objects.filter(name__endswith=":done").count() == 1
         assert workers.processes() == []
 
-    def test_does_not_wait_when_asked_twice(self, workers):
-        workers.start("--only", MONEY)
-        workers.wait_until_up()
-        workers.make_busy(seconds=60)
+
+class TestOnly:
+    def test_runs_the_named_cluster_and_no_other_and_does_not_wait_when_stopped_twice(
+        self, workers
+    ):
+        workers.start("--only", SLOW)
+        workers.wait_until_up(cluster=SLOW)
+        assert {process.environ().get("Q_CLUSTER_NAME") for process in workers.processes()} == {
+            None,
+            SLOW,
+        }
+        assert workers.said("sweeping") == 0  # money is not this machine's task
+        workers.make_busy(seconds=60, cluster=SLOW)
 
         workers.supervisor.ask_to_stop()
         until(lambda: workers.said("stopping"))
@@ -246,14 +252,3 @@ class TestALostDatabase:
             "start PostgreSQL, or correct DATABASE_URL."
         )
         assert "hunter2" not in log
-
-
-class TestOnly:
-    def test_runs_the_named_cluster_and_no_other(self, workers):
-        workers.start("--only", SLOW)
-        workers.wait_until_up(cluster=SLOW)
-        assert {process.environ().get("Q_CLUSTER_NAME") for process in workers.processes()} == {
-            None,
-            SLOW,
-        }
-        assert workers.said("sweeping") == 0  # money is not this machine's task
