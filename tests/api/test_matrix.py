@@ -4,16 +4,20 @@ Whoever adds an address adds a row, or `TestEveryAddress` fails.
 """
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from billing import gateways
 from lines.references import new_reference
 from portal.api import urls
 from tests import days, world
 from tests.api.callers import Caller, integrator, with_token
-from tests.api.conftest import Belongings
+from tests.api.conftest import Belongings, belongings
+from tests.fakes import FakeGateway
 
 ABSENT_NOTICE = 2**40
 
@@ -132,6 +136,29 @@ def path_to(row: Row, whose: Belongings | None) -> str:
 
 def ask(caller: Caller, row: Row, *, whose: Belongings | None, mine: Belongings) -> Any:
     return caller.call(row.method, path_to(row, whose), row.body(mine), **dict(row.headers))
+
+
+@pytest.fixture(scope="module")
+def homes(django_db_setup: Any, django_db_blocker: Any) -> Iterator[tuple[Belongings, Belongings]]:
+    """Alice's and Bob's, made once: what a test does to them is rolled back after that test."""
+    everything = transaction.atomic()
+    with django_db_blocker.unblock(), gateways.override("alipay", FakeGateway()):
+        everything.__enter__()
+        made = belongings("alice"), belongings("bob")
+    yield made
+    with django_db_blocker.unblock():
+        transaction.set_rollback(True)
+        everything.__exit__(None, None, None)
+
+
+@pytest.fixture
+def alice(homes: tuple[Belongings, Belongings], db: Any, gateway: FakeGateway) -> Belongings:
+    return deepcopy(homes[0])
+
+
+@pytest.fixture
+def bob(homes: tuple[Belongings, Belongings], db: Any, gateway: FakeGateway) -> Belongings:
+    return deepcopy(homes[1])
 
 
 def named(rows: list[Row]) -> Any:
