@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, time
+from importlib.resources import files
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -49,9 +50,15 @@ def assert_sound_in(timezone: str) -> None:
     )
 
 
+def each_by_one_name() -> list[str]:
+    """`PRC` has the file of `Asia/Shanghai`, byte for byte: what holds for one, holds for both."""
+    folder = files("tzdata") / "zoneinfo"
+    return [*{(folder / name).read_bytes(): name for name in ZONES}.values()]
+
+
 class TestEveryZoneOverFiftyYears:
     def test_no_change_of_the_clock_makes_two_of_one_or_moves_a_date(self):
-        assert failing(assert_sound_in, ((timezone,) for timezone in ZONES)) == {}
+        assert failing(assert_sound_in, ((timezone,) for timezone in each_by_one_name())) == {}
 
     @settings(max_examples=40)
     @given(
