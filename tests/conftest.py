@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import database, days, durations, order
 
-# Also where pytest is called without make: see Makefile. It was a quarter of the suite's time.
+# Also where pytest is called without make: the Makefile says why.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
