@@ -217,7 +217,7 @@ class TestTheMoneySweep:
         )
         HeartbeatFactory.create(name="sweep", answered_at=Now() - timedelta(seconds=91))
         workers.start("--only", MONEY)
-        until(lambda: workers.said('swept status="0"'), within_s=30)
+        until(lambda: workers.said('swept status="0"'), within_s=RECOVERED_WITHIN_S)
         recently = Now() - timedelta(seconds=60)
         assert Heartbeat.objects.filter(name="sweep", answered_at__gt=recently).exists()
 
