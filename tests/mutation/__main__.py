@@ -15,11 +15,13 @@ import argparse
 import hashlib
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -168,11 +170,13 @@ def _tests(
 ) -> tuple[list[str], float]:
     """Those that run its statement, for so long in all: first those that have killed in this file
     before, then those of files named like it, then the quickest of every file, and so on."""
-    passed = places.of(mutant.path, mutant.line).lines
+    place = places.of(mutant.path, mutant.line)
+    passed, naming = place.lines, _files_naming(targets.name_of(mutant.path), place.names)
     found = sorted(
         (what["seconds"], test)
         for test, what in contexts.items()
-        if any(line in what["lines"].get(path, ()) for path, line in passed)
+        if test.partition("::")[0] in naming
+        or any(line in what["lines"].get(path, ()) for path, line in passed)
     )
     rounds: Counter[str] = Counter()
     ranked = []
@@ -180,14 +184,28 @@ def _tests(
         file = test.partition("::")[0]
         rounds[file] += 1
         is_killer = (mutant.path, test) in killers
-        place = 0 if is_killer and seconds < 3 else 1 if _is_named_like(file, mutant) else 2
-        ranked.append((place, rounds[file], seconds, test))
+        is_first = (is_killer and seconds < 3) or file in naming
+        rank = 0 if is_first else 1 if _is_named_like(file, mutant) else 2
+        ranked.append((rank, rounds[file], seconds, test))
     tests, left_s = [], most_s
     for *_, seconds, test in sorted(ranked):
         if left_s >= seconds or not tests:
             tests.append(test)
             left_s -= seconds
     return tests, most_s - max(left_s, 0)
+
+
+@cache
+def _files_naming(module: str, names: frozenset[str]) -> frozenset[str]:
+    """Test files that import one of these constants themselves."""
+    last = module.rpartition(".")[2]
+    asks = re.compile(
+        rf"from {re.escape(module)} import [^#]*?\b({'|'.join(map(re.escape, names))})\b"
+        rf"|\b{last}\.({'|'.join(map(re.escape, names))})\b"
+    )
+    files = [one for folder in targets.TESTS for one in (ROOT / folder).rglob("test_*.py")]
+    found = [one for one in files if names and asks.search(one.read_text())]
+    return frozenset(str(one.relative_to(ROOT)) for one in found)
 
 
 def _is_named_like(file: str, mutant: Mutant) -> bool:

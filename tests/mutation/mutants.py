@@ -170,7 +170,7 @@ def _not_mutated(tree: ast.Module) -> Iterator[ast.AST]:
             yield node  # the text of an exception
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             yield from (*node.exc.args, *(one.value for one in node.exc.keywords))
-        elif isinstance(node, ast.Assert) or _is_text_call(node) or _is_lock_mode(node):
+        elif isinstance(node, ast.Assert) or _is_text_call(node) or _is_held(node):
             yield node
 
 
@@ -178,9 +178,9 @@ def _is_text_call(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and _root(node.func) in {*_SAID, "_", "gettext", "cast"}
 
 
-def _is_lock_mode(node: ast.AST) -> bool:
-    """Which lock it is, tests/house/test_sources.py holds for all."""
-    return isinstance(node, ast.keyword) and node.arg in {"no_key", "of"}
+def _is_held(node: ast.AST) -> bool:
+    """Which lock it is, tests/house/test_sources.py holds for all; `strict` is an assertion."""
+    return isinstance(node, ast.keyword) and node.arg in {"no_key", "of", "strict"}
 
 
 def _root(node: ast.AST) -> str:
