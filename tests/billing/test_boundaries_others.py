@@ -14,9 +14,10 @@ from billing.recharges import machine
 from billing.refunds import approvals, disputes
 from billing.rules.forecast import LOOKS_BACK, Reading, forecast
 from billing.states import Finding, RechargeState
-from lines.models import Carrier, Line
+from lines.models import Carrier, Delivery, Line
 from tests import every
 from tests import world as w
+from tests.billing import statement_day as day_of
 from tests.factories.billing import RechargeFactory
 from tests.race import behind
 
@@ -63,6 +64,43 @@ class TestARechargeThatIsPaidAndCredited:
         Binding.objects.update(failures_in_a_row=2)
         low.run()
         assert Binding.objects.get().failures_in_a_row == 0
+
+
+@pytest.mark.django_db
+class TestAPaymentWithoutAFee:
+    def test_has_none_booked_beside_one_that_has(self):
+        w.rail(), w.carrier()
+        day_of.book(2)
+        rows = [day_of.payment(1), day_of.payment(2, fee_minor=0)]
+        day_of.Scene().compare(*rows)
+        fees = Transfer.objects.filter(kind="fee").values_list("reference", "amount_minor")
+        assert list(fees) == [(day_of.ref("P", 1), 30)]
+        w.assert_balanced()
+
+
+@pytest.mark.django_db
+class TestARestThatGoesBack:
+    def test_is_owed_and_balanced_while_the_rail_is_asked(self, low):
+        """After a part was refunded, the carrier takes the rest back by itself."""
+        low.run()
+        approvals.approve(
+            refund=ask(low.at, amount_minor=2000), approved_by=w.person("finance"), at=low.at
+        )
+        low.run()
+        assert (only().state, only().refund_committed_minor) == ("completed", 2000)
+        reference = Delivery.objects.get().reference
+        low.carrier.reversals[reference] = 3000
+        low.gateway.script = [Unknown("lost")]
+        machine.wake_delivery(reference=reference, carrier_ref="", at=low.at)
+
+        low.run()
+
+        states = Refund.objects.order_by("pk").values_list("state", "reversal_minor")
+        assert (only().state, list(states)) == (
+            "refunding",
+            [("succeeded", 2000), ("unknown", 0)],
+        )
+        w.assert_balanced()
 
 
 @pytest.mark.django_db
@@ -115,15 +153,11 @@ class TestAsking:
         operations.query_again(recharge=only(), at=low.at)
         assert only().act_at == low.at
 
-        askable = {
-            state.value
-            for state in RechargeState
-            if operations.is_askable(Recharge(state=state, pk=0))
-        }
-        assert askable == {
+        seen = [one for one in RechargeState if operations.is_askable(Recharge(state=one, pk=0))]
+        assert [state.value for state in seen] == [
             *("charging", "payment_pending", "payment_unknown", "action_required"),
             *("delivering", "delivery_pending", "delivery_unknown", "completed"),
-        }
+        ]
 
 
 @pytest.mark.django_db
