@@ -219,6 +219,15 @@ class TestARefund:
         assert (approved.state, approved.code) == ("intended", "SELLER_BALANCE_NOT_ENOUGH")
         w.assert_balanced()
 
+    def test_that_its_rail_has_never_heard_of_counts_its_rounds_one_by_one(self, low, approved):
+        low.gateway.script = [Unknown("lost")]
+        low.run()
+        Refund.objects.update(act_at=low.at)
+        low.run(batches=1)
+        approved.refresh_from_db()
+        assert (approved.state, approved.queries) == ("intended", 2)
+        assert low.gateway.refunded == {}
+
     @pytest.mark.parametrize("state", ["reversing", "intended", "unknown"])
     def test_may_be_asked_about_while_it_is_open(self, low, approved, state):
         Refund.objects.update(state=state, act_at=None)

@@ -130,6 +130,7 @@ def _judge(drawn: Sequence[Mutant], contexts: watching.Contexts, asked: Asked) -
     known, digest = kept.verdicts(), _digest(contexts)
     digest += f" {asked.most_s:.0f}"
     todo = [one for one in drawn if asked.id or not _is_known(one, known.get(one.id), digest)]
+    todo.sort(key=lambda one: one.id in known)  # what was never tried tells most
     killers = {(one["path"], one["test"]) for one in known.values() if one["test"]}
     plans = [Plan(one, *_tests(one, contexts, killers, asked.most_s)) for one in todo]
     files = sorted({test.partition("::")[0] for one in plans for test in one.tests})
@@ -149,6 +150,9 @@ def _judge(drawn: Sequence[Mutant], contexts: watching.Contexts, asked: Asked) -
 
 
 def _is_known(mutant: Mutant, verdict: Mapping[str, Any] | None, tests: str) -> bool:
+    """A survivor that is explained is not tried again: it is known by the text of its line."""
+    if verdict is not None and mutant.id in kept.explained():
+        return True
     if verdict is None or verdict["source"] != _source(mutant.path):
         return False
     return verdict["outcome"] in {"killed", "timed out"} or verdict["tests"] == tests
