@@ -56,6 +56,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     parser.add_argument("--id", nargs="+", default=[], help="these again")
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--watched", action="store_true", help="with the contexts there are")
+    parser.add_argument("--first", metavar="NAME", help="tests of files so named come first")
     parser.add_argument(
         "--most-s", type=float, default=90, help="of tests that one may live through"
     )
@@ -132,7 +133,7 @@ def _judge(drawn: Sequence[Mutant], contexts: watching.Contexts, asked: Asked) -
     todo = [one for one in drawn if asked.id or not _is_known(one, known.get(one.id), digest)]
     todo.sort(key=lambda one: one.id in known)  # what was never tried tells most
     killers = {(one["path"], one["test"]) for one in known.values() if one["test"]}
-    plans = [Plan(one, *_tests(one, contexts, killers, asked.most_s)) for one in todo]
+    plans = [Plan(one, *_tests(one, contexts, killers, asked)) for one in todo]
     files = sorted({test.partition("::")[0] for one in plans for test in one.tests})
 
     def drive(runner: Runner | None) -> None:
@@ -170,10 +171,11 @@ def _source(path: str) -> str:
 
 
 def _tests(
-    mutant: Mutant, contexts: watching.Contexts, killers: Set[tuple[str, str]], most_s: float
+    mutant: Mutant, contexts: watching.Contexts, killers: Set[tuple[str, str]], asked: Asked
 ) -> tuple[list[str], float]:
-    """Those that run its statement, for so long in all: first those that have killed in this file
-    before, then those of files named like it, then the quickest of every file, and so on."""
+    """Those that run its statement, for so long in all. First, however long they take, those that
+    have killed in this file before and those that name what is changed; then those of files named
+    like it; then the quickest of every file, and so on."""
     place = places.of(mutant.path, mutant.line)
     passed, naming = place.lines, _files_naming(targets.name_of(mutant.path), place.names)
     found = sorted(
@@ -188,15 +190,16 @@ def _tests(
         file = test.partition("::")[0]
         rounds[file] += 1
         is_killer = (mutant.path, test) in killers
-        is_first = (is_killer and seconds < 3) or file in naming
+        is_asked_for = bool(asked.first) and asked.first in file
+        is_first = is_asked_for or (is_killer and seconds < 3) or file in naming
         rank = 0 if is_first else 1 if _is_named_like(file, mutant) else 2
-        ranked.append((rank, rounds[file], seconds, test))
-    tests, left_s = [], most_s
-    for *_, seconds, test in sorted(ranked):
-        if left_s >= seconds or not tests:
+        ranked.append((rank, 0 if is_asked_for else rounds[file], seconds, test))
+    tests, left_s = [], asked.most_s
+    for rank, _, seconds, test in sorted(ranked):
+        if left_s >= seconds or rank == 0:
             tests.append(test)
             left_s -= seconds
-    return tests, most_s - max(left_s, 0)
+    return tests, asked.most_s - max(left_s, 0)
 
 
 @cache
