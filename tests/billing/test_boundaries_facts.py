@@ -9,7 +9,7 @@ from django_q.models import Schedule
 from billing import schedules
 from billing.calendar import day_key
 from billing.gateways.base import Pending, Refused, Unknown
-from billing.models import Binding, PaymentAttempt, Recharge, Refund, Rule
+from billing.models import Binding, PaymentAttempt, Recharge, Refund, Rule, Settlement
 from billing.operators import attestations, operations
 from billing.operators.attestations import Found
 from billing.payments import charging, fallbacks
@@ -24,7 +24,7 @@ from billing.states import Finding
 from lines.carriers.base import Rejected, Reversed
 from lines.models import Delivery, Line
 from tests import world as w
-from tests.factories.billing import RechargeFactory
+from tests.factories.billing import PromotionFactory, RechargeFactory
 from tests.race import behind
 
 SECOND = timedelta(seconds=1)
@@ -255,6 +255,27 @@ class TestARefund:
         now = Refund.objects.get()
         assert (now.lease_until, now.act_at, now.attention) == (None, low.at + SECOND, "config")
 
+    @pytest.mark.parametrize(("crashes", "left"), [(3, 2), (1, 0), (0, 0)])
+    def test_that_was_given_back_to_the_queue_had_no_crash(self, low, approved, crashes, left):
+        [row] = refund_claims.claim(at=low.at, limit=10)
+        Refund.objects.update(crash_count=crashes)
+        refund_claims.release(row, act_at=low.at, attention="")
+        assert Refund.objects.get().crash_count == left
+
+    def test_takes_back_the_promotions_part_of_the_credit_too(self, low):
+        PromotionFactory.create(basis_points=1000, budget_minor=100_000)
+        low.run()
+        assert (only().price_minor, only().discount_minor) == (4500, 500)
+        refund = approvals.request(
+            recharge=only(),
+            amount_minor=4500,
+            reason="asked",
+            requested_by=w.person("support"),
+            at=low.at,
+        )
+        assert (refund.amount_minor, refund.promotion_minor) == (4500, 500)
+        assert refund.reversal_minor == 5000
+
 
 @pytest.mark.django_db
 class TestACreditTakenBack:
@@ -295,6 +316,21 @@ class TestTwoAtOnce:
             said = behind(lambda: self.say(oliver, world.at))
             assert not said.done()
         assert said.result(timeout=30).state == "requested"
+
+    def test_of_whom_one_holds_a_settlement_leave_it_when_it_expires(self, world):
+        w.rule(w.line(balance_minor=980), wake_at=world.at)
+        world.gateway.script = [Unknown("timeout")]
+        world.run()
+        Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=world.at)
+        said = self.say(w.person("oliver"), world.at)
+        late = world.at + timedelta(days=8)
+        with transaction.atomic():
+            Settlement.objects.select_for_update(no_key=True).get()
+            ended = behind(lambda: attestations.expire(at=late, limit=10))
+            assert ended.result(timeout=30) == 0
+        assert attestations.expire(at=late, limit=10) == 1
+        said.refresh_from_db()
+        assert (said.state, only().state) == ("expired", "payment_unknown")
 
     def say(self, person, at):
         return attestations.request(

@@ -13,12 +13,13 @@ from billing.operators.attestations import Found
 from billing.payments import charging
 from billing.recharges import claims, recipients
 from billing.recharges.recipients import Recipient
-from billing.rules import agreed, by_hand, deciding, openings, readings
+from billing.rules import agreed, by_hand, deciding, gathering, openings, readings
 from billing.rules.readings import Reading
 from billing.states import Finding
 from lines.models import Line, LineStatus
 from tests import every
 from tests import world as w
+from tests.factories.lines import BalanceReadingFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -130,6 +131,19 @@ class TestOneOpenedByTheForecast:
         later = early + SECOND
         assert deciding.is_running_out(runs_out_at=later, lead=lead, at=w.NOON) is False
         assert deciding.is_running_out(runs_out_at=early, lead=lead * 0, at=w.NOON) is False
+
+
+class TestAnOutlook:
+    def test_is_made_of_readings_that_counted(self, world):
+        line = w.line(balance_minor=1000)
+        for days, minor in ((4, 1400), (3, 1300), (2, 1200), (1, 1100), (0, 1000)):
+            at = world.at - timedelta(days=days)
+            BalanceReadingFactory.create(line=line, balance_minor=minor, observed_at=at)
+        [before] = gathering.outlooks([line.pk], at=world.at).values()
+        odd = world.at - timedelta(hours=12)
+        BalanceReadingFactory.create(line=line, balance_minor=1, observed_at=odd, is_applied=False)
+        assert gathering.outlooks([line.pk], at=world.at) == {line.pk: before}
+        assert before.per_day_minor == 100
 
 
 class TestAFigure:

@@ -136,6 +136,15 @@ class TestWhoComesSecond:
         w.assert_balanced()
 
 
+class TestWhatKeptItFromBeingCredited:
+    def test_is_no_longer_said_once_it_is(self, paid):
+        assert only().attention == "config"
+        paid.run()
+        assert (only().state, only().attention) == ("completed", "")
+        assert only().attention_since is None
+        w.assert_balanced()
+
+
 class TestAnOrderThatTheCarrierDoesNotKnow:
     def test_is_sent_again_when_the_grace_since_it_was_sent_is_over(self, low):
         low.carrier.script = [LOST_BEFORE]

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 
 from billing.calendar import Cycle, Schedule
-from billing.gateways.base import Capabilities, Unknown
+from billing.gateways.base import Capabilities, Refused, Unknown
 from billing.ledger import verification
 from billing.ledger.verification import Effect
 from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule
@@ -18,7 +18,7 @@ from billing.rules.deciding import decide
 from billing.rules.verdicts import Caps, Facts, Spent, Standing
 from lines.models import Delivery, Line
 from tests import world as w
-from tests.factories.billing import DecisionFactory
+from tests.factories.billing import DecisionFactory, SpendingCapFactory
 
 NOON = datetime(2026, 11, 22, 4, tzinfo=UTC)  # midday in Shanghai
 READ_AT = NOON - timedelta(minutes=4)
@@ -88,6 +88,11 @@ class TestADecision:
         assert reason.code == "charge"
         assert reason.facts["runs_out_at"] == soon.isoformat()
 
+    @pytest.mark.parametrize(("most_minor", "code"), [(5980, "charge"), (5979, "max_balance")])
+    def test_fills_a_line_up_to_what_its_carrier_holds_and_no_further(self, most_minor, code):
+        [reason] = decide(replace(LOW, max_balance_minor=most_minor)).reasons
+        assert reason.code == code
+
     def test_by_schedule_never_falls_short(self):
         opening = decide(
             replace(
@@ -108,6 +113,18 @@ class TestARule:
         open_due(low)
         assert not Recharge.objects.exists()
         assert [one.code for one in Decision.objects.all()] == ["rail_disabled"]
+
+    def test_that_cannot_be_decided_rests_a_minute_longer_each_time_then_for_a_person(self, low):
+        rule = Rule.objects.get()
+        for crashes, minutes in ((1, 1), (2, 2)):
+            openings._count_crash(rule.pk, at=low.at)
+            rule.refresh_from_db()
+            assert (rule.crash_count, rule.pause_reason) == (crashes, "")
+            assert rule.wake_at == low.at + timedelta(minutes=minutes)
+        openings._count_crash(rule.pk, at=low.at)
+        rule.refresh_from_db()
+        assert (rule.crash_count, rule.wake_at) == (3, None)
+        assert (rule.pause_reason, rule.paused_at) == ("crashed", low.at)
 
     @pytest.mark.parametrize(("sleeps", "wakes"), [(3600, 60), (3601, 3601)])
     def test_that_would_look_within_the_hour_looks_once_it_is_cool(self, low, sleeps, wakes):
@@ -136,6 +153,14 @@ class TestByHand:
         w.rule(w.line(), face_minor=2000, max_per_month_minor=2999)
         recharge = self.press(w.line(), world.at)
         assert (recharge.state, recharge.price_minor) == ("due", 3000)
+
+    def test_is_not_bound_by_a_rule_that_is_off(self, world):
+        off = w.rule(w.line(), is_on=False, face_minor=2000, max_per_month_minor=2000)
+        assert self.press(off.line, world.at).price_minor == 3000
+
+    def test_is_bound_by_the_cap_of_its_own_owner_only(self, world):
+        SpendingCapFactory.create(owner=w.person("bob"), max_per_month_minor=1)
+        assert self.press(w.line(), world.at).price_minor == 3000
 
     def test_is_refused_where_the_method_cannot_pay_in_the_lines_currency(self, world):
         euros = Capabilities(rail="alipay", currencies=frozenset({"EUR"}))
@@ -199,6 +224,14 @@ class TestOurBooks:
         low.run()
         assert Refund.objects.get().state == "succeeded"
         assert self.differing(without=given) == {given.reference}
+
+    @pytest.mark.parametrize("state", ["declined", "closed"])
+    def test_do_not_doubt_what_has_ended_unpaid(self, low, state):
+        low.gateway.script = [Refused("AGREEMENT_NOT_EXIST")]
+        low.run()
+        PaymentAttempt.objects.update(state=state)
+        theirs = Effect("charge", PaymentAttempt.objects.get().reference, 5000)
+        assert self.differing(with_=[theirs]) == {theirs.reference}
 
     def differing(self, *, with_: Sequence[Effect] = (), without: Effect | None = None) -> set[str]:
         mine = verification.ours()
