@@ -128,6 +128,7 @@ class TestSchedules:
         Schedule.objects.filter(name=name).update(minutes=999)
         assert schedules.ensure() == 1
         assert not Schedule.objects.filter(minutes=999).exists()
+        assert set(Schedule.objects.values_list("repeats", flat=True)) == {-1}  # for ever
 
 
 @pytest.mark.django_db
@@ -178,6 +179,23 @@ class TestAWorkRow:
         assert Refund.objects.get().state == "unknown"
         Refund.objects.update(act_at=low.at, lease_until=None)
         assert len(refund_claims.claim(at=low.at, limit=10)) == 1
+
+    def test_of_a_refund_is_about_its_own_credit(self, low):
+        low.run()
+        mine = only()
+        w.rule(w.line(balance_minor=980), wake_at=low.at)
+        low.run()
+        asked = approvals.request(
+            recharge=mine,
+            amount_minor=5000,
+            reason="asked",
+            requested_by=w.person("support"),
+            at=low.at,
+        )
+        approvals.approve(refund=asked, approved_by=w.person("finance"), at=low.at)
+        [row] = refund_claims.claim(at=low.at, limit=10)
+        assert row.delivery_ref == Delivery.objects.get(order_ref=mine.ref).reference
+        assert Delivery.objects.count() == 2
 
     def test_numbers_the_tries_one_by_one(self, low):
         low.gateway.script = [Refused("BUYER_BALANCE_NOT_ENOUGH")] * 2

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from billing.delivery import crediting
 from billing.delivery.answers import NOT_FOUND_GRACE
-from billing.gateways.base import Capabilities, Refused
+from billing.gateways.base import Capabilities, Refused, Unknown
 from billing.models import Binding, PaymentAttempt, PromotionUse, Recharge, Refund, Transfer
 from billing.payments import announcements
 from billing.recharges import claims, machine
@@ -15,7 +15,7 @@ from billing.refunds import approvals
 from billing.refunds import claims as refund_claims
 from billing.rules import openings
 from billing.states import RechargeState
-from lines.carriers.base import CreditAnswer, Credited, NotAllowed
+from lines.carriers.base import Accepted, CreditAnswer, Credited, NotAllowed
 from lines.models import Delivery
 from tests import world as w
 from tests.factories.billing import PromotionFactory
@@ -142,6 +142,32 @@ class TestWhatKeptItFromBeingCredited:
         paid.run()
         assert (only().state, only().attention) == ("completed", "")
         assert only().attention_since is None
+        w.assert_balanced()
+
+
+class TestAnOrderThatTheCarrierHasAccepted:
+    def test_is_asked_about_ever_less_often(self, low):
+        low.carrier.script = [Accepted("C1")] * 3
+        for wait_s in (5, 5, 15):
+            low.run(batches=1)
+            recharge = only()
+            assert (recharge.state, recharge.lease_until) == ("delivery_pending", None)
+            assert recharge.act_at == low.at + timedelta(seconds=wait_s)
+            low.at = recharge.act_at
+        assert Delivery.objects.get().carrier_ref == "C1"
+
+
+class TestAReferenceThatTheRailDoesNotKnow:
+    def test_is_as_if_it_were_to_be_sent_once_the_grace_is_over(self, low):
+        low.gateway.script = [Unknown("down")]
+        low.run()
+        low.later(w.HOUR)
+        low.run(batches=1)
+        assert only().state == "due"
+        assert PaymentAttempt.objects.get().state == "intended"
+        low.run()
+        assert (only().state, len(low.gateway.calls["charge"])) == ("completed", 2)
+        assert len(set(low.gateway.calls["charge"])) == 1
         w.assert_balanced()
 
 

@@ -213,6 +213,10 @@ class TestOurBooks:
 
         approvals.approve(refund=asked, approved_by=w.person("finance"), at=low.at)
         assert self.differing(with_=[taken, given]) == set()
+        Refund.objects.update(state="intended")  # the credit is back, the rail is next
+        assert self.differing(with_=[given]) == set()
+        assert self.differing(with_=[taken]) == {taken.reference}
+        Refund.objects.update(state="reversing")
 
         low.gateway.script = [Unknown("lost")]
         low.run()
