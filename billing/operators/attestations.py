@@ -121,6 +121,9 @@ def _expire(one: Settlement, *, at: datetime) -> bool:
     """A poisoned one is left as it is, and stops only itself."""
     try:
         with transaction.atomic():
+            mine = Settlement.objects.select_for_update(no_key=True, skip_locked=True)
+            if not mine.filter(pk=one.pk).exists():
+                return False  # whoever holds it decides it
             _decide(four_eyes.waiting(one), SettlementState.EXPIRED, by=None, at=at)
     except four_eyes.NotWaiting:  # somebody has decided this moment, after all
         return False
