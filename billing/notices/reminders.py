@@ -272,7 +272,7 @@ def mandatory_notice_sent(*, rule: Rule, due_at: datetime, days: int) -> bool:
     return any(
         one.created_at.astimezone(zone).date() <= no_later_than
         and _announces(one, due_at=due_at, face_minor=rule.face_minor)
-        and _got_out(one)
+        and got_out_at(one) is not None
         for one in told
     )
 
@@ -282,6 +282,10 @@ def _announces(notice: Notice, *, due_at: datetime, face_minor: int) -> bool:
     return is_same and notice.facts["face_minor"] >= face_minor
 
 
-def _got_out(notice: Notice) -> bool:
-    states = [delivery.state for delivery in notice.deliveries.all()]
-    return not states or NoticeDelivery.State.SENT in states
+def got_out_at(notice: Notice) -> datetime | None:
+    """When the first of its channels had it: the inbox, where none was named; None: none yet."""
+    deliveries = notice.deliveries.all()
+    if not deliveries:
+        return notice.created_at
+    out = [one for one in deliveries if one.state == NoticeDelivery.State.SENT]
+    return min((one.sent_at or notice.created_at for one in out), default=None)

@@ -113,7 +113,9 @@ class Asked:
 
 
 def is_needed(row: Work, *, rail: Capabilities) -> bool:
-    """Whether `row` must be announced before it may be charged."""
+    """Whether `row` must be announced before it may be charged: to its rail, or to its payer."""
+    if row.notice_h and row.notice_sent_at is None:
+        return True
     return rail.must_prepare and row.earliest_charge_at is None
 
 
@@ -139,7 +141,7 @@ def only_one_each(
             going.append(row)
         else:
             until = free_at[row.binding_id] or at + BUSY_RECHECK
-            _wait_for_turn(row, until=until, lead=rails[row.rail].lead, at=at)
+            _wait_for_turn(row, until=until, lead=_as_used(row, rails).lead, at=at)
     return going
 
 
@@ -154,6 +156,10 @@ def _free_at(
     theirs = [at - interval, at + BUSY_RECHECK, mine, _OPEN, _SENT, ids]
     busy = rowsets.read(_BUSY, [interval, [row.id for row in rows], *theirs], into=Busy)
     return {one.binding_id: one.until if one.until and one.until > at else None for one in busy}
+
+
+def _as_used(row: Work, rails: Mapping[str, Capabilities]) -> Capabilities:
+    return gathering.told_first(rails[row.rail], notice_h=row.notice_h)
 
 
 def _wait_for_turn(row: Work, *, until: datetime, lead: timedelta, at: datetime) -> None:
@@ -190,7 +196,7 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
 def _moves_at(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> datetime:
     """The day that is about to be announced."""
     return gathering.moves_at(
-        rails[row.rail], at=at, due_at=row.due_at, signed_at=row.binding_signed_at
+        _as_used(row, rails), at=at, due_at=row.due_at, signed_at=row.binding_signed_at
     )
 
 
@@ -215,7 +221,7 @@ def _without_standing(
             _take_over(row, told, at=at)
         else:
             until = min(told.latest_charge_at, at + STANDING_RECHECK)
-            _wait_for_turn(row, until=until, lead=rails[row.rail].lead, at=at)
+            _wait_for_turn(row, until=until, lead=_as_used(row, rails).lead, at=at)
     return left
 
 
@@ -229,7 +235,7 @@ def _take_over(row: Work, told: Standing, *, at: datetime) -> None:
     held = Recharge.objects.filter(pk=row.id, fence=row.fence, state=S.DUE)
     if held.update(notice_sent_at=told.notice_sent_at):
         window = Noticed(told.earliest_charge_at, told.latest_charge_at, told.announced_minor)
-        _announced(row, window, at=at)
+        _announced(row, window, at=at, latest_at=window.latest_charge_at)
         _tell_day(row, window, at=at)
 
 
@@ -272,8 +278,12 @@ def record(asked: Sequence[Asked], *, at: datetime, context: answers.Context) ->
 
 
 def _not_needed(row: Work, outcome: NotNeeded, at: datetime, context: answers.Context) -> None:
+    """The rail asks for nothing; where the law does, its payer alone is told."""
     del outcome, context
-    _announced(row, Noticed(at, row.expires_at, row.price_minor), at=at)
+    told = Noticed(at, row.expires_at, row.price_minor)
+    _announced(row, told, at=at, latest_at=None if row.notice_h else row.expires_at)
+    if row.notice_h:
+        _tell_day(row, told, at=at)
 
 
 def _noticed(row: Work, outcome: Noticed, at: datetime, context: answers.Context) -> None:
@@ -281,20 +291,22 @@ def _noticed(row: Work, outcome: Noticed, at: datetime, context: answers.Context
         # What may be taken is less than what was agreed: taking less would leave the line short.
         _refused(row, Refused("ANNOUNCED_AMOUNT_TOO_SMALL"), at, context)
         return
-    _announced(row, outcome, at=at)
+    _announced(row, outcome, at=at, latest_at=outcome.latest_charge_at)
     _tell_day(row, outcome, at=at)
 
 
 def _tell_day(row: Work, told: Noticed, *, at: datetime) -> None:
     """Once a day that is told, unless it is charged so soon that its result says all. Announced
     anew, or on the second binding, a recharge has another day, which must be told too."""
-    due_at = max(told.earliest_charge_at, row.due_at)
-    if due_at - at < WORTH_TELLING:
+    earliest_at = _earliest(row, told, at=at)
+    due_at = max(earliest_at, row.due_at)
+    if not row.notice_h and due_at - at < WORTH_TELLING:
         return  # the result is told within the hour anyway
+    key = f"{row.ref}:announced:{due_at.date()}"
     telling.tell(
         owner_id=row.owner_id,
         kind=NoticeKind.UPCOMING_CHARGE,
-        occurrence_key=f"{row.ref}:announced:{due_at.date()}",
+        occurrence_key=f"{key}:{row.binding_id}:{row.price_minor}" if row.notice_h else key,
         line_id=row.line_id,
         recharge_id=row.id,
         facts={
@@ -303,21 +315,31 @@ def _tell_day(row: Work, told: Noticed, *, at: datetime) -> None:
             "currency": row.currency,
             "rail": row.rail,
             "at": due_at.isoformat(),
+            **({"cancel_until": due_at.isoformat()} if row.notice_h else {}),
         },
         channels=row.channels,
         at=at,
     )
 
 
-def _announced(row: Work, told: Noticed, *, at: datetime) -> None:
-    """It waits for its hour: the one that was planned, where the rail's window has it."""
+def _earliest(row: Work, told: Noticed, *, at: datetime) -> datetime:
+    """As the rail has it, and no sooner after its payer is told than the law has it."""
+    return max(told.earliest_charge_at, at + timedelta(hours=row.notice_h))
+
+
+def _announced(row: Work, told: Noticed, *, at: datetime, latest_at: datetime | None) -> None:
+    """It waits for its hour: the one that was planned, where the rail's window has it. What its
+    payer alone is told of has no last hour (`latest_at`) but its own."""
+    earliest_at = _earliest(row, told, at=at)
     Recharge.objects.filter(pk=row.id, fence=row.fence).update(
-        earliest_charge_at=told.earliest_charge_at,
-        latest_charge_at=told.latest_charge_at,
+        earliest_charge_at=earliest_at,
+        latest_charge_at=latest_at,
         announced_minor=told.max_amount_minor,
     )
-    wait_until = max(told.earliest_charge_at, min(row.due_at, told.latest_charge_at))
+    wait_until = max(earliest_at, min(row.due_at, told.latest_charge_at))
     machine.move_one(row.move(S.WAITING, "announced", wait_until), at=at)
+    if row.notice_h:
+        _keep_grace(row, until=wait_until + TURN_GRACE)
 
 
 def _refused(row: Work, outcome: Refused, at: datetime, context: answers.Context) -> None:

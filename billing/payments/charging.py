@@ -16,7 +16,14 @@ from billing.bindings import breaker
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
-from billing.payments import announcements, answers, recounting, reopening, tries
+from billing.payments import (
+    advance_notice,
+    announcements,
+    answers,
+    recounting,
+    reopening,
+    tries,
+)
 from billing.recharges import aftermath, claims, disputed, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
@@ -78,9 +85,13 @@ def _misfit(row: Work, *, gateway: Gateway | None, at: datetime) -> str:
     # Opened by the forecast before it was low: whether that still says so.
     outlook = gathering.outlooks([row.line_id], at=at).get(row.line_id)
     lasts = outlook is not None and not deciding.is_running_out(
-        runs_out_at=outlook.runs_out_at, lead=gateway.capabilities.lead, at=at
+        runs_out_at=outlook.runs_out_at, lead=_as_used(row, gateway.capabilities).lead, at=at
     )
     return agreed.NOT_LOW if lasts else ""
+
+
+def _as_used(row: Work, rail: Capabilities) -> Capabilities:
+    return gathering.told_first(rail, notice_h=row.notice_h)
 
 
 def _too_late(row: Work, *, at: datetime) -> Move | None:
@@ -88,7 +99,8 @@ def _too_late(row: Work, *, at: datetime) -> Move | None:
     is_announced_over = row.latest_charge_at is not None and at > row.latest_charge_at
     if not is_announced_over and at <= _charge_until(row):
         return None
-    return row.move(_end_of(row, is_announced_over), "window_over", None)
+    because = advance_notice.end_of(row) or "window_over"
+    return row.move(_end_of(row, is_announced_over), because, None)
 
 
 def _end_of(row: Work, is_announced_over: bool) -> RechargeState:
@@ -151,9 +163,10 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
             rows, at=at, rails=rails, when=lambda row: _taken_at(row, at=at, rails=rails)
         )
         going, spent = tries.with_tries_left(going, at=at, rails=rails)
+        told, untold = advance_notice.told(going, at=at)
         ready = [
             row if claims.is_live_attempt(row) else _with_reference(row)
-            for row in announcements.only_one_each(going, at=at, rails=rails)
+            for row in announcements.only_one_each(told, at=at, rails=rails)
         ]
         moved = machine.move(
             [
@@ -172,7 +185,7 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
         )
         mine = [row for row in ready if row.id in moved]
         intents.charges([row for row in mine if not row.attempt_id], at=at)
-    answers.set_aside(full, at=at)
+    answers.set_aside([*full, *untold], at=at)
     tries.set_aside(spent, at=at)
     return [row._replace(state=S.CHARGING.value) for row in mine]
 

@@ -7,7 +7,7 @@ from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge, Rule
 from billing.recharges import machine
 from billing.recharges.claims import Work
-from billing.rules import caps
+from billing.rules import caps, gathering
 from billing.states import RechargeState
 
 # It has its own turn, as the first had: so long what stands in its way may last.
@@ -40,10 +40,14 @@ def use(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
         fallback_binding=None,
         declines=0,
         ladder_s=second.rail.retry_ladder_s,
-        expires_at=max(row.charge_until, at + GRACE + (rail.lead if rail else NO_TIME)),
+        expires_at=max(row.charge_until, at + GRACE + _lead(row, rail)),
         **machine.NOT_ANNOUNCED,  # another rail, another announcement
     )
     return True
+
+
+def _lead(row: Work, rail: Capabilities | None) -> timedelta:
+    return gathering.told_first(rail, notice_h=row.notice_h).lead if rail else NO_TIME
 
 
 def _is_still_agreed(row: Work) -> bool:

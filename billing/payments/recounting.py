@@ -68,7 +68,8 @@ _NAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A recharge that a cap leaves no room for now, what becomes of it, and the cap's figures."""
+    """A recharge that is not charged now: what becomes of it, and the figures of a cap that left
+    no room for it, where that is why."""
 
     row: Work
     move: Move

@@ -206,6 +206,7 @@ def sentences(
             _unknown_balance(preview),
             _shorter_months(draft, preview),
             _hours(draft, preview, capabilities),
+            _notice(preview),
             _lead(draft, preview),
             _delay(preview),
             _offer(draft, preview),
@@ -222,10 +223,16 @@ def _at_once(draft: Draft, preview: Preview, *, at: datetime) -> str:
         return ""
     price = money_text(draft, preview.at_once.price_minor)
     line = draft.line
+    expected_on = preview.at_once.expected_at.astimezone(zones.zone_of(line.timezone)).date()
     if preview.at_once.trigger == Trigger.EXPIRY and line.valid_until is not None:
         day = line.valid_until.astimezone(zones.zone_of(line.timezone)).date()
         text = _("The validity ends on {day}, so {price} is charged as soon as you confirm.")
-        return text.format(day=day_text(day, at=at), price=price)
+        if preview.notice:
+            text = _(
+                "The validity ends on {day}. You are told first, and {price} is taken on {on}."
+            )
+        on = day_text(expected_on, at=at)
+        return text.format(day=day_text(day, at=at), price=price, on=on)
     text = _(
         "The balance of {balance} is already below {threshold}, so {price} is charged as soon as"
         " you confirm."
@@ -235,7 +242,12 @@ def _at_once(draft: Draft, preview: Preview, *, at: datetime) -> str:
             "The balance of {balance} will not last until the payment method can be charged, so"
             " {price} is taken on {day}."
         )
-    expected_on = preview.at_once.expected_at.astimezone(zones.zone_of(line.timezone)).date()
+    is_low = (line.balance_minor or 0) < (draft.threshold_minor or 0)
+    if preview.notice and is_low:
+        text = _(
+            "The balance of {balance} is already below {threshold}. You are told first, and {price}"
+            " is taken on {day}; until then you can cancel it."
+        )
     return text.format(
         day=day_text(expected_on, at=at),
         balance=money_text(draft, line.balance_minor or 0),
@@ -280,9 +292,29 @@ def _hours(draft: Draft, preview: Preview, capabilities: Capabilities) -> str:
     )
 
 
+def _notice(preview: Preview) -> str:
+    return notice_text(hours=preview.notice // timedelta(hours=1))
+
+
+def notice_text(*, hours: int) -> str:
+    """What is told before each charge, where the law of the market has it; "" where it has not."""
+    if not hours:
+        return ""
+    text = ngettext(
+        "We tell you {count} hour before each automatic charge when and how much will be taken, and"
+        " how to cancel it. A low balance is therefore recharged that much later, or begun as much"
+        " sooner where the forecast knows.",
+        "We tell you {count} hours before each automatic charge when and how much will be taken,"
+        " and how to cancel it. A low balance is therefore recharged that much later, or begun as"
+        " much sooner where the forecast knows.",
+        hours,
+    )
+    return text.format(count=hours)
+
+
 def _lead(draft: Draft, preview: Preview) -> str:
     """A rail that must be told first: a date is kept all the same, a low balance is not instant."""
-    hours = -(-preview.lead // timedelta(hours=1))  # rounded up
+    hours = -(-preview.rail_lead // timedelta(hours=1))  # rounded up
     if not hours:
         return ""
     if draft.threshold_minor is None:

@@ -1,7 +1,7 @@
 """A rule as its owner writes it, before it is agreed to, and the calendar it would have."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 
 from billing import calendar
 from billing.calendar import Cycle, Schedule
@@ -65,6 +65,16 @@ def of(rule: Rule) -> Draft:
         remind_result=rule.remind_result,
         channels=tuple(rule.channels),
     )
+
+
+def rail_as_used(draft: Draft, capabilities: Capabilities) -> Capabilities:
+    """Its rail with the notice that the carrier's market wants before each charge."""
+    return gathering.told_first(capabilities, notice_h=draft.line.carrier.notice_before_deduction_h)
+
+
+def lead_of(draft: Draft, capabilities: Capabilities) -> timedelta:
+    """How long before its money moves a charge of it must be begun."""
+    return rail_as_used(draft, capabilities).lead
 
 
 def schedule_of(draft: Draft, *, capabilities: Capabilities | None) -> Schedule | None:

@@ -67,7 +67,9 @@ class Preview:
     month_max_minor: int  # the most a calendar month can cost, whatever happens
     at_once: AtOnce | None
     is_balance_known: bool
-    lead: timedelta  # how long before money moves the rail must be set to work
+    lead: timedelta  # how long before money moves a charge must be begun
+    rail_lead: timedelta  # what of it is the rail's own
+    notice: timedelta  # so long before each charge its payer is told: the law of the market
     latest_delay: timedelta  # from a charge's due time until its rail has normally taken it
 
     @property
@@ -77,7 +79,8 @@ class Preview:
 
 def preview(*, draft: Draft, capabilities: Capabilities, at: datetime) -> Preview:
     """What `draft`, which `check` has passed, would do from `at` on. Reads only."""
-    rule = drafts.standing_rule(draft.line)
+    rule, rail_lead = drafts.standing_rule(draft.line), capabilities.lead
+    capabilities = drafts.rail_as_used(draft, capabilities)
     schedule = drafts.schedule_of(draft, capabilities=capabilities)
     pricing = _Pricing(draft, capabilities, at=at)
     at_once = _at_once(draft, rule=rule, capabilities=capabilities, pricing=pricing, at=at)
@@ -97,6 +100,8 @@ def preview(*, draft: Draft, capabilities: Capabilities, at: datetime) -> Previe
         at_once=at_once,
         is_balance_known=draft.threshold_minor is None or draft.line.balance_minor is not None,
         lead=capabilities.lead,
+        rail_lead=rail_lead,
+        notice=timedelta(hours=draft.line.carrier.notice_before_deduction_h),
         latest_delay=max(capabilities.settles_within - capabilities.delay, timedelta(0)),
     )
 
@@ -106,6 +111,7 @@ def upcoming(
 ) -> list[UpcomingCharge]:
     """The next `count` scheduled charges of a rule, the withheld among them; none while off."""
     draft = drafts.of(rule)
+    capabilities = drafts.rail_as_used(draft, capabilities)
     schedule = drafts.schedule_of(draft, capabilities=capabilities)
     if schedule is None or not rule.is_on or rule.next_run_at is None:
         return []

@@ -11,6 +11,7 @@ from billing.calendar import Cycle
 from billing.gateways.base import Capabilities
 from billing.models import Binding, BindingState, Rule, TopUpMode
 from billing.notices import channels, reminders
+from billing.plans import drafts
 from billing.plans.drafts import Draft, first_index, keeps_calendar, schedule_of, standing_rule
 from billing.words.figures import day_text, days_text, rail_name
 from lines import zones
@@ -243,21 +244,25 @@ def _start_problems(draft: Draft, capabilities: Capabilities | None, at: datetim
     is_known = rule is not None and keeps_calendar(schedule, rule=rule)
     index = first_index(schedule, rule=rule, at=at) if is_known else 0
     run_at = calendar.occurrence(schedule, index).due_at
+    lead = drafts.lead_of(draft, capabilities) if capabilities else None
     if not is_known and schedule.anchor < calendar.day_key(at, draft.line.timezone):
         yield "anchor_date", _("Choose today or a later day.")
     elif run_at <= at and (rule is None or run_at != rule.next_run_at):
         yield "charge_time", _("This time has passed today. Choose a later time or another day.")
-    elif capabilities and capabilities.lead and not is_known and run_at < at + capabilities.lead:
+    elif capabilities and lead and not is_known and run_at < at + lead:
         yield "anchor_date", _lead_sentence(draft, capabilities, at)
     else:
         yield from _notice_problems(draft, rule=rule, run_at=run_at, is_known=is_known, at=at)
 
 
 def _lead_sentence(draft: Draft, capabilities: Capabilities, at: datetime) -> str:
-    """A rail that must be told days ahead cannot take a first charge sooner than that."""
-    days = -(-capabilities.lead // timedelta(days=1))
+    """What must be told days ahead, to a rail or to the payer, cannot be taken sooner than that."""
+    lead = drafts.lead_of(draft, capabilities)
+    days = -(-lead // timedelta(days=1))
     earliest = calendar.day_key(at, draft.line.timezone) + timedelta(days=days + 1)
     sentence = _("This payment method must be told {days} ahead. Choose {day} or later.")
+    if lead > capabilities.lead:
+        sentence = _("Each charge must be announced {days} ahead. Choose {day} or later.")
     return sentence.format(days=days_text(days), day=day_text(earliest, at=at))
 
 
@@ -349,7 +354,7 @@ def _target_problems(draft: Draft, threshold_minor: int) -> Problems:
         sentence = _("The line may hold {most} at most. Enter a lower balance.")
         yield "target_minor", sentence.format(most=money_text(draft, most_minor))
         return
-    least_minor = _smallest_sold(draft, draft.target_minor - threshold_minor)
+    least_minor = draft.line.carrier.least_sold(draft.target_minor - threshold_minor)
     if least_minor is None:
         yield "target_minor", _("No single amount reaches this balance. Enter a lower one.")
     elif least_minor > draft.max_per_charge_minor:
@@ -361,15 +366,6 @@ def _target_problems(draft: Draft, threshold_minor: int) -> Problems:
                 amount=money_text(draft, least_minor),
             ),
         )
-
-
-def _smallest_sold(draft: Draft, wanted_minor: int) -> int | None:
-    carrier = draft.line.carrier
-    if carrier.denominations_minor:
-        enough = [one for one in carrier.denominations_minor if one >= wanted_minor]
-        return min(enough, default=None)
-    least_minor = max(wanted_minor, carrier.min_amount_minor)
-    return least_minor if least_minor <= carrier.max_amount_minor else None
 
 
 def _expiry_problems(draft: Draft) -> Problems:

@@ -52,6 +52,7 @@ SELECT g.id, g.ref, g.state,
        l.msisdn, l.iccid, l.status AS line_status, l.sim_generation AS line_generation,
        l.label AS line_label, l.owner_id AS line_owner_id, c.id AS carrier_id, c.code AS carrier,
        c.deferred_since AS carrier_deferred_since,
+       CASE WHEN g.rule_id IS NULL THEN 0 ELSE c.notice_before_deduction_h END AS notice_h,
        b.state AS binding_state, b.paused_at AS binding_paused_at,
        b.signed_at AS binding_signed_at,
        k.is_enabled AS rail_enabled, k.deferred_since AS rail_deferred_since,
@@ -158,6 +159,7 @@ class Work(NamedTuple):
     carrier_id: int
     carrier: str
     carrier_deferred_since: datetime | None
+    notice_h: int  # its payer is told so long before the charge; by hand: nothing to be told
     binding_state: str
     binding_paused_at: datetime | None
     binding_signed_at: datetime | None

@@ -26,7 +26,7 @@ SELECT r.id, r.binding_id, r.fallback_binding_id, r.face_minor, r.currency, r.cy
        l.id AS line_id, l.owner_id, l.sim_generation AS line_generation, l.status, l.timezone,
        l.balance_minor, l.balance_reserved_minor, l.balance_observed_at, l.valid_until,
        c.denominations_minor, c.min_amount_minor, c.max_amount_minor, c.max_balance_minor,
-       c.code AS carrier,
+       c.code AS carrier, c.notice_before_deduction_h AS notice_h,
        COALESCE(b.rail, '') AS rail, b.state AS binding_state, b.paused_at AS binding_paused_at,
        b.max_per_month_minor AS binding_cap_minor, b.signed_at AS binding_signed_at,
        k.is_enabled AS rail_enabled, k.mandatory_notice_days, k.retry_ladder_s,
@@ -95,6 +95,7 @@ class DueRule(NamedTuple):
     max_amount_minor: int
     max_balance_minor: int | None
     carrier: str
+    notice_h: int  # its payer is told so long before each charge
     rail: str  # "" where it has no payment method
     binding_state: str | None
     binding_paused_at: datetime | None
@@ -113,16 +114,21 @@ def claim(*, at: datetime, limit: int, rule_id: int | None = None) -> list[DueRu
     return rowsets.read(DUE.format(only=only), params, into=DueRule)
 
 
-def lead_of(row: DueRule, capabilities: Mapping[str, Capabilities]) -> timedelta:
-    """How long before money moves the row's rail must be set to work; none while it is off."""
+def rail_of(row: DueRule, capabilities: Mapping[str, Capabilities]) -> Capabilities | None:
+    """The row's rail as its market has it used; None while it is off."""
     rail = capabilities.get(row.rail)
-    return rail.lead if rail else timedelta(0)
+    return gathering.told_first(rail, notice_h=row.notice_h) if rail else None
 
 
 def watched(rows: Sequence[DueRule], *, capabilities: Mapping[str, Capabilities]) -> list[int]:
-    """The lines of `rows` whose rail is slow and whose balance is watched (rule 13)."""
-    slow = {code for code, rail in capabilities.items() if rail.lead}
-    return [r.line_id for r in rows if r.rail in slow and r.threshold_minor is not None]
+    """The lines of `rows` that are charged with a delay and whose balance is watched (rule 13)."""
+    return [
+        row.line_id
+        for row in rows
+        if row.threshold_minor is not None
+        and (rail := rail_of(row, capabilities)) is not None
+        and rail.lead
+    ]
 
 
 def facts_of(
@@ -135,7 +141,8 @@ def facts_of(
     capabilities: Mapping[str, Capabilities],
 ) -> Facts:
     """All that `deciding.decide` looks at, from a row of `claim`."""
-    rail, lead = capabilities.get(row.rail), lead_of(row, capabilities)
+    rail = rail_of(row, capabilities)
+    lead = rail.lead if rail else timedelta(0)
     return gathering.facts_of(
         plan=row,
         line=row,

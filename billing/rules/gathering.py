@@ -5,6 +5,7 @@ anybody agrees is what is done afterwards.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import NamedTuple, Protocol, TypedDict, Unpack
@@ -187,6 +188,13 @@ def facts_of(
         has_open_recharge=coming.is_open,
         **in_the_way,
     )
+
+
+def told_first(rail: Capabilities, *, notice_h: int) -> Capabilities:
+    """The rail as it is used where the payer is told `notice_h` hours before anything is sent: all
+    three triggers begin as much sooner, as on a rail that must be told itself."""
+    notice = timedelta(hours=notice_h)
+    return rail if notice <= rail.notice else replace(rail, notice=notice)
 
 
 def moves_at(

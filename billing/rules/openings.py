@@ -211,7 +211,9 @@ def _decide(
 
 def _counted(row: DueRule, *, at: datetime, capabilities: dict[str, Capabilities]) -> caps.Counted:
     return caps.Counted.on(
-        gathering.moves_at(capabilities.get(row.rail), at=at, signed_at=row.binding_signed_at),
+        gathering.moves_at(
+            due_rules.rail_of(row, capabilities), at=at, signed_at=row.binding_signed_at
+        ),
         line_id=row.line_id,
         binding_id=row.binding_id,
         owner_id=row.owner_id,

@@ -30,6 +30,7 @@ _INSTANTS = (
     "latest_at",
     "expires_at",
     "runs_out_at",
+    "cancel_until",
 )
 _NAMES = ("line", "label")
 _OTHERS = {

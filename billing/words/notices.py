@@ -42,12 +42,19 @@ PHRASINGS: dict[str, Phrasing] = {
         parts=(
             (
                 _("In {days}, on {at}, {face} will be taken through {rail} to recharge {line}."),
+                _("On {at}, {price} will be taken through {rail} to recharge {line} with {face}."),
                 _("On {at}, {face} will be taken to recharge {line}."),
                 _("As your plan says, a line will be recharged soon."),
             ),
             (_("An offer takes {discount} off, if it still holds then."),),
             (_("An offer brings {bonus} on top, if it still holds then."),),
-            (_("Until then you can skip or change this charge in Keepline."),),
+            (
+                _(
+                    "To cancel it, open the page of this recharge in Keepline before {cancel_until}"
+                    " and choose “Cancel this recharge”: nothing is taken then."
+                ),
+                _("Until then you can skip or change this charge in Keepline."),
+            ),
         ),
     ),
     NoticeKind.RECHARGED: Phrasing(

@@ -24,12 +24,20 @@ PROGRESS: dict[str, Phrasing] = {
         _("Announced"),
         _("The charge of {price} through {rail} is announced and will be made on {at}."),
         _("The charge is announced and will be made on {at}."),
-        _("The charge is announced, as this payment method requires, and will be made later."),
+        _("The charge is announced, and will be made later."),
     ),
     "announcing": _told(
         _("Being announced"),
         _("The charge of {price} is being announced through {rail}; nothing is taken before."),
         _("The charge is being announced; nothing is taken before."),
+    ),
+    "notice_not_out": _told(
+        _("Waiting until you are told"),
+        _(
+            "The message that announces the charge of {price} could not be delivered yet; nothing"
+            " is taken before it is."
+        ),
+        _("The message that announces the charge could not be delivered; nothing is taken before."),
     ),
     "binding_busy": _told(
         _("Waiting for its turn"),

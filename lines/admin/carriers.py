@@ -99,6 +99,7 @@ class CarrierAdmin(ActsMixin, SettingAdmin):
                 "description": _("Amounts in minor units: 5000 is ¥50.00."),
             },
         ),
+        (_("What its market's law asks for"), {"fields": ("notice_before_deduction_h",)}),
         (
             _("How it is reached"),
             {"fields": ("adapter", "base_url", "reference_field", "can_query_by_reference",

@@ -1,9 +1,12 @@
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from lines.fields import ZoneField
+
+MAX_NOTICE_H = 240
 
 
 class Carrier(models.Model):
@@ -36,6 +39,18 @@ class Carrier(models.Model):
         default=list,
         blank=True,
     )
+    # What the law of its market wants told before anything is taken by itself, each time: when, how
+    # much, and how to cancel. 0: nothing.
+    notice_before_deduction_h = models.PositiveSmallIntegerField(
+        _("notice before an automatic charge, hours"),
+        help_text=_(
+            "So long before each charge that auto-recharge makes, its payer is told the time, the"
+            " amount and how to cancel it; what is low is charged that much later. China: 24. 0"
+            " where the law asks for none."
+        ),
+        default=0,
+        validators=[MaxValueValidator(MAX_NOTICE_H)],
+    )
     # The incident switch: credits wait and drain later; nothing is dropped.
     deferred_since = models.DateTimeField(_("deferred since"), null=True, blank=True)
     # Written by `lines.refusals`: it answers no question of ours, for our token or contract.
@@ -54,6 +69,10 @@ class Carrier(models.Model):
                 condition=Q(min_amount_minor__gt=0)
                 & Q(max_amount_minor__gte=models.F("min_amount_minor")),
             ),
+            models.CheckConstraint(
+                name="carrier_notice_in_bounds",
+                condition=Q(notice_before_deduction_h__lte=MAX_NOTICE_H),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -64,3 +83,11 @@ class Carrier(models.Model):
         if self.denominations_minor:
             return amount_minor in self.denominations_minor
         return self.min_amount_minor <= amount_minor <= self.max_amount_minor
+
+    def least_sold(self, wanted_minor: int) -> int | None:
+        """The smallest single top-up of at least `wanted_minor`; None: there is none."""
+        if self.denominations_minor:
+            enough = [one for one in self.denominations_minor if one >= wanted_minor]
+            return min(enough, default=None)
+        least_minor = max(wanted_minor, self.min_amount_minor)
+        return least_minor if least_minor <= self.max_amount_minor else None

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from billing import gateways, queries
 from billing.models import Binding
-from billing.plans import contract, handovers
+from billing.plans import consents, contract, handovers
 from billing.recharges import machine
 from billing.rules import by_hand
 from billing.rules.caps import CapReached
@@ -156,6 +156,7 @@ def show(request: HttpRequest, public_id: str) -> HttpResponse:
         "entries": _entries(request, line, _ENTRIES),
         "upcoming": upcoming,
         "pause_sentence": _pause_sentence(request, card),
+        "notice_sentence": consents.notice_text(hours=line.carrier.notice_before_deduction_h),
         "section": "lines",
     }
     return render(request, "portal/lines/show.html", context)
