@@ -44,7 +44,7 @@ def consent_text(*, draft: Draft, preview: Preview, language: str) -> ConsentTex
             line=str(draft.line),
             occasions=_listed(_occasions(draft)),
             tool=_tools(draft),
-            most=money_text(draft, preview.month_max_minor),
+            most=money_text(draft, preview.plan_max_minor),
         )
     return ConsentText(text=closed_up(text), version=VERSION)
 
@@ -171,6 +171,7 @@ def _plan(draft: Draft, shown: Preview, *, rule_version: int) -> dict[str, objec
         "face_minor": draft.face_minor,
         "price_minor": shown.price_minor,
         "month_max_minor": shown.month_max_minor,
+        "plan_max_minor": shown.plan_max_minor,
         "cycle": str(draft.cycle),
         "anchor_date": draft.anchor_date.isoformat() if draft.anchor_date else None,
         "charge_time": draft.charge_time.isoformat("minutes"),
@@ -211,11 +212,22 @@ def sentences(
             _delay(preview),
             _offer(draft, preview),
             _ending(draft, preview, at=at),
-            _("A month costs {most} at most, never more.").format(
-                most=money_text(draft, preview.month_max_minor)
-            ),
+            _most(draft, preview),
         ]
     return [sentence for sentence in found if sentence]
+
+
+def _most(draft: Draft, preview: Preview) -> str:
+    text = _("A month costs {most} at most, never more.")
+    if preview.plan_max_minor < preview.month_max_minor:
+        text = _(
+            "This plan takes {plan} in a month at most; with what you recharge by hand, a month"
+            " costs {most} at most, never more."
+        )
+    return text.format(
+        plan=money_text(draft, preview.plan_max_minor),
+        most=money_text(draft, preview.month_max_minor),
+    )
 
 
 def _at_once(draft: Draft, preview: Preview, *, at: datetime) -> str:

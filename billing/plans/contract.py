@@ -235,7 +235,7 @@ def reschedule(rule: Rule, *, at: datetime) -> None:
 def _tell_on(rule: Rule, shown: Preview, *, at: datetime) -> None:
     facts = {
         "face_minor": rule.face_minor,
-        "cap_minor": shown.month_max_minor,
+        "cap_minor": shown.plan_max_minor,
         "currency": rule.currency,
         "rail": rule.binding.rail_id if rule.binding else "",
     }

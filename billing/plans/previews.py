@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from billing import calendar, promotions
-from billing.calendar import Occurrence, Schedule
+from billing.calendar import Cycle, Occurrence, Schedule
 from billing.gateways.base import Capabilities
 from billing.models import Rule
 from billing.plans import drafts
@@ -64,7 +64,8 @@ class Preview:
     price_minor: int  # of the next recharge of the chosen amount, after promotions
     saves_minor: int
     bonus_minor: int
-    month_max_minor: int  # the most a calendar month can cost, whatever happens
+    month_max_minor: int  # the most a calendar month can cost, whatever happens, by hand too
+    plan_max_minor: int  # and of that, what the plan itself takes at most
     at_once: AtOnce | None
     is_balance_known: bool
     lead: timedelta  # how long before money moves a charge must be begun
@@ -96,7 +97,8 @@ def preview(*, draft: Draft, capabilities: Capabilities, at: datetime) -> Previe
         price_minor=draft.face_minor - typical.discount_minor,
         saves_minor=typical.discount_minor,
         bonus_minor=typical.bonus_minor,
-        month_max_minor=_month_max(draft, capabilities=capabilities),
+        month_max_minor=_month_max(draft),
+        plan_max_minor=_plan_max(draft),
         at_once=at_once,
         is_balance_known=draft.threshold_minor is None or draft.line.balance_minor is not None,
         lead=capabilities.lead,
@@ -195,20 +197,28 @@ def _typical(
 # --- the most a month can cost ------------------------------------------------------------------
 
 
-def _month_max(draft: Draft, *, capabilities: Capabilities) -> int:
-    """The lowest of the caps, and of what the triggers can do in the longest month.
+def _month_max(draft: Draft) -> int:
+    """The line's cap or the owner's: these alone hold for whatever is charged for the line, by hand
+    and by any payment method too."""
+    owner_minor = caps.owner_cap_minor(owner_id=draft.line.owner_id, currency=draft.line.currency)
+    line_minor = draft.max_per_month_minor
+    return line_minor if owner_minor is None else min(line_minor, owner_minor)
 
-    A schedule alone falls due once a calendar month at most. A low balance may recur as often, and
-    as large, as the caps allow.
+
+def _plan_max(draft: Draft) -> int:
+    """The most that the plan itself takes: less than that, where its triggers or its one method
+    bound it.
+
+    A schedule alone falls due once a calendar month, and the charge of the last days of the month
+    before may slip into it.
     """
-    limits = _caps(draft, capabilities)
-    months = (limits.line_month_minor, limits.binding_month_minor, limits.owner_month_minor)
-    most = [minor for minor in months if minor is not None]
+    a_day_minor = draft.max_per_day_count * draft.max_per_charge_minor
+    most = [_month_max(draft), _LONGEST_MONTH * a_day_minor]
+    tool = draft.binding
+    if tool is not None and tool.max_per_month_minor is not None and not draft.fallback_binding:
+        most.append(tool.max_per_month_minor)
     if draft.is_schedule_only:
-        most.append(draft.face_minor)
-    else:
-        a_day = min(limits.day_count, capabilities.max_charges_per_day or limits.day_count)
-        most.append(_LONGEST_MONTH * a_day * limits.charge_minor)
+        most.append((2 if draft.cycle == Cycle.MONTHLY else 1) * draft.face_minor)
     return min(most)
 
 

@@ -147,7 +147,8 @@ class TestTheSentencesBesideIt:
             "This payment method is told 24 hours ahead, so that the money moves on the day shown.",
             "The payment agreement ends on Feb 20, 2027 at 12:00. Later charges need it to be"
             " renewed.",
-            "A month costs ¥50 at most, never more.",
+            "This plan takes ¥100 in a month at most; with what you recharge by hand, a month costs"
+            " ¥150 at most, never more.",
         ]
 
     def test_say_what_todays_offers_do(self):

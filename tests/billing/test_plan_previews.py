@@ -146,26 +146,40 @@ class TestThePriceShown:
 
 @pytest.mark.django_db
 class TestTheMostAMonthCanCost:
-    def test_is_one_charge_for_a_schedule_alone(self):
-        assert preview(draft()).month_max_minor == 5000
-        assert preview(draft(cycle="yearly")).month_max_minor == 5000
+    def most(self, of, capabilities=ALIPAY) -> tuple[int, int]:
+        """By the plan itself, and with what is charged by hand."""
+        shown = preview(of, capabilities)
+        return shown.plan_max_minor, shown.month_max_minor
+
+    def test_is_two_charges_by_a_monthly_schedule_whose_last_day_may_slip(self):
+        assert self.most(draft()) == (10_000, 15_000)
+        assert self.most(draft(cycle="yearly")) == (5000, 15_000)
 
     def test_is_the_lines_cap_where_a_low_balance_may_recur(self):
-        assert preview(low()).month_max_minor == 15_000
+        assert self.most(low()) == (15_000, 15_000)
 
-    def test_is_what_the_days_allow_where_the_cap_is_high(self):
+    def test_is_what_the_days_allow_the_plan_where_the_cap_is_high(self):
         of = low(max_per_month_minor=10_000_000, max_per_charge_minor=10_000, max_per_day_count=2)
 
-        assert preview(of).month_max_minor == 31 * 2 * 10_000
-        assert preview(of, replace(ALIPAY, max_charges_per_day=1)).month_max_minor == 310_000
-        assert preview(of, replace(ALIPAY, max_amount_minor=6000)).month_max_minor == 372_000
+        expected = (31 * 2 * 10_000, 10_000_000)
+        assert self.most(of) == expected
+        # A second method, or a charge by hand, has another rail's limits.
+        assert self.most(of, replace(ALIPAY, max_charges_per_day=1)) == expected
+        assert self.most(of, replace(ALIPAY, max_amount_minor=6000)) == expected
 
-    def test_is_the_cap_of_the_payment_method_or_of_the_owner_where_that_is_lower(self):
-        assert preview(low(binding=w.binding(max_per_month_minor=9000))).month_max_minor == 9000
+    def test_is_the_cap_of_the_payment_method_where_the_plan_has_no_other(self):
+        capped = w.binding(max_per_month_minor=9000)
+        second = w.binding(capped.owner)
+        assert self.most(low(binding=capped)) == (9000, 15_000)
+        of = low(binding=capped, fallback_binding=second)
+        shown = contract.preview(draft=of, capabilities=ALIPAY, at=NOON)
+        assert (shown.plan_max_minor, shown.month_max_minor) == (15_000, 15_000)
+
+    def test_is_the_cap_of_the_owner_where_that_is_lower(self):
         SpendingCapFactory.create(max_per_month_minor=8000)
-        assert preview(low()).month_max_minor == 8000
+        assert self.most(low()) == (8000, 8000)
         SpendingCap.objects.update(currency="HKD")
-        assert preview(low()).month_max_minor == 15_000
+        assert self.most(low()) == (15_000, 15_000)
 
 
 @pytest.mark.django_db

@@ -112,8 +112,9 @@ class TestConfirm:
         assert (plan["face_minor"], plan["currency"], plan["month_max_minor"]) == (
             5000,
             "CNY",
-            5000,
+            15_000,
         )
+        assert plan["plan_max_minor"] == 10_000
         assert (plan["binding"], plan["rail"]) == (agreed(rule).binding.ref, "alipay")
         assert (plan["rule_version"], plan["fires_at_once"]) == (2, False)
         assert "138" not in json.dumps(plan)
@@ -124,7 +125,7 @@ class TestConfirm:
         notice = Notice.objects.get()
         assert (notice.kind, notice.facts["cap_minor"], notice.facts["rail"]) == (
             "rule_on",
-            5000,
+            10_000,
             "alipay",
         )
 
