@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('billing', '0020_waking'),
-        ('lines', '0008_notice_before_deduction'),
+        ('lines', '0009_notice_before_deduction'),
     ]
 
     operations = [migrations.RunSQL(LOOK, migrations.RunSQL.noop)]

@@ -8,7 +8,7 @@ CHINA = "UPDATE lines_carrier SET notice_before_deduction_h = 24 WHERE currency 
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lines', '0007_no_end'),
+        ('lines', '0008_refuses_us'),
     ]
 
     operations = [
