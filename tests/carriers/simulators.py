@@ -4,11 +4,10 @@ import re
 import time
 from pathlib import Path
 from typing import Any, Self
-
-import requests
+from urllib.parse import urlencode
 
 from lines.carriers.base import LineAddress
-from tests import forks
+from tests import forks, orders
 from tests.forks import Fork
 
 TOKEN = "carrier-token"
@@ -25,7 +24,6 @@ class CarrierSimulator:
         self.hub_secret = HUB_SECRET
         self.folder = folder
         self.options = options
-        self._http = requests.Session()
         self._numbers = iter(range(1000, 10_000))
         self._start(port)
 
@@ -90,8 +88,8 @@ class CarrierSimulator:
         self.control("POST", "/statement", what)
 
     def texts(self, number: str) -> list[str]:
-        answer = self._http.get(f"{self.url}/_control/sms", params={"number": number}, timeout=9)
-        return [message["text"] for message in answer.json()]
+        asked = urlencode({"number": number})
+        return [message["text"] for message in self.control("GET", f"/sms?{asked}")]
 
     def restart(self) -> None:
         """Killed, not asked: its books must be complete at any moment."""
@@ -104,10 +102,9 @@ class CarrierSimulator:
         self._process.wait(timeout=10)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._http.request(
-            method, f"{self.url}/_control{path}", json=body, timeout=_CONTROL_TIMEOUT_S
-        )
-        assert answer.ok, answer.text
+        url = f"{self.url}/_control{path}"
+        answer = orders.give(method, url, body, timeout_s=_CONTROL_TIMEOUT_S)
+        assert answer.status < 400, answer.text
         return answer.json()
 
     def _start(self, port: int) -> None:

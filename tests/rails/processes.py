@@ -9,9 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import requests
-
-from tests import forks
+from tests import forks, orders
 from tests.forks import Fork
 
 _STARTS_WITHIN_S = 30
@@ -76,7 +74,7 @@ class SimulatorProcess:
                 break
             try:
                 self.control("GET", "health")
-            except requests.RequestException:
+            except orders.NO_ANSWER:
                 time.sleep(0.01)
             else:
                 return
@@ -118,10 +116,10 @@ class SimulatorProcess:
     def control(self, verb: str, path: str, body: object = None) -> Any:
         """One call of /_control; see `simulator/control.py`."""
         url = f"{self.url}/_control/{path}"
-        response = requests.request(verb, url, json=body, timeout=_ANSWERS_WITHIN_S)
-        if response.status_code != 200:
-            raise AssertionError(f"{verb} {path}: {response.status_code} {response.text[:300]}")
-        return response.json()
+        answer = orders.give(verb, url, body, timeout_s=_ANSWERS_WITHIN_S)
+        if answer.status != 200:
+            raise AssertionError(f"{verb} {path}: {answer.status} {answer.text[:300]}")
+        return answer.json()
 
     def fault(self, method: str, kind: str, **detail: object) -> None:
         """Order a fault for the next call of `method` (`times=N` for more, -1 for ever)."""
