@@ -1,5 +1,6 @@
 """Fixtures that every part's tests share."""
 
+import functools
 import gc
 import os
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from django.core.management.commands import flush
 from django.core.servers.basehttp import WSGIRequestHandler
 from django.db import connection
@@ -140,6 +142,15 @@ def _live_server_answers_at_once() -> Iterator[None]:
     WSGIRequestHandler.disable_nagle_algorithm = True
     yield
     WSGIRequestHandler.disable_nagle_algorithm = plain
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_are_looked_through_once() -> Iterator[None]:
+    """Whether a private key is sound takes longer to find out than most tests that sign with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for load in ("load_der_private_key", "load_pem_private_key"):
+            patch.setattr(serialization, load, functools.cache(getattr(serialization, load)))
+        yield
 
 
 @pytest.fixture(scope="module")
