@@ -136,19 +136,44 @@ def update(
     *,
     assign: str,
     where: str,
-    returning: str = "",
-    then: str = "",
-) -> list[int]:
-    """UPDATE `table` AS t by `rows` AS v. Only rows that still meet `where` change.
+) -> None:
+    """UPDATE `table` AS t by `rows` AS v. Only rows that still meet `where` change."""
+    if rows:
+        run(*_change(table, columns, rows, assign=assign, where=where))
 
-    `then`: the rest of a statement that begins with what changed, `returning`, as `changed`; the
-    ids that it finds are returned.
-    """
+
+def update_then(
+    table: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    assign: str,
+    where: str,
+    returning: str,
+    then: str,
+    into: type[Row],
+) -> list[Row]:
+    """As `update`, and what the rest of its statement selects: `then`, which begins with what
+    changed, `returning`, as `changed`."""
     if not rows:
         return []
+    sql, params = _change(table, columns, rows, assign=assign, where=where)
+    found = _executed(
+        f"WITH changed AS ({sql} RETURNING {returning}){then}",
+        params,
+        made=lambda _cursor: into._make,
+    )
+    with found as cursor:
+        return cursor.fetchall()
+
+
+def _change(
+    table: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    assign: str,
+    where: str,
+) -> tuple[str, list[object]]:
     source, params = _source(columns, rows)
-    sql = f"UPDATE {table} AS t SET {assign} FROM {source} WHERE {where}"  # noqa: S608 # nosec B608
-    if not then:
-        run(sql, params)
-        return []
-    return column(f"WITH changed AS ({sql} RETURNING {returning}){then}", params, of=int)
+    return f"UPDATE {table} AS t SET {assign} FROM {source} WHERE {where}", params  # noqa: S608 # nosec B608

@@ -12,7 +12,7 @@ _UNDELIVERABLE = _(
     "It is paid, and the carrier will not credit it. Credit it again if the carrier is right by"
     " now, or ask for a refund."
 )
-_ATTENTION: dict[str, Text] = {
+_CASES: dict[str, Text] = {
     "undeliverable": _UNDELIVERABLE,
     "merchant_limit": _(
         "Our own limit at the rail is used up; the payer did nothing wrong. Have the limit raised:"
@@ -115,6 +115,11 @@ _STATE: dict[str, Text] = {
 }
 
 
+def on(code: str) -> Text:
+    """What to do about a case of `code`."""
+    return _CASES[code]
+
+
 def of(recharge: Recharge) -> Text:
-    """What to do next; "" where nothing is to be done."""
-    return _ATTENTION.get(recharge.attention) or _STATE.get(recharge.state, "")
+    """What to do next, where no case says it; "" where nothing is to be done."""
+    return "" if recharge.attention else _STATE.get(recharge.state, "")

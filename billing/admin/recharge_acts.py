@@ -94,7 +94,7 @@ APPROVE = Act(
     explanation=_("It is charged now, at the amount agreed on, once."),
     moves_money=True,
     permission="billing.review_recharge",
-    is_legal=lambda recharge: recharge.state == S.REVIEW and recharge.attention != "amount_differs",
+    is_legal=lambda recharge: recharge.state == S.REVIEW and not operations.is_barred(recharge),
     run=lambda recharge, **why: operations.approve_review(recharge=recharge, **why),
     refusals={
         operations.NotHeld: _("It is not held any more."),
@@ -191,7 +191,9 @@ SETTLE = Act(
     ),
     permission="billing.review_recharge",
     is_legal=operations.is_settled_elsewhere,
-    run=lambda recharge, *, actor, reason, at: operations.settle_elsewhere(recharge=recharge),
+    run=lambda recharge, *, actor, reason, at: operations.settle_elsewhere(
+        recharge=recharge, actor=actor, at=at
+    ),
     refusals={operations.NothingToSettle: _("It has been settled already.")},
 )
 ACTS = (ASK, settling.SAY, APPROVE, REJECT, CANCEL, REDELIVER, SETTLE, REFUND)

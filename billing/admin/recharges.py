@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -10,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from billing.admin import advice, columns, timeline, tones, words
+from billing.admin import advice, columns, timeline, tones, waits, words
 from billing.admin.recharge_acts import ACTS
 from billing.models import Consent, PaymentAttempt, Recharge, RechargeMove, Refund
 from billing.states import RefundState, SettlementState
@@ -83,15 +84,18 @@ class RechargeAdmin(StoryMixin, ActsMixin, SearchMixin, RecordAdmin):
     def page_context(self, request: HttpRequest, recharge: Recharge) -> dict[str, Any]:
         """The story, the money, and the legal operations."""
         events = timeline.of(recharge)
+        buttons = [
+            *self.buttons(request, recharge),
+            *self._buttons_of(request, _refunds_under_way(recharge)),
+            *self._buttons_of(request, recharge.settlements.filter(state=_ASKED)),
+        ]
+        waiting = waits.of(recharge, buttons=buttons)
         return {
             "title": recharge.ref,
             "recharge": recharge,
-            "buttons": [
-                *self.buttons(request, recharge),
-                *self._buttons_of(request, _refunds_under_way(recharge)),
-                *self._buttons_of(request, recharge.settlements.filter(state=_ASKED)),
-            ],
-            "attention": words.attention(recharge) if recharge.attention else None,
+            "buttons": buttons,
+            "cases": waiting,
+            "other_buttons": [one for one in buttons if not _is_shown(one, waiting)],
             "advice": advice.of(recharge),
             "method": words.method(recharge.binding),
             "consent": _consent(recharge),
@@ -108,6 +112,10 @@ class RechargeAdmin(StoryMixin, ActsMixin, SearchMixin, RecordAdmin):
         """What may be done to what is under way for it, from the page that tells why."""
         their_admin: Any = self.admin_site.get_model_admin(others.model)
         return [button for one in others for button in their_admin.buttons(request, one)]
+
+
+def _is_shown(button: Button, waiting: Sequence[waits.Waiting]) -> bool:
+    return any(button in one.buttons for one in waiting)
 
 
 def _refunds_under_way(recharge: Recharge) -> QuerySet[Refund]:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from billing.admin import tones, words
 from billing.gateways.base import NotificationKind
 from billing.models import (
+    Case,
     Decision,
     InboundNotification,
     Notice,
@@ -94,6 +95,7 @@ def of(recharge: Recharge) -> list[Event]:
         *_deliveries(deliveries),
         *_refunds(refunds),
         *_settlements(settlements),
+        *_cases(recharge),
         *_calls(attempts, deliveries, refunds),
         *_notifications(recharge, attempts, deliveries, refunds),
         *_transfers(recharge),
@@ -222,6 +224,27 @@ def _settlements(settlements: Sequence[Settlement]) -> Iterable[Event]:
             f"{one.get_state_display()} · {asked}", "", tones.SETTLEMENT.get(one.state, ""),
             one.reference, url_of=one, stage=28,
         )  # fmt: skip
+
+
+def _cases(recharge: Recharge) -> Iterable[Event]:
+    """What called for a person, and what settled it."""
+    related = ("recharge__line__carrier", "refund", "actor")
+    for one in recharge.cases.order_by("pk").select_related(*related):
+        why = words.case(one)
+        yield Event(
+            one.since, "case", said(_("For a person"), why.title), why.sentence, "", "bad",
+            one.code, stage=92,
+        )  # fmt: skip
+        if one.settled_at is not None:
+            yield _settled(one, why.title)
+
+
+def _settled(one: Case, title: str) -> Event:
+    who = str(one.actor) if one.actor else _("the system")
+    return Event(
+        one.settled_at or one.since, "case", said(_("Settled"), title),
+        words.title(one.settled_by), who, "good", one.code, stage=94,
+    )  # fmt: skip
 
 
 def _calls(

@@ -12,7 +12,7 @@ from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from billing import money
-from billing.models import Binding, Decision, Recharge
+from billing.models import Binding, Case, Decision, Recharge
 from billing.reference_data import RAILS
 from billing.states import RechargeState as S
 from billing.words import reasons
@@ -41,6 +41,35 @@ _FOR_OPERATORS: dict[str, tuple[Promise, Promise]] = {
     "not_sent": (
         _("Put back"),
         _("The batch ran out of time before this was sent; it is sent with the next."),
+    ),
+    # What settled a case, where no move says so.
+    "answered": (
+        _("Answered"),
+        _("The rail or the carrier has answered, so that it goes on."),
+    ),
+    "asked_again": (
+        _("Could be asked again"),
+        _("The rail or the carrier could be asked about it again."),
+    ),
+    "dispute_over": (
+        _("The dispute is over"),
+        _("The money stays ours, or what was lost is in the books."),
+    ),
+    "settled_lost": (
+        _("Booked as a loss"),
+        _("Two people have said what the bank keeps, and it is in the books."),
+    ),
+    "settled_returned": (
+        _("Booked as given us again"),
+        _("Two people have said what the bank gave us again, and it is in the books."),
+    ),
+    "settled_by_two": (
+        _("Found out"),
+        _("Two people have said what the rail or the carrier did, and it is in the books."),
+    ),
+    "settled_elsewhere": (
+        _("Settled elsewhere"),
+        _("An operator put it right at the rail or the carrier."),
     ),
 }
 
@@ -139,8 +168,9 @@ def figures(facts: Mapping[str, Any]) -> SafeString:
     )
 
 
-def attention(recharge: Recharge) -> Reason:
-    """What a person must settle."""
-    at = recharge.attention_since or recharge.created_at
-    zone = recharge.line.timezone
-    return reason(recharge.attention, facts_of(recharge), timezone=zone, at=at)
+def case(one: Case) -> Reason:
+    """What a person must settle. With its recharge's line, and its refund, selected."""
+    facts = facts_of(one.recharge)
+    if one.refund is not None:
+        facts |= {"amount_minor": one.refund.amount_minor}
+    return reason(one.code, facts, timezone=one.recharge.line.timezone, at=one.since)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing import rowsets
+from billing.casebook import Heard
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge
 from billing.notices import telling
@@ -70,11 +71,15 @@ def gone(row: Work, *, at: datetime) -> None:
 def away(row: Work, *, at: datetime) -> None:
     """Paid, and the carrier has suspended the line: it may come back, and is looked at again."""
     is_late = recipients.has_waited(row, recipients.PERSON_AFTER, at=at)
-    attention = "line_suspended" if is_late else claims.attention_left(row)
-    act_at = at + recipients.LOOK_AGAIN
     with transaction.atomic():
         Recharge.objects.filter(pk=row.id, fence=row.fence).update(reason="line_suspended")
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        claims.stay(
+            row,
+            act_at=at + recipients.LOOK_AGAIN,
+            attention="line_suspended" if is_late else "",
+            heard=Heard.NOTHING,
+            at=at,
+        )
 
 
 def _settle(row: Work, outcome: CreditOutcome, *, at: datetime) -> None:
@@ -114,7 +119,7 @@ def _lost_sight(row: Work, *, at: datetime) -> None:
     _mark(row, DeliveryState.UNKNOWN)
     attention = "delivery_unknown"
     if row.state == S.DELIVERY_UNKNOWN.value:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention=attention, at=at)
+        claims.stay(row, act_at=None, attention=attention, at=at)
     else:
         unknown = row.move(S.DELIVERY_UNKNOWN, "carrier_no_answer", None, attention=attention)
         machine.move_one(unknown, at=at)
@@ -123,9 +128,13 @@ def _lost_sight(row: Work, *, at: datetime) -> None:
 def _is_at_rest(row: Work, *, is_told: bool, at: datetime) -> None:
     """Someone spoke of it. What tells nothing is asked again, for a week; then a person."""
     act_at = None if is_told else ladders.next_query_at(queries=row.queries, at=at)
-    is_given_up = not is_told and act_at is None
-    attention = "delivery_unknown" if is_given_up else claims.attention_left(row)
-    machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+    claims.stay(
+        row,
+        act_at=act_at,
+        attention="delivery_unknown" if not is_told and act_at is None else "",
+        heard=Heard.ANSWER if is_told else Heard.SILENCE,
+        at=at,
+    )
 
 
 def _is_surely_not_there(row: Work, outcome: CreditOutcome, *, at: datetime) -> bool:
@@ -152,8 +161,14 @@ def _accepted(row: Work, outcome: Accepted, *, at: datetime) -> None:
     if act_at is None:
         _lost_sight(row, at=at)
     elif row.state == S.DELIVERY_PENDING.value:
-        attention = "delivery_unknown" if at - _sent_at(row) > ladders.SLOW_AFTER else ""
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        is_long = at - _sent_at(row) > ladders.SLOW_AFTER
+        claims.stay(
+            row,
+            act_at=act_at,
+            attention="delivery_unknown" if is_long else "",
+            heard=Heard.ANSWER,
+            at=at,
+        )
     else:
         machine.move_one(row.move(S.DELIVERY_PENDING, "accepted", act_at), at=at)
     _mark(row, DeliveryState.ACCEPTED, carrier_ref=outcome.carrier_ref)
@@ -176,12 +191,17 @@ def _may_not_ask(row: Work, *, at: datetime) -> None:
     attention = "delivery_unknown" if act_at is None else "config"
     if row.state == S.DELIVERING.value:
         unknown = row.move(
-            S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True, attention=attention
+            S.DELIVERY_UNKNOWN,
+            "carrier_no_answer",
+            act_at,
+            keeps_crashes=True,
+            attention=attention,
+            heard=Heard.SILENCE,
         )
         machine.move_one(unknown, at=at)
         _mark(row, DeliveryState.UNKNOWN)
     else:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        claims.stay(row, act_at=act_at, attention=attention, at=at)
 
 
 def _not_allowed(row: Work, outcome: NotAllowed, *, at: datetime) -> None:
@@ -212,11 +232,17 @@ def _not_known(row: Work, *, at: datetime) -> None:
     is_unknown = row.state == S.DELIVERY_UNKNOWN.value
     queries = row.queries + 1 if is_unknown else 0
     act_at = ladders.next_query_at(queries=queries, at=at, since=row.unknown_since)
-    attention = "delivery_unknown" if act_at is None else claims.attention_left(row)
+    attention = "delivery_unknown" if act_at is None else ""
     if is_unknown:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        claims.stay(row, act_at=act_at, attention=attention, at=at)
     else:
-        unknown = row.move(S.DELIVERY_UNKNOWN, "carrier_no_answer", act_at, keeps_crashes=True)
+        unknown = row.move(
+            S.DELIVERY_UNKNOWN,
+            "carrier_no_answer",
+            act_at,
+            keeps_crashes=True,
+            heard=Heard.SILENCE,
+        )
         machine.move_one(unknown, at=at)
 
 

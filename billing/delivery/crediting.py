@@ -12,6 +12,7 @@ from datetime import datetime
 from django.db import transaction
 
 from billing import rowsets
+from billing.casebook import Heard
 from billing.delivery import answers
 from billing.delivery.answers import message
 from billing.ledger import transfers
@@ -79,20 +80,20 @@ def _may_go(row: Work, *, held: Set[int], ended: Set[int], at: datetime) -> bool
     """Whether to credit now. What cannot go on is moved out of the way at once."""
     found = recipients.recipient(row, ended=ended, at=at)
     if row.id in held:
-        _stay(row, act_at=None, attention=machine.DISPUTED, at=at)
+        _hold(row, at=at)
     elif found is Recipient.GONE:
         answers.gone(row, at=at)
     elif found is Recipient.AWAY:
         answers.away(row, at=at)
     elif row.carrier_deferred_since is not None:
-        _stay(row, act_at=at + DEFERRED_RECHECK, attention="", at=at)
+        machine.wait(recharge_id=row.id, fence=row.fence, act_at=at + DEFERRED_RECHECK)
     else:
         return True
     return False
 
 
-def _stay(row: Work, *, act_at: datetime | None, attention: str, at: datetime) -> None:
-    machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+def _hold(row: Work, *, at: datetime) -> None:
+    claims.stay(row, act_at=None, attention=machine.DISPUTED, heard=Heard.NOTHING, at=at)
 
 
 def _ready(row: Work) -> Work:
@@ -114,7 +115,7 @@ def _sent(row: Work, *, at: datetime) -> Move:
         keeps_lease=True,
         keeps_crashes=True,
         new_deliveries=0 if row.delivery_id else 1,
-        attention=claims.attention_kept(row),
+        heard=Heard.NOTHING,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from billing.casebook import Heard
 from billing.delivery import crediting
 from billing.engine import hearing, outgoing, waking
 from billing.outside import Outside
@@ -152,7 +153,7 @@ def _sort(rows: Sequence[Work], *, at: datetime, outside: Outside) -> _Sorted:
         elif row.attempt_id is not None:
             piles.query.append(row)
         else:
-            machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="", at=at)
+            machine.wait(recharge_id=row.id, fence=row.fence, act_at=None)
     return piles
 
 
@@ -166,9 +167,7 @@ def _may_charge(row: Work, *, at: datetime, outside: Outside) -> bool:
     elif obstacle is None or row.state == S.DECLINED.value:
         outgoing.make(row.move(S.DUE, row.reason, at), at=at)
     elif obstacle.target == row.state:
-        machine.stay(
-            recharge_id=row.id, fence=row.fence, act_at=obstacle.act_at, attention="", at=at
-        )
+        machine.wait(recharge_id=row.id, fence=row.fence, act_at=obstacle.act_at)
     else:
         outgoing.make(obstacle, at=at)
     return False
@@ -177,4 +176,4 @@ def _may_charge(row: Work, *, at: datetime, outside: Outside) -> bool:
 def _quarantine(row: Work, *, at: datetime) -> None:
     """Three workers died over it: it stays where it is, and a person is called."""
     log.error("recharge %s is quarantined after %s crashes", row.id, row.crash_count)
-    machine.stay(recharge_id=row.id, fence=row.fence, act_at=None, attention="crashed", at=at)
+    claims.stay(row, act_at=None, attention=claims.CRASHED, heard=Heard.NOTHING, at=at)

@@ -17,7 +17,7 @@ from billing import nudges, rowsets
 from billing.bindings import breaker
 from billing.gateways.base import Notification, NotificationKind
 from billing.models import Binding, InboundNotification, PaymentAttempt
-from billing.recharges import machine
+from billing.recharges import waking
 from billing.refunds import approvals, disputes
 from lines.carriers.base import CarrierEvent, CarrierEventKind
 from lines.models import LIVE_STATUSES, Line
@@ -141,7 +141,7 @@ _SLOW_KINDS = {NotificationKind.BINDING, CarrierEventKind.BALANCE}
 def _charge(row: InboundNotification, at: datetime) -> str:
     if not PaymentAttempt.objects.filter(reference=row.our_ref).exists():
         return _not_ours(row)
-    return _WOKEN if machine.wake(reference=row.our_ref, at=at) else _WAITING
+    return _WOKEN if waking.wake(reference=row.our_ref, at=at) else _WAITING
 
 
 def _refund(row: InboundNotification, at: datetime) -> str:
@@ -169,7 +169,7 @@ def _other(row: InboundNotification, at: datetime) -> str:
 
 
 def _topup(row: InboundNotification, at: datetime) -> str:
-    is_woken = machine.wake_delivery(reference=row.our_ref, carrier_ref=row.provider_ref, at=at)
+    is_woken = waking.wake_delivery(reference=row.our_ref, carrier_ref=row.provider_ref, at=at)
     return _WOKEN if is_woken else _WAITING
 
 

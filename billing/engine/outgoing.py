@@ -7,6 +7,7 @@ our own code may have: it counts as no answer.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from django.db import transaction
 
 from billing import calls
 from billing.calls import Results
+from billing.casebook import Heard
 from billing.delivery import crediting
 from billing.gateways.base import Answer, Preparation
 from billing.outside import Outside
@@ -145,7 +147,7 @@ def refund(
     ready = [row for row in rows if _may_refund(row, at=at, outside=outside, adapters=adapters)]
     results = _all(call, ready, until=until)
     for row in results.not_begun:
-        refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention="")
+        refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, at=at)
     answers = _answers(results, unusable=charging.unusable)
     return [refunding.Asked(row, answer) for row, answer in answers]
 
@@ -164,7 +166,7 @@ def _may_refund(
     of_carrier = refunding.is_about_credit(row)
     if row.carrier_id in adapters if of_carrier else row.rail in outside.gateways:
         return True
-    refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention="config")
+    refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention="config", at=at)
     return False
 
 
@@ -177,9 +179,10 @@ def give_back(row: Work, *, at: datetime, attention: str = "") -> None:
 
 
 def make(move: Move, *, at: datetime) -> None:
-    """Make one move in a transaction of its own; one that has lost its race is left as it is."""
+    """Make one move in a transaction of its own, nobody having been asked; one that has lost its
+    race is left as it is."""
     with transaction.atomic():
-        machine.move([move], at=at)
+        machine.move([replace(move, heard=Heard.NOTHING)], at=at)
 
 
 def adapters_of(

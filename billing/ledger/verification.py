@@ -15,7 +15,7 @@ from django.apps import apps
 
 from billing import rowsets
 from billing.guards import APPEND_ONLY
-from billing.ledger.checks import settled
+from billing.ledger.checks import cases, settled
 from billing.states import OPEN_STATES, UNDELIVERED_STATES, UNPAID_END_STATES
 
 MOST_NAMED = 50  # violations named per check; the count is always whole
@@ -24,6 +24,7 @@ _STATES = {
     "undelivered": [state.value for state in UNDELIVERED_STATES],
     "open": [state.value for state in OPEN_STATES],
     "unpaid": [state.value for state in UNPAID_END_STATES],
+    "standing": cases.STANDING,
 }
 
 CHECKS: Mapping[str, str] = {
@@ -190,8 +191,14 @@ CHECKS: Mapping[str, str] = {
       SELECT f.reference FROM billing_refund f
       WHERE f.state IN ('reversing', 'intended', 'unknown') AND f.act_at IS NULL
         AND f.attention = ''""",
+    **cases.CHECKS,
 }
 
+_TRIGGERS = (
+    ("billing_recharge", "recharge_moves"),
+    ("billing_recharge", "recharge_starts"),
+    *cases.TRIGGERS,
+)
 _GUARDS = """
 SELECT wanted.name FROM unnest(%s::text[], %s::text[]) AS wanted(tbl, name)
 LEFT JOIN pg_trigger t ON t.tgname = wanted.name AND t.tgrelid = wanted.tbl::regclass
@@ -237,8 +244,8 @@ def verify() -> Report:
     counts: dict[str, int] = {}
     for name, query in CHECKS.items():
         _note(name, rowsets.column(query, _STATES, of=str), violations, counts)
-    tables = [*APPEND_ONLY, "billing_recharge", "billing_recharge"]
-    triggers = [*("append_only" for _ in APPEND_ONLY), "recharge_moves", "recharge_starts"]
+    tables = [*APPEND_ONLY, *(table for table, _name in _TRIGGERS)]
+    triggers = [*("append_only" for _ in APPEND_ONLY), *(name for _table, name in _TRIGGERS)]
     missing = rowsets.column(_GUARDS, [tables, triggers, _constraints()], of=str)
     _note("guards_are_installed", missing, violations, counts)
     return Report(

@@ -1,4 +1,5 @@
 from billing.models.bindings import Binding, BindingState, Rail, SpendingCap
+from billing.models.cases import Case
 from billing.models.evidence import InboundNotification, RailCall
 from billing.models.ledger import Transfer, TransferKind
 from billing.models.notices import Channel, Notice, NoticeDelivery, NoticeKind
@@ -21,6 +22,7 @@ __all__ = [
     "DEFAULT_CHANNELS",
     "Binding",
     "BindingState",
+    "Case",
     "Channel",
     "Consent",
     "Decision",

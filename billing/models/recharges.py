@@ -83,7 +83,7 @@ class Recharge(models.Model):
     queries = models.PositiveSmallIntegerField(default=0)  # asked so often since it became unknown
     unknown_since = models.DateTimeField(null=True)
     action_url = models.TextField(blank=True)
-    # Set when only a person can go on; the operators' front page lists them by age.
+    # The oldest open case of it or its refunds, kept by a trigger: claims and lists go by it.
     attention = models.CharField(_("needs a person"), max_length=40, blank=True)
     attention_since = models.DateTimeField(null=True)
 
@@ -286,6 +286,7 @@ class Refund(models.Model):
     crash_count = models.PositiveSmallIntegerField(default=0)  # claims since the last outcome
     queries = models.PositiveSmallIntegerField(default=0)
     unknown_since = models.DateTimeField(null=True)  # no answer of its rail or carrier since
+    # The oldest open case of it, kept by a trigger.
     attention = models.CharField(_("needs a person"), max_length=40, blank=True)
 
     class Meta:

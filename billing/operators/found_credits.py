@@ -7,7 +7,7 @@ from datetime import datetime
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge, Settlement
 from billing.notices import telling
-from billing.recharges import aftermath, machine
+from billing.recharges import aftermath, cases, machine
 from billing.recharges.claims import CRASHED
 from billing.recharges.machine import Move
 from billing.refunds import approvals
@@ -15,18 +15,17 @@ from billing.states import DELIVERING_STATES, Finding
 from billing.states import RechargeState as S
 from lines.models import Delivery, DeliveryState
 
-_UNCLEAR = ("delivery_unknown", "config", CRASHED)
+_UNCLEAR = frozenset(("delivery_unknown", "config", CRASHED))
 
 
 def possible(recharge: Recharge) -> list[Finding]:
     """What may be said of its credit."""
-    if recharge.attention not in _UNCLEAR:
+    if _UNCLEAR.isdisjoint(cases.codes(recharge)):
         return []
     if recharge.state in DELIVERING_STATES and _order(recharge) is not None:
         return [Finding.CREDITED, Finding.UNCREDITED]
     # Never taken by a carrier that does not let us in: nothing but the money can go back.
-    is_paid = recharge.state == S.CHARGED and recharge.attention != "delivery_unknown"
-    return [Finding.UNCREDITED] if is_paid else []
+    return [Finding.UNCREDITED] if recharge.state == S.CHARGED else []
 
 
 def _order(recharge: Recharge) -> Delivery | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from billing.ledger import transfers
 from billing.models import Recharge, Refund, Settlement, Transfer, TransferKind
 from billing.operators.found import Found, NotWithinCharge
-from billing.recharges import disputed, machine
+from billing.recharges import cases, disputed, machine
 from billing.recharges.machine import Move
 from billing.refunds import afterwards, approvals, settled
 from billing.refunds.disputes import GIVEN_AGAIN
@@ -113,7 +113,7 @@ def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
         _of_credited(recharge, one, still if back_minor else None, at=at)
     else:
         _of_not_credited(recharge, one, at=at)
-    clear(recharge)
+    clear(recharge, one, at=at)
 
 
 def _end(still: Refund, *, at: datetime) -> None:
@@ -218,18 +218,23 @@ def _returned(recharge: Recharge, one: Settlement, at: datetime) -> None:
             at=at,
         )
         transfers.post([entry])
-    clear(recharge)
+    clear(recharge, one, at=at)
 
 
 def _as_found(one: Settlement) -> Found:
     return Found(Finding(one.finding), one.payment_ref, one.taken_minor, one.taken_currency)
 
 
-def clear(recharge: Recharge) -> None:
+def clear(recharge: Recharge, one: Settlement, *, at: datetime) -> None:
     """What is in the books now needs nobody any more; what is not, still does."""
-    settled.clear(recharge.pk, [machine.DISPUTED])
+    codes = set()
+    if not disputed.is_unsettled(recharge_id=recharge.pk):
+        codes.add(machine.DISPUTED)
     if not disputed.is_owed_back(recharge_id=recharge.pk):
-        settled.clear(recharge.pk, [GIVEN_AGAIN])
+        codes.add(GIVEN_AGAIN)
+    over = cases.of(recharge).filter(code__in=codes)
+    because = "settled_lost" if one.finding == Finding.LOST else "settled_returned"
+    cases.settle(over, because=because, actor_id=one.decided_by_id, at=at)
 
 
 CARRY_OUT: Mapping[Finding, Callable[[Recharge, Settlement, datetime], None]] = {

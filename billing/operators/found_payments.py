@@ -7,7 +7,7 @@ from billing.ledger import transfers
 from billing.models import NoticeKind, PaymentAttempt, Recharge, Settlement, Transfer, TransferKind
 from billing.notices import telling
 from billing.operators.found import AlreadyReturned
-from billing.recharges import aftermath, machine
+from billing.recharges import aftermath, cases, machine
 from billing.recharges.claims import CRASHED, LATE_PAYMENT
 from billing.recharges.machine import Move
 from billing.states import AttemptState, Finding
@@ -21,7 +21,7 @@ SETTLEABLE_STATES = (
     S.ACTION_REQUIRED,
     S.REVIEW,
 )
-SETTLEABLE_ATTENTION = ("payment_unknown", "amount_differs", CRASHED)
+SETTLEABLE_CASES = frozenset(("payment_unknown", "amount_differs", CRASHED))
 _LIVE = (AttemptState.INTENDED, AttemptState.PENDING, AttemptState.UNKNOWN)
 
 
@@ -38,7 +38,7 @@ def is_settleable(recharge: Recharge) -> bool:
     """Whether a reference of it is at the rail and only people can say what became of it."""
     return (
         recharge.state in SETTLEABLE_STATES
-        and recharge.attention in SETTLEABLE_ATTENTION
+        and not SETTLEABLE_CASES.isdisjoint(cases.codes(recharge))
         and _live_attempt(recharge) is not None
     )
 
@@ -46,7 +46,7 @@ def is_settleable(recharge: Recharge) -> bool:
 def is_late(recharge: Recharge) -> bool:
     """Whether money was taken that its recharge has no use for: it had ended, or was paid already.
     It goes back, and both movements are booked."""
-    return recharge.attention == LATE_PAYMENT and _late_attempt(recharge) is not None
+    return LATE_PAYMENT in cases.codes(recharge) and _late_attempt(recharge) is not None
 
 
 def attempt_of(recharge: Recharge) -> PaymentAttempt | None:
@@ -121,8 +121,9 @@ def _given_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
 
 def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: datetime) -> None:
     _end_attempt(one, AttemptState.CLOSED, at=at)
-    if recharge.attention == LATE_PAYMENT:  # it has an end already, and keeps it
-        Recharge.objects.filter(pk=recharge.pk).update(attention="", attention_since=None)
+    if LATE_PAYMENT in cases.codes(recharge):  # it has an end already, and keeps it
+        over = cases.of(recharge).filter(code=LATE_PAYMENT)
+        cases.settle(over, because=because, actor_id=one.decided_by_id, at=at)
         return
     machine.end_unpaid(
         recharge=recharge,

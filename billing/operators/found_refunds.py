@@ -8,13 +8,13 @@ from django.db.models import F
 
 from billing.ledger import transfers
 from billing.models import Recharge, Refund, Settlement, TransferKind
-from billing.recharges import aftermath, disputed
+from billing.recharges import aftermath, cases, disputed
 from billing.recharges.claims import CRASHED
 from billing.refunds import afterwards, approvals, settled
 from billing.states import ENDED_REFUND_STATES, Finding, RechargeState, RefundState, RefundWay
 
 S = RechargeState
-_UNCLEAR = ("refund_unknown", "amount_differs", CRASHED)
+_UNCLEAR = frozenset(("refund_unknown", "amount_differs", CRASHED))
 
 
 def refund_of(recharge: Recharge) -> Refund | None:
@@ -28,20 +28,20 @@ def possible(recharge: Recharge) -> list[Finding]:
     refund = refund_of(recharge)
     if refund is None:
         return []
+    codes = cases.refund_codes(refund)
+    is_unclear = not _UNCLEAR.isdisjoint(codes)
     if refund.state == RefundState.REVERSING:
-        is_unclear = refund.attention in _UNCLEAR
         return [Finding.TAKEN_BACK, Finding.NOT_TAKEN] if is_unclear else []
-    if refund.attention == afterwards.LATE:
-        return [Finding.UNREFUNDED, Finding.REFUNDED]
     if refund.state in ENDED_REFUND_STATES:
-        return [Finding.UNREFUNDED, Finding.REFUNDED] if refund.attention in _UNCLEAR else []
-    return _of_one_under_way(recharge, refund)
-
-
-def _of_one_under_way(recharge: Recharge, refund: Refund) -> list[Finding]:
-    if refund.attention in _UNCLEAR:
+        is_asked = is_unclear or afterwards.LATE in codes
+        return [Finding.UNREFUNDED, Finding.REFUNDED] if is_asked else []
+    if is_unclear:
         return [Finding.UNREFUNDED, Finding.REFUNDED, Finding.OTHERWISE]
-    # By another way only what the rail has refused for good, and no bank may take back as well.
+    return _of_one_refused(recharge, refund)
+
+
+def _of_one_refused(recharge: Recharge, refund: Refund) -> list[Finding]:
+    """By another way only what the rail has refused for good, and no bank may take back as well."""
     is_free = approvals.is_refused_by_rail(refund)
     if is_free and not disputed.is_unsettled(recharge_id=recharge.pk):
         return [Finding.PAID_OUT]
@@ -53,25 +53,22 @@ def _of_one_under_way(recharge: Recharge, refund: Refund) -> list[Finding]:
 
 def _unrefunded(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """As if the rail had refused it: asked for again, given up, or paid out by another way."""
-    refund = _refund(one)
+    refund = _refund(one, at=at)
     if refund.state == RefundState.SUCCEEDED:
         afterwards.leave_failed(refund, "unrefunded", at=at)
     elif refund.state == RefundState.REFUSED:
         settled.leave(refund, RefundState.REFUSED, act_at=None, at=at)
-        _clear(recharge)
     else:
         refund.state = RefundState.INTENDED
         settled.hold(refund, "refund_refused", at=at)
 
 
 def _refunded(recharge: Recharge, one: Settlement, at: datetime) -> None:
-    refund = _refund(one)
+    refund = _refund(one, at=at)
     if refund.state == RefundState.SUCCEEDED:
         settled.leave(refund, RefundState.SUCCEEDED, act_at=None, at=at)
-        _clear(recharge)
     elif refund.state == RefundState.REFUSED:
         _after_all(recharge, refund, at=at)
-        _clear(recharge)
     else:
         settled.given_back(refund, at=at)
 
@@ -92,7 +89,7 @@ def _after_all(recharge: Recharge, refund: Refund, *, at: datetime) -> None:
 def _otherwise(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """What the rail gave is booked as it gave it. Less: the rest still goes back. More, or another
     currency, which its payer has instead: the loss is ours."""
-    refund, minor = _refund(one), one.taken_minor or 0
+    refund, minor = _refund(one, at=at), one.taken_minor or 0
     if one.taken_currency != refund.currency:
         settled.given_back(refund, at=at, kind=TransferKind.REFUND_KEPT)
         kind = TransferKind.REFUND_FOREIGN
@@ -148,14 +145,14 @@ def _post_beyond(
 
 def _paid_out(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """The rail never will; its payer has it by another way, and nothing is sent any more."""
-    refund = _refund(one)
+    refund = _refund(one, at=at)
     refund.way = RefundWay.ELSEWHERE
     settled.given_back(refund, at=at)
 
 
 def _taken_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """The credit is back from the carrier: the money may go back too."""
-    refund = _refund(one)
+    refund = _refund(one, at=at)
     carrier_code = recharge.line.carrier.code
     entry = transfers.reversed_(
         recharge_id=recharge.pk,
@@ -168,25 +165,30 @@ def _taken_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
     transfers.post([entry])
     aftermath.taken_back(recharge_ids=[recharge.pk], at=at)
     settled.leave(refund, RefundState.INTENDED, act_at=at, at=at)
-    _clear(recharge)
 
 
 def _not_taken(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """The line keeps its credit, so no money goes back."""
+    refund = _refund(one, at=at)
     approvals.undo(
-        _refund(one), because="refund_refused", actor_id=one.decided_by_id, at=at, code="not_taken"
+        refund,
+        because="refund_refused",
+        actor_id=one.decided_by_id,
+        at=at,
+        code="not_taken",
     )
 
 
-def _refund(one: Settlement) -> Refund:
+def _refund(one: Settlement, *, at: datetime) -> Refund:
+    """It, locked. What people were called for is answered by what they say; what else there is,
+    stays."""
     assert one.refund_id is not None  # noqa: S101 - a CHECK holds it
     locked = Refund.objects.select_for_update(no_key=True, of=("self",))
-    return locked.select_related("attempt").get(pk=one.refund_id)
-
-
-def _clear(recharge: Recharge) -> None:
-    """What was called for it is answered; what else there is, stays."""
-    settled.clear(recharge.pk, (*_UNCLEAR, afterwards.LATE))
+    refund = locked.select_related("attempt").get(pk=one.refund_id)
+    over = cases.of_refund(refund).filter(code__in=[*_UNCLEAR, afterwards.LATE])
+    if cases.settle(over, because="settled_by_two", actor_id=one.decided_by_id, at=at):
+        refund.refresh_from_db(fields=["attention"])
+    return refund
 
 
 CARRY_OUT: Mapping[Finding, Callable[[Recharge, Settlement, datetime], None]] = {

@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from billing import nudges
+from billing import casebook, nudges
 from billing.bindings import breaker
 from billing.models import Binding, Rail, Recharge, Refund, Rule
-from billing.recharges import disputed, machine
+from billing.recharges import cases, disputed, machine
 from billing.recharges.claims import CRASHED, BeingAsked
 from billing.recharges.machine import Move, OpenRecharge
 from billing.states import RechargeState as S
@@ -36,10 +36,10 @@ ASKABLE_STATES = (
 )
 REFUND_ASKABLE_STATES = (RefundState.REVERSING, RefundState.INTENDED, RefundState.UNKNOWN)
 REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
-# What is put right at the rail or the carrier, not here: nothing in the books waits for it.
-# Money that a rail took is never among it: two people say what became of it (`attestations`).
-SETTLED_ELSEWHERE = ("credit_differs",)
-CONFIG = "config"  # refused for our own set-up: tried now, once that is mended
+APPROVE, SETTLE = "approve-review", "settle-elsewhere"  # as the casebook names these acts
+# Wherever it is by now: its quarantine is ended, what we had to mend is tried, a carrier that was
+# silent about a credit is asked once more.
+_ASKED_ANEW = (CRASHED, "config", "delivery_unknown")
 _AT_REST = (S.COMPLETED, S.REFUNDED, S.FAILED, S.CANCELED, S.MISSED)
 
 
@@ -110,7 +110,7 @@ def approve_review(*, recharge: Recharge, actor: Person, reason: str, at: dateti
     """
     with transaction.atomic():
         locked = _held(recharge)
-        if locked.attention == "amount_differs":
+        if is_barred(locked):
             raise AmountDiffers(locked.ref)
         if at > locked.expires_at and locked.attempt_count == 0:
             raise WindowOver(locked.ref)
@@ -119,6 +119,11 @@ def approve_review(*, recharge: Recharge, actor: Person, reason: str, at: dateti
         )
         machine.move_one(move, at=at)
         nudges.money()
+
+
+def is_barred(recharge: Recharge) -> bool:
+    """Whether a held one has a case that charging it, or charging it again, cannot settle."""
+    return bool(cases.codes(recharge) & casebook.bars(APPROVE, casebook.RECHARGE))
 
 
 def reject_review(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:
@@ -164,34 +169,29 @@ def is_askable(recharge: Recharge) -> bool:
     what we had to mend may be mended."""
     if recharge.state == S.REVIEW:  # asking adds evidence and moves nothing
         return machine.has_live_attempt(recharge_id=recharge.pk)
-    return recharge.state in ASKABLE_STATES or recharge.attention in (CRASHED, CONFIG)
+    codes = cases.codes(recharge)
+    return recharge.state in ASKABLE_STATES or not codes.isdisjoint(_ASKED_ANEW)
 
 
-def settle_elsewhere(*, recharge: Recharge) -> None:
-    """Take off what a person has put right at the rail or the carrier. Raises NothingToSettle.
+def settle_elsewhere(*, recharge: Recharge, actor: Person, at: datetime) -> None:
+    """Close what a person has put right at the rail or the carrier. Raises NothingToSettle.
 
-    No money and no state: what moved out there comes into the books by their statements.
+    No money and no state: what moved out there comes into the books by their statements. Money that
+    a rail took is never among it: two people say what became of it (`attestations`).
     """
-    if not is_settled_elsewhere(recharge):
-        raise NothingToSettle(recharge.ref)
-    # Only what the page showed: it may have moved on, or wait for something else by now.
-    seen = Recharge.objects.filter(
-        pk=recharge.pk, state=recharge.state, attention=recharge.attention
-    )
-    if seen.update(**_what_is_left(recharge)) != 1:
-        raise NothingToSettle(recharge.ref)
-
-
-def _what_is_left(recharge: Recharge) -> dict[str, object]:
-    """A dispute that something else hid is there again, with its age."""
-    if disputed.is_unsettled(recharge_id=recharge.pk):
-        return {"attention": machine.DISPUTED}
-    return {"attention": "", "attention_since": None}
+    with transaction.atomic():
+        locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
+        if not is_settled_elsewhere(locked):
+            raise NothingToSettle(recharge.ref)
+        leads_on = casebook.lead_to(SETTLE, casebook.RECHARGE)
+        over = cases.of(locked).filter(code__in=leads_on)
+        cases.settle(over, because="settled_elsewhere", actor_id=actor.pk, at=at)
 
 
 def is_settled_elsewhere(recharge: Recharge) -> bool:
     """Whether it is at rest here, and what is wrong with it is for the rail or the carrier."""
-    return recharge.attention in SETTLED_ELSEWHERE and recharge.state in _AT_REST
+    leads_on = casebook.lead_to(SETTLE, casebook.RECHARGE)
+    return recharge.state in _AT_REST and bool(cases.codes(recharge) & leads_on)
 
 
 def redeliver(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:

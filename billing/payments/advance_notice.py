@@ -8,6 +8,7 @@ waits for the notice while that is on its way, and is missed where it came to no
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from billing.casebook import Heard
 from billing.models import Notice, NoticeDelivery, NoticeKind, Recharge
 from billing.notices import reminders
 from billing.payments.recounting import Full
@@ -55,14 +56,19 @@ def _move(row: Work, notices: Sequence[Notice], *, at: datetime) -> machine.Move
     fitting = [one for one in notices if _announces(one, row)]
     if not fitting:
         _forget(row)
-        return row.move(S.WAITING, "announcing", at)
+        return _wait(row, "announcing", at)
     out = [instant for one in fitting if (instant := reminders.got_out_at(one)) is not None]
     if out:
         free_at = min(out) + timedelta(hours=row.notice_h)
-        return row.move(S.WAITING, "announced", free_at) if free_at > at else None
+        return _wait(row, "announced", free_at) if free_at > at else None
     if any(_is_on_its_way(one) for one in fitting):
-        return row.move(S.WAITING, UNDELIVERED, at + RECHECK)
+        return _wait(row, UNDELIVERED, at + RECHECK)
     return row.move(S.MISSED, NOT_SENT, None)
+
+
+def _wait(row: Work, because: str, until: datetime) -> machine.Move:
+    """Nobody outside was asked: what waits for a person goes on waiting."""
+    return row.move(S.WAITING, because, until, heard=Heard.NOTHING)
 
 
 def _announces(notice: Notice, row: Work) -> bool:

@@ -16,6 +16,7 @@ from django.db import transaction
 
 from billing import rowsets
 from billing.bindings import breaker
+from billing.casebook import Heard
 from billing.gateways.base import (
     Capabilities,
     ChargeRequest,
@@ -164,7 +165,7 @@ def _as_used(row: Work, rails: Mapping[str, Capabilities]) -> Capabilities:
 
 def _wait_for_turn(row: Work, *, until: datetime, lead: timedelta, at: datetime) -> None:
     """A low balance does not get better by waiting, so its grace goes on; a date does pass."""
-    if machine.move([row.move(S.WAITING, "binding_busy", until)], at=at):
+    if machine.move([row.move(S.WAITING, "binding_busy", until, heard=Heard.NOTHING)], at=at):
         _keep_grace(row, until=until + lead + TURN_GRACE)
 
 
@@ -366,7 +367,8 @@ def _barred(row: Work, *, rail: Capabilities, at: datetime) -> None:
 
 def _unknown(row: Work, outcome: Unknown, at: datetime, context: answers.Context) -> None:
     del outcome, context
-    _again(row, _later(row, AGAIN_SOON, at=at), attention="", at=at)
+    again_at = _later(row, AGAIN_SOON, at=at)
+    _again(row, again_at, attention="", heard=Heard.SILENCE, at=at)
 
 
 def _later(row: Work, soonest: timedelta, *, at: datetime) -> datetime:
@@ -375,8 +377,16 @@ def _later(row: Work, soonest: timedelta, *, at: datetime) -> datetime:
     return at + min(max(waited, soonest), AGAIN_LATER)
 
 
-def _again(row: Work, act_at: datetime, *, attention: str, at: datetime) -> None:
-    machine.move_one(row.move(S.WAITING, "announcing", act_at, attention=attention), at=at)
+def _again(
+    row: Work,
+    act_at: datetime,
+    *,
+    attention: str,
+    at: datetime,
+    heard: Heard = Heard.ANSWER,
+) -> None:
+    again = row.move(S.WAITING, "announcing", act_at, attention=attention, heard=heard)
+    machine.move_one(again, at=at)
 
 
 _HANDLERS: Mapping[type, Callable[..., None]] = {

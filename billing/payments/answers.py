@@ -14,6 +14,7 @@ from django.db import transaction
 
 from billing import rowsets
 from billing.bindings import breaker
+from billing.casebook import Heard
 from billing.gateways.base import (
     ActionRequired,
     Answer,
@@ -39,12 +40,11 @@ from billing.states import (
     UNPAID_END_STATES,
     AttemptState,
     DeclineClass,
-    RechargeState,
 )
+from billing.states import RechargeState as S
 
 log = logging.getLogger(__name__)
 
-S = RechargeState
 _WHY_ENDED: Mapping[str, str] = {
     DeclineClass.SOFT: "retries_exhausted",
     DeclineClass.HARD: "hard_decline",
@@ -103,10 +103,9 @@ def _pending(row: Work, outcome: Pending, at: datetime, context: Context) -> Non
     attention = "payment_overdue" if is_late else ""
     act_at = overdue.next_look(row, rail=rail, at=at) if is_late else act_at
     if row.state in (S.PAYMENT_PENDING.value, S.ACTION_REQUIRED.value):
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        claims.stay(row, act_at=act_at, attention=attention, heard=Heard.ANSWER, at=at)
     else:
-        pending = row.move(S.PAYMENT_PENDING, "pending", act_at, attention=attention)
-        machine.move_one(pending, at=at)
+        machine.move_one(row.move(S.PAYMENT_PENDING, "pending", act_at, attention=attention), at=at)
     if outcome.ask_again_at is not None and row.notice_sent_at is None:
         # The rail's own hour of taking it, shown to the payer; what was announced stays as it is.
         Recharge.objects.filter(pk=row.id).update(earliest_charge_at=outcome.ask_again_at)
@@ -127,10 +126,15 @@ def _may_not_ask(row: Work, *, at: datetime) -> None:
     act_at = ladders.next_config_at(rounds=row.queries, at=at)
     attention = "payment_unknown" if act_at is None else "config"
     if row.state != S.CHARGING.value:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        claims.stay(row, act_at=act_at, attention=attention, at=at)
         return
     unknown = row.move(
-        S.PAYMENT_UNKNOWN, "no_answer", act_at, keeps_crashes=True, attention=attention
+        S.PAYMENT_UNKNOWN,
+        "no_answer",
+        act_at,
+        keeps_crashes=True,
+        attention=attention,
+        heard=Heard.SILENCE,
     )
     machine.move_one(unknown, at=at)
     _mark(row, AttemptState.UNKNOWN)
@@ -144,11 +148,12 @@ def _not_known(row: Work, because: str, *, at: datetime, soon: bool = False) -> 
     act_at: datetime | None = at
     if queries or not soon:
         act_at = ladders.next_query_at(queries=queries, at=at, since=row.unknown_since)
-    attention = "payment_unknown" if act_at is None else claims.attention_left(row)
+    attention = "payment_unknown" if act_at is None else ""
     if row.state == S.PAYMENT_UNKNOWN.value:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+        claims.stay(row, act_at=act_at, attention=attention, at=at)
         return
-    machine.move_one(row.move(S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True), at=at)
+    unknown = row.move(S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True, heard=Heard.SILENCE)
+    machine.move_one(unknown, at=at)
     _tell(row, NoticeKind.CONFIRMING, because, at=at)
 
 
@@ -188,17 +193,17 @@ def _send_again(row: Work, *, at: datetime) -> None:
 
 
 def _wait_out_grace(row: Work, *, until: datetime, at: datetime) -> None:
-    if row.state == S.CHARGING.value:
-        waiting = row.move(S.PAYMENT_UNKNOWN, "no_answer", until, keeps_crashes=True)
-        machine.move_one(waiting, at=at)
-        _mark(row, AttemptState.UNKNOWN)
-    else:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=until, attention="", at=at)
+    if row.state != S.CHARGING.value:
+        claims.stay(row, act_at=until, at=at)
+        return
+    lost = row.move(S.PAYMENT_UNKNOWN, "no_answer", until, keeps_crashes=True, heard=Heard.SILENCE)
+    machine.move_one(lost, at=at)
+    _mark(row, AttemptState.UNKNOWN)
 
 
 def _needs_person(row: Work, code: str, *, at: datetime, act_at: datetime | None = None) -> None:
     if row.state == S.PAYMENT_UNKNOWN.value:
-        machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=code, at=at)
+        claims.stay(row, act_at=act_at, attention=code, heard=Heard.ANSWER, at=at)
     else:
         to = row.move(S.PAYMENT_UNKNOWN, "no_answer", act_at, attention=code)
         machine.move_one(to, at=at)
@@ -218,13 +223,9 @@ def _action_required(row: Work, outcome: ActionRequired, at: datetime, context: 
 
 def _recheck_action(row: Work, *, is_over: bool, at: datetime) -> None:
     """Past its time it was called off; one that could not be, a person closes at the rail."""
-    machine.stay(
-        recharge_id=row.id,
-        fence=row.fence,
-        act_at=None if is_over else at + ACTION_RECHECK,
-        attention="action_expired" if is_over else "",
-        at=at,
-    )
+    act_at = None if is_over else at + ACTION_RECHECK
+    attention = "action_expired" if is_over else ""
+    claims.stay(row, act_at=act_at, attention=attention, heard=Heard.ANSWER, at=at)
 
 
 def _refused(row: Work, outcome: Refused, at: datetime, context: Context) -> None:
@@ -280,10 +281,8 @@ def _declined(
     is_soft = meaning == DeclineClass.SOFT
     retry_at = retries.next_at(row, asked_wait=asked_wait, at=at) if is_soft else None
     if retry_at is not None:
-        attention = "merchant_limit" if refused.is_merchants else ""
-        waiting = row.move(
-            S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=attention
-        )
+        code = "merchant_limit" if refused.is_merchants else ""
+        waiting = row.move(S.DECLINED, "soft_decline", retry_at, new_declines=1, attention=code)
         machine.move_one(waiting, at=at)
         retries.allow_for(row, retry_at=retry_at)
         more = {"until": retry_at.isoformat(), "decline_code": refused.code}

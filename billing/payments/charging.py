@@ -13,18 +13,21 @@ from django.db import transaction
 
 from billing import calendar, rowsets, states
 from billing.bindings import breaker
+from billing.casebook import Heard
 from billing.gateways.base import Answer, Capabilities, ChargeRequest, Gateway, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import Binding
-from billing.payments import (
-    advance_notice,
-    announcements,
-    answers,
-    recounting,
-    reopening,
-    tries,
+from billing.payments import advance_notice, announcements, answers, recounting, reopening, tries
+from billing.recharges import (
+    aftermath,
+    claims,
+    disputed,
+    evidence,
+    intents,
+    machine,
+    recipients,
+    waking,
 )
-from billing.recharges import aftermath, claims, disputed, evidence, intents, machine, recipients
 from billing.recharges.claims import Work
 from billing.recharges.ladders import DEFERRED_RECHECK
 from billing.recharges.machine import Move
@@ -177,7 +180,7 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
                     keeps_lease=True,
                     keeps_crashes=True,
                     new_attempts=0 if row.attempt_id else 1,
-                    attention=claims.attention_kept(row),
+                    heard=Heard.NOTHING,
                 )
                 for row in ready
             ],
@@ -324,7 +327,7 @@ def _record_paid(paid: Sequence[Asked], *, at: datetime) -> list[Work]:
 def _have_asked_again(lost: Sequence[Asked], *, at: datetime) -> None:
     """Money moved, and another worker has decided already, perhaps without knowing of it."""
     for one in lost:
-        machine.wake(reference=one.row.payment_ref, at=at)
+        waking.wake(reference=one.row.payment_ref, at=at)
 
 
 def _was_sent_before(row: Work) -> bool:

@@ -11,6 +11,7 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
 from billing import calendar, rowsets
+from billing.casebook import Heard
 from billing.gateways.base import Capabilities
 from billing.models import Binding, Rule, SpendingCap
 from billing.recharges import claims
@@ -210,5 +211,5 @@ def _set_aside(row: Work, code: str, day: date) -> Move:
         following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
     room_at = calendar.local_instant(day=following, at_time=time.min, timezone=row.timezone)
     if room_at <= row.charge_until and row.latest_charge_at is None:
-        return row.move(S.WAITING, code, room_at)
+        return row.move(S.WAITING, code, room_at, heard=Heard.NOTHING)
     return row.move(S.CANCELED, code, None)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from billing.casebook import Heard
 from billing.gateways.base import (
     ActionRequired,
     Closed,
@@ -16,7 +17,7 @@ from billing.gateways.base import (
 from billing.models import PaymentAttempt, Recharge, Transfer, TransferKind
 from billing.recharges import claims, ladders, machine
 from billing.recharges.claims import Work
-from billing.recharges.machine import LostRace
+from billing.recharges.machine import LostRace, Move
 from billing.states import CANCELABLE_STATES, UNPAID_END_STATES, AttemptState
 from billing.states import RechargeState as S
 
@@ -27,12 +28,18 @@ def contradiction(row: Work, outcome: object, *, at: datetime) -> None:
     No answer is no news, so it is asked again.
     """
     is_late = isinstance(outcome, Succeeded) and _is_unbooked(row)
-    attention = claims.LATE_PAYMENT if is_late else _attention(row, outcome)
     is_untold = isinstance(outcome, Unknown | Pending)
     act_at = _next_query_at(row, at=at) if is_untold else None
-    if not is_untold:
+    if not is_untold and claims.LATE_PAYMENT not in row.cases:  # that, two people end
         _doubt(row, at if is_late else None)
-    machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+    attention = claims.LATE_PAYMENT if is_late else _attention(outcome)
+    claims.stay(
+        row,
+        act_at=act_at,
+        attention=attention,
+        heard=Heard.SILENCE if is_untold else Heard.ANSWER,
+        at=at,
+    )
 
 
 def _next_query_at(row: Work, *, at: datetime) -> datetime | None:
@@ -80,15 +87,17 @@ def _is_not_ended(row: Work, outcome: object, *, at: datetime) -> bool:
 def _reopen(row: Work, *, at: datetime) -> None:
     """By the one way that leads to a payment under way; the method is that of the reference."""
     if row.state != S.DUE.value:
-        due = row.move(S.DUE, "rail_spoke", at, keeps_lease=True, keeps_crashes=True)
-        machine.move_one(due, at=at)
-    again = row._replace(state=S.DUE.value)
-    machine.move_one(
-        again.move(S.CHARGING, "rail_spoke", at, keeps_lease=True, keeps_crashes=True), at=at
-    )
+        machine.move_one(_back(row, S.DUE, at=at), at=at)
+    machine.move_one(_back(row._replace(state=S.DUE.value), S.CHARGING, at=at), at=at)
     Recharge.objects.filter(pk=row.id).update(rail=row.rail, binding_id=row.binding_id)
     PaymentAttempt.objects.filter(reference=row.payment_ref).update(
         state=AttemptState.UNKNOWN, settled_at=None, doubted_at=None, code="", decline_class=""
+    )
+
+
+def _back(row: Work, target: S, *, at: datetime) -> Move:
+    return row.move(
+        target, "rail_spoke", at, keeps_lease=True, keeps_crashes=True, heard=Heard.NOTHING
     )
 
 
@@ -103,14 +112,18 @@ def ended_indeed(row: Work, outcome: object, *, grace: timedelta, at: datetime) 
         act_at = doubted_at + grace
     else:
         _doubt(row, None)
-    attention = _attention(row, outcome)
-    machine.stay(recharge_id=row.id, fence=row.fence, act_at=act_at, attention=attention, at=at)
+    claims.stay(
+        row,
+        act_at=act_at,
+        attention=_attention(outcome),
+        heard=Heard.SILENCE if isinstance(outcome, Unknown) else Heard.ANSWER,
+        at=at,
+    )
 
 
-def _attention(row: Work, outcome: object) -> str:
-    """That it may not even be asked is shown at once, where nothing graver is."""
-    is_ours = isinstance(outcome, Unknown) and outcome.is_ours
-    return claims.attention_left(row) or ("config" if is_ours else "")
+def _attention(outcome: object) -> str:
+    """That it may not even be asked is shown at once."""
+    return "config" if isinstance(outcome, Unknown) and outcome.is_ours else ""
 
 
 def _resumes_at(row: Work, *, at: datetime) -> datetime | None:

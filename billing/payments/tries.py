@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from billing import rowsets
+from billing.casebook import Heard
 from billing.gateways.base import Capabilities
 from billing.gateways.limits import TryLimit
 from billing.models import Binding, Rule
@@ -147,6 +148,9 @@ def _full(row: Work, limit: TryLimit, room_at: datetime) -> Full:
     figures = {"days": limit.within // timedelta(days=1)}
     is_in_time = room_at <= row.charge_until and row.latest_charge_at is None
     move: Move = row.move(
-        S.WAITING if is_in_time else S.CANCELED, SPENT, room_at if is_in_time else None
+        S.WAITING if is_in_time else S.CANCELED,
+        SPENT,
+        room_at if is_in_time else None,
+        heard=Heard.NOTHING,
     )
     return Full(row, move, figures, room_at)

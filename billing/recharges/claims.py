@@ -12,7 +12,9 @@ from typing import NamedTuple, Unpack
 from django.db import transaction
 
 from billing import rowsets
-from billing.recharges import machine
+from billing.casebook import Heard
+from billing.recharges import cases, machine
+from billing.recharges.cases import Step
 from billing.recharges.machine import Also, Move
 from billing.states import RechargeState
 from lines.models.lines import GONE_STATUSES
@@ -42,7 +44,10 @@ SELECT g.id, g.ref, g.state,
        g.owner_id, g.trigger, g.period_key, g.face_minor, g.bonus_minor, g.discount_minor,
        g.price_minor, g.currency, g.ladder_s, g.declines, g.attempt_count, g.delivery_count,
        g.due_at, g.act_at, g.expires_at, g.fence, g.crash_count, g.queries, g.unknown_since,
-       g.charged_at, g.sim_generation, g.attention, g.reason, g.created_at, g.cap_day,
+       g.charged_at, g.sim_generation, CASE WHEN g.attention = '' THEN '{}' ELSE ARRAY(
+         SELECT c.code FROM billing_case c
+         WHERE c.recharge_id = g.id AND c.refund_id IS NULL AND c.settled_at IS NULL) END AS cases,
+       g.reason, g.created_at, g.cap_day,
        g.notice_sent_at, g.earliest_charge_at, g.latest_charge_at,
        CASE WHEN g.state IN ('payment_pending', 'action_required') THEN (
          SELECT min(m.at) FROM billing_rechargemove m
@@ -142,7 +147,7 @@ class Work(NamedTuple):
     unknown_since: datetime | None
     charged_at: datetime | None
     sim_generation: int
-    attention: str
+    cases: list[str]  # what waits for a person, by its codes
     reason: str
     created_at: datetime
     cap_day: date
@@ -263,17 +268,41 @@ def gone_lines(rows: Sequence[Work]) -> set[int]:
 
 _RELEASE = """
 UPDATE billing_recharge SET lease_until = NULL, act_at = %s,
-  crash_count = GREATEST(crash_count - 1, 0), attention = COALESCE(NULLIF(attention, ''), %s),
-  attention_since = CASE WHEN attention = '' AND %s <> '' THEN %s ELSE attention_since END
+  crash_count = GREATEST(crash_count - 1, 0)
 WHERE id = %s AND fence = %s"""
 
 
 def release(row: Work, *, act_at: datetime, at: datetime, attention: str = "") -> None:
     """Give a lease back, nothing having been tried: it was no crash, and is due at `act_at`.
 
-    No question counts as asked. `attention`: why it could not be, where nothing graver is said.
+    No question counts as asked. `attention`: why it could not be, where that is not said yet.
     """
-    rowsets.run(_RELEASE, [act_at, attention, attention, at, row.id, row.fence])
+    if not attention or attention in row.cases:
+        rowsets.run(_RELEASE, [act_at, row.id, row.fence])
+        return
+    with transaction.atomic():
+        if rowsets.run(_RELEASE, [act_at, row.id, row.fence]):
+            step = Step(row.id, row.state, "not_asked", Heard.NOTHING, opens=attention)
+            cases.follow([step], at=at)
+
+
+def stay(
+    row: Work,
+    *,
+    act_at: datetime | None,
+    at: datetime,
+    attention: str = "",
+    heard: Heard = Heard.SILENCE,
+) -> None:
+    """Settle the claim without a move, as `machine.stay`."""
+    machine.stay(
+        recharge_id=row.id,
+        fence=row.fence,
+        act_at=act_at,
+        at=at,
+        attention=attention,
+        heard=heard,
+    )
 
 
 def is_live_attempt(row: Work) -> bool:
@@ -283,19 +312,8 @@ def is_live_attempt(row: Work) -> bool:
 
 def is_doubted(row: Work) -> bool:
     """Whether the rail is to be asked about a reference that had ended, before anything else."""
-    return row.attempt_doubted_at is not None and row.attention != LATE_PAYMENT
+    return row.attempt_doubted_at is not None and LATE_PAYMENT not in row.cases
 
 
 def is_live_delivery(row: Work) -> bool:
     return row.delivery_id is not None and row.delivery_state not in ("rejected", "reversed")
-
-
-def attention_kept(row: Work) -> str:
-    """What stays said, with its age, while it is tried again: that we could not, until we could."""
-    return "config" if row.attention == "config" else ""
-
-
-def attention_left(row: Work) -> str:
-    """What still needs a person once the question was asked: no longer that it could not be. That
-    it is disputed may be over since the claim; where it is not, `machine` keeps it."""
-    return "" if row.attention in ("crashed", "config", machine.DISPUTED) else row.attention

@@ -7,38 +7,26 @@ a history row in the same transaction. What did not come back from the database 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from django.db import connection, transaction
 
-from billing import nudges, rowsets
+from billing import rowsets
+from billing.casebook import Heard
 from billing.models import PaymentAttempt, Recharge, RechargeMove
-from billing.recharges import aftermath
+from billing.recharges import aftermath, cases
+from billing.recharges.cases import Step
 from billing.rowsets import Column
 from billing.states import (
     CANCELABLE_STATES,
-    DELIVERING_STATES,
     MOVES,
-    PAYING_STATES,
     UNPAID_END_STATES,
     AttemptState,
     RechargeState,
 )
-from lines.models import Delivery
 from lines.people import Person
 
-_SENDING_NEXT = [
-    state.value
-    for state in (
-        RechargeState.WAITING,
-        RechargeState.DUE,
-        RechargeState.DECLINED,
-        RechargeState.CHARGED,
-    )
-]
-
-
-_ENDED_ATTEMPTS = (AttemptState.DECLINED, AttemptState.CLOSED)
+ENDED_ATTEMPTS = (AttemptState.DECLINED, AttemptState.CLOSED)
 DISPUTED = "disputed"  # the attention code of what its payer disputes
 
 # Forgotten, so that it is announced before it is charged.
@@ -83,7 +71,8 @@ class Move:
     new_declines: int = 0
     note: str = ""
     actor_id: int | None = None
-    attention: str = ""
+    attention: str = ""  # the case that it opens
+    heard: Heard = Heard.ANSWER  # what it settles of what waits for a person goes by that
 
 
 class Also(TypedDict, total=False):
@@ -98,6 +87,7 @@ class Also(TypedDict, total=False):
     new_deliveries: int
     new_declines: int
     attention: str
+    heard: Heard
 
 
 _MOVE_COLUMNS = (
@@ -115,19 +105,11 @@ _MOVE_COLUMNS = (
     Column("new_attempts", "smallint"),
     Column("new_deliveries", "smallint"),
     Column("new_declines", "smallint"),
-    Column("attention", "text"),
     Column("note", "text"),
     Column("actor_id", "bigint"),
     Column("at", "timestamptz"),
 )
-# A worker did not see what came while it held the row: that a payment is disputed ends with the
-# dispute (refunds.disputes), never with a step that knows nothing of it.
-_ATTENTION = f"""
-    attention = CASE WHEN v.attention = '' AND t.attention = '{DISPUTED}' THEN t.attention
-                     ELSE v.attention END,
-    attention_since = CASE WHEN v.attention <> '' OR t.attention = '{DISPUTED}'
-                           THEN COALESCE(t.attention_since, v.at) END"""
-_MOVE_ASSIGN = f"""
+_MOVE_ASSIGN = """
     state = v.target, reason = v.because, act_at = v.act_at,
     lease_until = CASE WHEN v.keeps_lease THEN t.lease_until END,
     crash_count = GREATEST(0, CASE WHEN v.keeps_crashes THEN t.crash_count ELSE 1 END
@@ -139,13 +121,29 @@ _MOVE_ASSIGN = f"""
     credited_minor = COALESCE(v.credited_minor, t.credited_minor),
     attempt_count = t.attempt_count + v.new_attempts,
     delivery_count = t.delivery_count + v.new_deliveries,
-    declines = t.declines + v.new_declines,
-    {_ATTENTION}"""
+    declines = t.declines + v.new_declines"""
 # The history row in the statement that moves the row: neither can be without the other.
 _TOLD = """, told AS (
   INSERT INTO billing_rechargemove (recharge_id, source, target, because, note, actor_id, at)
   SELECT id, source, target, because, note, actor_id, at FROM changed)
-SELECT id FROM changed"""
+SELECT id, attention FROM changed"""
+
+
+class Changed(NamedTuple):
+    """One row that was changed, and what it shows of what waits for a person."""
+
+    id: int
+    attention: str
+
+
+class Stayed(NamedTuple):
+    """Likewise, of one that was not moved."""
+
+    id: int
+    attention: str
+    state: str
+
+
 _HISTORY_COLUMNS = (
     Column("recharge_id", "bigint"),
     Column("source", "text"),
@@ -179,23 +177,43 @@ def move(moves: Sequence[Move], *, at: datetime) -> set[int]:
             m.new_attempts,
             m.new_deliveries,
             m.new_declines,
-            m.attention,
             m.note,
             m.actor_id,
             at,
         )
         for m in moves
     ]
-    moved = rowsets.update(
+    changed = rowsets.update_then(
         "billing_recharge",
         _MOVE_COLUMNS,
         rows,
         assign=_MOVE_ASSIGN,
         where="t.id = v.id AND t.state = v.source AND (v.fence IS NULL OR t.fence = v.fence)",
-        returning="t.id, v.source, v.target, v.because, v.note, v.actor_id, v.at",
+        returning="t.id, t.attention, v.source, v.target, v.because, v.note, v.actor_id, v.at",
         then=_TOLD,
+        into=Changed,
     )
+    moved = {one.id: one.attention for one in changed}
+    _follow([m for m in moves if m.recharge_id in moved], shown=moved, at=at)
     return set(moved)
+
+
+def _follow(moves: Sequence[Move], *, shown: Mapping[int, str], at: datetime) -> None:
+    """What the moves settle of what waits for a person, and what they call one for."""
+    steps = [
+        Step(
+            m.recharge_id,
+            str(m.target),
+            m.because,
+            m.heard,
+            opens=m.attention,
+            actor_id=m.actor_id,
+        )
+        for m in moves
+        if m.attention or shown[m.recharge_id]
+    ]
+    if steps:
+        cases.follow(steps, at=at)
 
 
 def _refuse_illegal(moves: Sequence[Move]) -> None:
@@ -224,9 +242,17 @@ def move_one(one: Move, *, at: datetime) -> None:
         raise LostRace(f"recharge {one.recharge_id} is no longer {one.source}")
 
 
-_STAY_ASSIGN = f"""
-    act_at = v.act_at, lease_until = NULL, crash_count = 0, queries = t.queries + 1,
-    {_ATTENTION}"""
+_STAY_COLUMNS = (
+    Column("id", "bigint"),
+    Column("fence", "bigint"),
+    Column("act_at", "timestamptz"),
+)
+_STAY_ASSIGN = """
+    act_at = v.act_at, lease_until = NULL, crash_count = 0, queries = t.queries + 1"""
+_WAIT = """
+UPDATE billing_recharge SET act_at = %s, lease_until = NULL, crash_count = 0, queries = queries + 1
+WHERE id = %s AND fence = %s"""
+_HEARD_AS = {Heard.NOTHING: "waited", Heard.SILENCE: "asked_again", Heard.ANSWER: "answered"}
 
 
 def stay(
@@ -234,24 +260,33 @@ def stay(
     recharge_id: int,
     fence: int,
     act_at: datetime | None,
-    attention: str,
     at: datetime,
+    attention: str = "",
+    heard: Heard = Heard.SILENCE,
 ) -> None:
-    """Settle a claim without a move: nothing new is known, ask again at `act_at`. Fenced."""
-    columns = (
-        Column("id", "bigint"),
-        Column("fence", "bigint"),
-        Column("act_at", "timestamptz"),
-        Column("attention", "text"),
-        Column("at", "timestamptz"),
-    )
-    rowsets.update(
-        "billing_recharge",
-        columns,
-        [(recharge_id, fence, act_at, attention, at)],
-        assign=_STAY_ASSIGN,
-        where="t.id = v.id AND t.fence = v.fence",
-    )
+    """Settle a claim without a move: nothing new is known, ask again at `act_at`. Fenced.
+
+    `attention`: the case that it opens. `heard`: what it settles goes by that.
+    """
+    with transaction.atomic(savepoint=False):
+        for one in rowsets.update_then(
+            "billing_recharge",
+            _STAY_COLUMNS,
+            [(recharge_id, fence, act_at)],
+            assign=_STAY_ASSIGN,
+            where="t.id = v.id AND t.fence = v.fence",
+            returning="t.id, t.attention, t.state",
+            then=" SELECT id, attention, state FROM changed",
+            into=Stayed,
+        ):
+            if attention or one.attention:
+                step = Step(one.id, one.state, _HEARD_AS[heard], heard, opens=attention)
+                cases.follow([step], at=at)
+
+
+def wait(*, recharge_id: int, fence: int, act_at: datetime | None) -> None:
+    """As `stay`, where nobody was asked: nothing is settled, and nobody called."""
+    rowsets.run(_WAIT, [act_at, recharge_id, fence])
 
 
 def cancel(
@@ -284,7 +319,7 @@ def cancel(
 def has_live_attempt(*, recharge_id: int) -> bool:
     """Whether a reference of it may have been sent and has not been closed without effect."""
     attempts = PaymentAttempt.objects.filter(recharge=recharge_id)
-    return attempts.exclude(state__in=_ENDED_ATTEMPTS, doubted_at=None).exists()
+    return attempts.exclude(state__in=ENDED_ATTEMPTS, doubted_at=None).exists()
 
 
 def end_unpaid(
@@ -317,64 +352,6 @@ def end_unpaid(
     )
     move_one(one, at=at)
     aftermath.unpaid(recharge_ids=[recharge.pk], at=at)
-
-
-def wake(*, reference: str, at: datetime) -> bool:
-    """The rail spoke of this payment reference: ask it about it now. False: not yet, try later.
-
-    False while a worker holds the recharge, since what it writes would undo the wake; and while a
-    later reference is under way, of one that had ended without money: that one is asked about next.
-    """
-    found = PaymentAttempt.objects.filter(reference=reference).first()
-    if found is not None and found.state in _ENDED_ATTEMPTS:
-        return _doubt(found, at=at)
-    return _wake([found.recharge_id] if found else [], at=at)
-
-
-_DOUBT = """
-WITH free AS (
-  UPDATE billing_recharge g SET act_at = LEAST(g.act_at, %s)
-  WHERE g.id = %s AND (g.lease_until IS NULL OR g.lease_until < clock_timestamp())
-    AND g.state <> ALL(%b) AND NOT (g.state = ANY(%b) AND EXISTS (
-      SELECT 1 FROM billing_paymentattempt p WHERE p.recharge_id = g.id AND p.state <> ALL(%b)))
-  RETURNING g.id)
-UPDATE billing_paymentattempt a SET doubted_at = COALESCE(a.doubted_at, %s)
-FROM free WHERE a.id = %s AND a.recharge_id = free.id"""
-
-
-def _doubt(attempt: PaymentAttempt, *, at: datetime) -> bool:
-    """A rail contradicts itself, perhaps: nothing else is sent before it was asked."""
-    busy = [*PAYING_STATES, RechargeState.CHARGED, *DELIVERING_STATES]
-    params = [at, attempt.recharge_id, busy, list(CANCELABLE_STATES), list(_ENDED_ATTEMPTS)]
-    is_doubted = rowsets.run(_DOUBT, [*params, at, attempt.pk])
-    if is_doubted:
-        nudges.money()
-    return bool(is_doubted)
-
-
-def wake_delivery(*, reference: str, carrier_ref: str, at: datetime) -> bool:
-    """The carrier spoke of this delivery, by our reference or its own: ask it now."""
-    found = Delivery.objects.filter(reference=reference) if reference else Delivery.objects.none()
-    if not found and carrier_ref:
-        found = Delivery.objects.filter(carrier_ref=carrier_ref)
-    order_refs = list(found.values_list("order_ref", flat=True)[:1])
-    recharges = Recharge.objects.filter(ref__in=order_refs)
-    return _wake(list(recharges.values_list("pk", flat=True)), at=at)
-
-
-def _wake(recharge_ids: Sequence[int], *, at: datetime) -> bool:
-    """Set `act_at`, unless leased. One at rest is asked about too: it may be contradicted."""
-    if not recharge_ids:
-        return True  # no such reference of ours: nothing will ever be to do
-    is_woken = rowsets.run(
-        "UPDATE billing_recharge SET "
-        "act_at = CASE WHEN state = ANY(%b) THEN act_at ELSE LEAST(act_at, %s) END "
-        "WHERE id = ANY(%b) AND (lease_until IS NULL OR lease_until < clock_timestamp())",
-        [_SENDING_NEXT, at, recharge_ids],
-    )
-    if is_woken:
-        nudges.money()
-    return bool(is_woken)
 
 
 _ROUNDS = """

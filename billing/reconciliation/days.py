@@ -28,7 +28,7 @@ from billing.models import (
     StatementState,
 )
 from billing.outside import Outside
-from billing.recharges import machine
+from billing.recharges import waking
 from billing.reconciliation import matching, sources, statements
 from billing.reconciliation.matching import Found
 from billing.reconciliation.sources import Source
@@ -280,11 +280,11 @@ def _wake(statement_id: int, *, at: datetime) -> int:
     named = list(rows.order_by("pk").values_list("line_kind", "our_ref")[:_WOKEN_AT_ONCE])
     for line_kind, reference in named:
         if line_kind == "payment":
-            machine.wake(reference=reference, at=at)
+            waking.wake(reference=reference, at=at)
         elif line_kind in ("refund", "refund_back"):
             approvals.wake(reference=reference, at=at)
         else:
-            machine.wake_delivery(reference=reference, carrier_ref="", at=at)
+            waking.wake_delivery(reference=reference, carrier_ref="", at=at)
     return len(named)
 
 

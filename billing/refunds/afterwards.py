@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.db.models import F
 
+from billing.casebook import Heard
 from billing.gateways.base import Outcome, Pending, Refused, Succeeded, Unknown
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge, Refund, Transfer, TransferKind
@@ -47,9 +48,9 @@ def _ask_again(refund: Refund, *, at: datetime) -> None:
     state = RefundState(refund.state)
     act_at = ladders.next_query_at(queries=refund.queries, at=at)
     if act_at is None:
-        settled.hold(refund, "refund_unknown", at=at)
+        settled.hold(refund, "refund_unknown", heard=Heard.SILENCE, at=at)
     else:
-        settled.leave(refund, state, act_at=act_at, at=at, asked=1)
+        settled.leave(refund, state, act_at=act_at, at=at, asked=1, heard=Heard.SILENCE)
 
 
 def is_booked(refund: Refund) -> bool:

@@ -13,12 +13,12 @@ import psycopg
 from django.db import transaction
 from django.db.models import F
 
-from billing import four_eyes, nudges, rowsets
+from billing import casebook, four_eyes, nudges, rowsets
 from billing.four_eyes import NotWaiting
 from billing.ledger import transfers
 from billing.models import PaymentAttempt, Recharge, Refund, TransferKind
 from billing.money import share
-from billing.recharges import disputed, machine
+from billing.recharges import cases, disputed, machine
 from billing.recharges.machine import Move
 from billing.refunds import settled
 from billing.states import (
@@ -35,11 +35,10 @@ from lines.references import new_reference
 log = logging.getLogger(__name__)
 
 S = RechargeState
+GIVE_UP = "give-up-refund"  # as the casebook and the pages of operators name it
 REFUNDABLE_STATES = (S.UNDELIVERABLE, S.COMPLETED, S.REVERSED)
 # The rail may have heard of it: asked about when it speaks of it, also of one that has an end.
 _TOLD_OF = (RefundState.INTENDED, RefundState.UNKNOWN, *ENDED_REFUND_STATES)
-# The rail has said no for good: no money of it is on its way.
-REFUSED_BY_RAIL = ("refund_refused", "refund_failed")
 
 
 class NotRefundable(Exception):
@@ -225,8 +224,10 @@ def give_up(*, refund: Refund, given_up_by: Person, at: datetime) -> None:
 def is_refused_by_rail(refund: Refund) -> bool:
     """Whether no money of it can be on its way: not where it is due again, and perhaps asked for
     right now."""
-    is_refused = refund.state == RefundState.INTENDED and refund.attention in REFUSED_BY_RAIL
-    return is_refused and refund.act_at is None
+    if refund.state != RefundState.INTENDED or refund.act_at is not None:
+        return False
+    leads_on = casebook.lead_to(GIVE_UP, casebook.REFUND)
+    return bool(cases.refund_codes(refund) & leads_on)
 
 
 def undo(
@@ -245,8 +246,9 @@ def undo(
     recharge = Recharge.objects.select_for_update(no_key=True).get(pk=refund.recharge_id)
     refund.code = code[:80]
     refund.state, refund.settled_at = RefundState.REFUSED, at
-    refund.act_at, refund.lease_until, refund.attention = None, None, ""
+    refund.act_at, refund.lease_until = None, None
     refund.save()
+    cases.follow_refund(refund, because=because, actor_id=actor_id, at=at)
     Recharge.objects.filter(pk=recharge.pk).update(
         refund_committed_minor=F("refund_committed_minor") - refund.amount_minor
     )

@@ -6,6 +6,9 @@ from typing import NamedTuple
 from django.db import transaction
 
 from billing import rowsets
+from billing.casebook import Heard
+from billing.recharges import cases
+from billing.recharges.cases import Step
 
 # Longer than refunding.REVERSAL_GRACE: whoever takes a reversal over after a crash sends it again
 # where the carrier does not know it.
@@ -96,10 +99,24 @@ def claim(*, at: datetime, limit: int) -> list[RefundWork]:
         return rowsets.read(_WORK, [ids], into=RefundWork) if ids else []
 
 
-def release(row: RefundWork, *, act_at: datetime, attention: str) -> None:
-    """Give a lease back, nothing having been asked: it was no crash, and is due at `act_at`."""
-    rowsets.run(
-        "UPDATE billing_refund SET lease_until = NULL, act_at = %s, attention = %s, "
-        "crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s",
-        [act_at, attention, row.id, row.fence],
-    )
+_RELEASE = """
+UPDATE billing_refund SET lease_until = NULL, act_at = %s,
+  crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s"""
+
+
+def release(row: RefundWork, *, act_at: datetime, at: datetime, attention: str = "") -> None:
+    """Give a lease back, nothing having been asked: it was no crash, and is due at `act_at`.
+
+    `attention`: the case that says why it could not be.
+    """
+    with transaction.atomic():
+        if rowsets.run(_RELEASE, [act_at, row.id, row.fence]) and attention:
+            step = Step(
+                row.recharge_id,
+                row.state,
+                "not_asked",
+                Heard.NOTHING,
+                opens=attention,
+                refund_id=row.id,
+            )
+            cases.follow([step], at=at)

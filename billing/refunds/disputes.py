@@ -10,15 +10,18 @@ from django.db.models import QuerySet
 
 from billing import nudges
 from billing.bindings import breaker
+from billing.casebook import Heard
 from billing.gateways.base import DisputeStanding, NotificationKind, StatementKind
 from billing.models import (
+    Case,
     InboundNotification,
     PaymentAttempt,
     Recharge,
     Refund,
     StatementLine,
 )
-from billing.recharges import disputed
+from billing.recharges import cases, disputed
+from billing.recharges.cases import Step
 from billing.recharges.machine import DISPUTED
 from billing.states import RechargeState
 
@@ -41,12 +44,18 @@ def told(row: InboundNotification, *, at: datetime) -> str | None:
         is_lost = disputed.is_lost(recharge_id=attempt.recharge_id)
         _let_go(recharge, is_lost=is_lost, at=at)
         if disputed.is_owed_back(recharge_id=attempt.recharge_id):
-            recharge.filter(attention="").update(attention=GIVEN_AGAIN, attention_since=at)
+            _call(attempt, row, GIVEN_AGAIN, at=at)
         return "nothing to do" if is_lost else "won"
     rules, method = breaker.lock_method(attempt.binding_id)
     breaker.pause(rules=rules, method=method, reason=breaker.DISPUTED, at=at)
-    recharge.filter(attention="").update(attention=DISPUTED, attention_since=at)
+    _call(attempt, row, DISPUTED, at=at)
     return "paused"
+
+
+def _call(attempt: PaymentAttempt, row: InboundNotification, code: str, *, at: datetime) -> None:
+    state = Recharge.objects.values_list("state", flat=True).get(pk=attempt.recharge_id)
+    step = Step(attempt.recharge_id, state, "dispute", Heard.NOTHING, opens=code, says=row.claims)
+    cases.follow([step], at=at)
 
 
 def read_in_statement(rail: str, line: StatementLine, *, at: datetime) -> None:
@@ -76,15 +85,22 @@ def _let_go(recharge: QuerySet[Recharge], *, is_lost: bool, at: datetime) -> Non
 
     Not where another dispute is lost: money that comes back after all is in the rail's statement.
     """
+    disputed_ones = Case.objects.filter(recharge__in=recharge, code=DISPUTED)
     if not is_lost:
-        _set_going(recharge, at=at)
-    recharge.filter(attention=DISPUTED).update(attention="", attention_since=None)
+        _set_going(recharge, disputed_ones, at=at)
+    over = disputed_ones.filter(refund=None) if is_lost else disputed_ones
+    cases.settle(over, because="dispute_over", at=at)
 
 
-def _set_going(recharge: QuerySet[Recharge], *, at: datetime) -> None:
-    waiting = recharge.filter(state=RechargeState.CHARGED, attention=DISPUTED, act_at=None)
-    held = Refund.objects.filter(recharge__in=recharge, attention=DISPUTED)
-    if waiting.update(act_at=at) + held.update(attention="", act_at=at):
+def _set_going(recharge: QuerySet[Recharge], held: QuerySet[Case], *, at: datetime) -> None:
+    """Refund before recharge, as everybody locks them (docs/locking.md)."""
+    still = held.filter(settled_at=None)
+    refunds = Refund.objects.filter(pk__in=still.values("refund"), act_at=None)
+    is_going = refunds.update(act_at=at)
+    if still.filter(refund=None).exists():
+        waiting = recharge.filter(state=RechargeState.CHARGED, act_at=None)
+        is_going += waiting.update(act_at=at)
+    if is_going:
         nudges.money()
 
 

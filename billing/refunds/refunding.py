@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing import rowsets
+from billing.casebook import Heard
 from billing.gateways.base import (
     Answer,
     Gateway,
@@ -74,7 +75,7 @@ def set_aside(row: RefundWork, *, attention: str, at: datetime) -> None:
     with transaction.atomic():
         refund = Refund.objects.select_for_update(no_key=True).get(pk=row.id)
         if refund.fence == row.fence:
-            settled.hold(refund, attention, at=at)
+            settled.hold(refund, attention, heard=Heard.NOTHING, at=at)
 
 
 def is_about_credit(row: RefundWork) -> bool:
@@ -217,10 +218,10 @@ def _may_not(refund: Refund, row: RefundWork, *, at: datetime) -> None:
     half as long again as it has lasted, and after a month it is a person's alone."""
     lasted = at - row.created_at
     if lasted > GIVEN_UP_AFTER:
-        settled.hold(refund, "config", at=at)
+        settled.hold(refund, "config", heard=Heard.SILENCE, at=at)
         return
     wait = min(max(lasted / 2, CONFIG_RETRY), DAILY)
-    claims.release(row, act_at=at + wait, attention="config")
+    claims.release(row, act_at=at + wait, attention="config", at=at)
 
 
 def _succeeded(refund: Refund, row: RefundWork, outcome: Succeeded, at: datetime) -> None:
@@ -252,9 +253,9 @@ def _not_found(refund: Refund, row: RefundWork, outcome: NotFound, at: datetime)
     """
     del row, outcome
     if ladders.next_query_at(queries=refund.queries, at=at) is None:
-        settled.hold(refund, "refund_unknown", at=at)
+        settled.hold(refund, "refund_unknown", heard=Heard.SILENCE, at=at)
     else:
-        settled.leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1)
+        settled.leave(refund, RefundState.INTENDED, act_at=at, at=at, asked=1, heard=Heard.SILENCE)
 
 
 def _ask_again(refund: Refund, row: RefundWork, outcome: object, at: datetime) -> None:
@@ -281,10 +282,17 @@ def _may_not_ask(refund: Refund, *, at: datetime) -> None:
     and nothing is sent again."""
     act_at = ladders.next_config_at(rounds=refund.queries, at=at)
     if act_at is None:
-        settled.hold(refund, "config", at=at)
+        settled.hold(refund, "config", heard=Heard.SILENCE, at=at)
         return
-    settled.leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
-    Refund.objects.filter(pk=refund.pk).update(attention="config")
+    settled.leave(
+        refund,
+        RefundState.UNKNOWN,
+        act_at=act_at,
+        at=at,
+        asked=1,
+        heard=Heard.SILENCE,
+        attention="config",
+    )
 
 
 def _retry(refund: Refund, *, at: datetime) -> None:
@@ -292,15 +300,14 @@ def _retry(refund: Refund, *, at: datetime) -> None:
     since = refund.unknown_since
     act_at = ladders.next_query_at(queries=refund.queries, at=at, since=since)
     if act_at is None:
-        settled.hold(refund, "refund_unknown", at=at)
+        settled.hold(refund, "refund_unknown", heard=Heard.SILENCE, at=at)
         return
     refund.unknown_since = since or at
+    state = RefundState.UNKNOWN
     if refund.state == RefundState.REVERSING:
         # It has no key: sent again only when a late effect of the last one would have shown.
-        act_at = max(act_at, at + REVERSAL_GRACE)
-        settled.leave(refund, RefundState.REVERSING, act_at=act_at, at=at, asked=1)
-    else:
-        settled.leave(refund, RefundState.UNKNOWN, act_at=act_at, at=at, asked=1)
+        state, act_at = RefundState.REVERSING, max(act_at, at + REVERSAL_GRACE)
+    settled.leave(refund, state, act_at=act_at, at=at, asked=1, heard=Heard.SILENCE)
 
 
 _OUTCOMES: Mapping[type, Callable[..., None]] = {

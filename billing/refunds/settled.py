@@ -4,13 +4,13 @@ In the caller's transaction, with the refund locked. Who carries it out is `refu
 find out about one is said in `billing.operators`.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
+from billing.casebook import Heard
 from billing.ledger import transfers
 from billing.models import NoticeKind, Recharge, Refund, TransferKind
 from billing.notices import telling
-from billing.recharges import aftermath, disputed, machine
+from billing.recharges import aftermath, cases, machine
 from billing.recharges.machine import Move
 from billing.states import ENDED_REFUND_STATES, RechargeState, RefundState, RefundWay
 from lines.models import Delivery, DeliveryState
@@ -64,9 +64,17 @@ def _after_whole(recharge: Recharge, *, at: datetime) -> None:
 
 
 def leave(
-    refund: Refund, state: RefundState, *, act_at: datetime | None, at: datetime, asked: int = 0
+    refund: Refund,
+    state: RefundState,
+    *,
+    act_at: datetime | None,
+    at: datetime,
+    asked: int = 0,
+    heard: Heard = Heard.ANSWER,
+    attention: str = "",
 ) -> None:
-    """Where it stands now, and when it is looked at next; nobody is called."""
+    """Where it stands now, and when it is looked at next. `attention`: the case that it opens
+    meanwhile; `heard`: what it settles goes by that."""
     is_final = state in ENDED_REFUND_STATES
     if state not in (RefundState.UNKNOWN, RefundState.REVERSING):
         refund.unknown_since = None
@@ -75,28 +83,17 @@ def leave(
     refund.lease_until = None
     refund.crash_count, refund.queries = 0, refund.queries + asked if asked else 0
     refund.settled_at = (refund.settled_at or at) if is_final else None
-    refund.attention = ""
     refund.save()
+    because = _why(refund) if state == RefundState.SUCCEEDED else "answered"
+    cases.follow_refund(refund, because=because, heard=heard, opens=attention, at=at)
 
 
-def hold(refund: Refund, attention: str, *, at: datetime) -> None:
+def hold(refund: Refund, attention: str, *, at: datetime, heard: Heard = Heard.ANSWER) -> None:
     """For a person: the recharge shows it too, on the operators' front page, with its age."""
-    refund.act_at, refund.lease_until, refund.attention = None, None, attention
+    refund.act_at, refund.lease_until = None, None
     refund.crash_count = 0
     refund.save()
-    Recharge.objects.filter(pk=refund.recharge_id).update(attention=attention, attention_since=at)
-
-
-def clear(recharge_id: int, codes: Iterable[str]) -> None:
-    """What a person was called for by `codes` is answered; what else waits, is called for."""
-    recharge = Recharge.objects.get(pk=recharge_id)
-    left = ""
-    if disputed.is_unsettled(recharge_id=recharge_id):
-        left = machine.DISPUTED
-    elif recharge.state in (S.REVERSED, S.UNDELIVERABLE):
-        left = "undeliverable"
-    called = Recharge.objects.filter(pk=recharge_id, attention__in=list(codes))
-    called.update(attention=left, attention_since=recharge.attention_since if left else None)
+    cases.follow_refund(refund, because="answered", heard=heard, opens=attention, at=at)
 
 
 def tell(refund: Refund, recharge: Recharge, kind: NoticeKind, code: str, *, at: datetime) -> None:

@@ -21,6 +21,7 @@ from billing.admin import words
 from billing.bindings.breaker import ENDING
 from billing.models import (
     Binding,
+    Case,
     InboundNotification,
     Rail,
     Recharge,
@@ -110,19 +111,25 @@ def _recharges(at: datetime) -> QuerySet[Recharge]:
 
 
 def _needing(at: datetime) -> Section | None:
-    rows = _recharges(at).exclude(attention="").exclude(attention__startswith="refund_")
+    rows = _cases().filter(refund=None)
 
-    def describe(one: Recharge) -> Item:
-        return _recharge_item(one, words.attention(one).title, one.attention_since, at)
+    def describe(one: Case) -> Item:
+        return _recharge_item(one.recharge, words.case(one).title, one.since, at)
 
     return section(
-        rows.order_by("attention_since"),
+        rows,
         describe,
         name=_("Recharges that need a person"),
         advice=_("What happened, and what to do, is on the page of each."),
         tone="bad",
         url=list_url(Recharge, "needs=yes"),
     )
+
+
+def _cases() -> QuerySet[Case]:
+    """What waits for a person, the oldest first: as often as it has causes."""
+    related = Case.objects.select_related("recharge__line__carrier", "refund")
+    return related.filter(settled_at=None).order_by("since", "pk")
 
 
 def _unknown(at: datetime) -> Section | None:
@@ -188,7 +195,7 @@ def _to_approve(at: datetime) -> Section | None:
     rows = Refund.objects.filter(state=RefundState.REQUESTED)
 
     def describe(one: Refund) -> Item:
-        return _refund_item(one, said(one.requested_by, one.reason), at)
+        return _refund_item(one, said(one.requested_by, one.reason), one.created_at, at)
 
     return section(
         rows.select_related("recharge__line", "requested_by").order_by("created_at"),
@@ -222,17 +229,14 @@ def _to_confirm(at: datetime) -> Section | None:
 
 
 def _refunds_held(at: datetime) -> Section | None:
-    ended = [RefundState.SUCCEEDED, RefundState.REFUSED]
-    rows = Refund.objects.exclude(attention="").exclude(state__in=ended)
+    rows = _cases().filter(refund__isnull=False)
 
-    def describe(one: Refund) -> Item:
-        zone = one.recharge.line.timezone
-        facts = {"amount_minor": one.amount_minor, "currency": one.currency}
-        why = words.reason(one.attention, facts, timezone=zone, at=one.created_at)
-        return _refund_item(one, why.title, at)
+    def describe(one: Case) -> Item:
+        assert one.refund is not None  # noqa: S101 - by the filter
+        return _refund_item(one.refund, words.case(one).title, one.since, at)
 
     return section(
-        rows.select_related("recharge__line").order_by("created_at"),
+        rows,
         describe,
         name=_("Refunds that do not go through"),
         advice=_(
@@ -242,10 +246,10 @@ def _refunds_held(at: datetime) -> Section | None:
     )
 
 
-def _refund_item(one: Refund, why: str, at: datetime) -> Item:
+def _refund_item(one: Refund, why: str, since: datetime, at: datetime) -> Item:
     amount = words.amount(one.amount_minor, one.currency)
     title = f"{amount} · {one.recharge.line}"
-    return Item(title, why, age(one.created_at, at), page_url(one.recharge))
+    return Item(title, why, age(since, at), page_url(one.recharge))
 
 
 # --- rules and bindings -------------------------------------------------------------------------

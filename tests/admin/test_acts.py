@@ -16,6 +16,7 @@ from billing.states import RechargeState as S
 from lines.models import Carrier, Operation
 from tests import world as w
 from tests.admin.conftest import give, hold, open_one, sign_in
+from tests.factories.billing import CaseFactory
 
 VIEW = ("billing.view_recharge", "billing.view_refund")
 
@@ -384,12 +385,14 @@ class TestARefund:
 
 class TestWhatIsSettledElsewhere:
     def test_leaves_the_front_page_with_who_and_why(self, reviewer, done, world, operator):
-        Recharge.objects.update(attention="credit_differs", attention_since=world.at)
+        case = CaseFactory.create(recharge=done, code="credit_differs", since=world.at)
 
         response = do(reviewer, done, "settle-elsewhere", reason="the carrier added ¥5.00")
 
         done.refresh_from_db()
         assert (done.attention, done.state) == ("", S.COMPLETED)
+        case.refresh_from_db()
+        assert (case.settled_by, case.actor) == ("settled_elsewhere", operator)
         kept = Operation.objects.get()
         assert (kept.verb, kept.actor, kept.reason) == (
             "settle-elsewhere",
@@ -410,7 +413,8 @@ class TestAskingAgain:
         world.gateway.script = [Unknown("timeout")]
         recharge = open_one(world, rule, "unknown")
         world.run()
-        Recharge.objects.update(act_at=None, attention="payment_unknown")
+        Recharge.objects.update(act_at=None)
+        CaseFactory.create(recharge=recharge, code="payment_unknown")
 
         do(client, recharge, "query-again")
 

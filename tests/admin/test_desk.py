@@ -12,7 +12,7 @@ from lines.models import Carrier
 from portal.desk import front_page
 from tests import world as w
 from tests.admin.conftest import give, hold, open_one, sign_in
-from tests.factories.billing import InboundNotificationFactory, RailCallFactory
+from tests.factories.billing import CaseFactory, InboundNotificationFactory, RailCallFactory
 from tests.factories.portal import HeartbeatFactory
 from tests.world import DAY, HOUR, MINUTE
 
@@ -52,8 +52,8 @@ class TestWhatNeedsAPerson:
     def test_is_listed_oldest_first_with_its_reason(self, world, seen):
         for number, hours in ((1, 2), (2, 30)):
             rule = w.rule(w.line(label=f"line {number}"))
-            recharge = hold(world, open_one(world, rule, f"k{number}"))
-            Recharge.objects.filter(pk=recharge.pk).update(attention_since=world.at - hours * HOUR)
+            since = world.at - hours * HOUR
+            CaseFactory.create(recharge=open_one(world, rule, f"k{number}"), since=since)
 
         count, titles, details = seen("billing.view_recharge")["Recharges that need a person"]
 
@@ -62,8 +62,7 @@ class TestWhatNeedsAPerson:
         assert details == ["Stopped for a check", "Stopped for a check"]
 
     def test_says_how_old_it_is_on_the_page(self, root, world, rule):
-        hold(world, open_one(world, rule, "held"))
-        Recharge.objects.update(attention_since=world.at - 3 * HOUR)
+        CaseFactory.create(recharge=open_one(world, rule, "held"), since=world.at - 3 * HOUR)
 
         page = root.get("/admin/").content.decode()
 

@@ -7,17 +7,24 @@ from pathlib import Path
 import pytest
 from django.urls import reverse
 
+from billing import casebook
 from billing.admin import advice
 from billing.gateways.base import Refused, Unknown
 from billing.models import Notice, RailCall, Recharge, Transfer
 from billing.operators import operations
 from billing.recharges import machine
 from billing.refunds import approvals
+from billing.words import reasons
 from lines import operations as record
 from lines.models import Delivery
 from tests import world as w
 from tests.admin.conftest import hold, open_one
-from tests.factories.billing import DeclineCodeFactory, InboundNotificationFactory, RailCallFactory
+from tests.factories.billing import (
+    CaseFactory,
+    DeclineCodeFactory,
+    InboundNotificationFactory,
+    RailCallFactory,
+)
 from tests.world import MINUTE
 
 
@@ -144,12 +151,13 @@ class TestTheStory:
 
         events = [event for event, _url in root.get(page_of(recharge)).context["events"]]
 
-        told = [(event.kind, event.title, event.who) for event in events[-2:]]
+        told = [(event.kind, event.title, event.who) for event in events[-3:]]
         assert told == [
             ("operation", "Approve", "oliver"),
             ("move", "held for review → due", "oliver"),
+            ("case", "Settled: Stopped for a check", "oliver"),
         ]
-        assert events[-1].sentence.endswith("“checked with the owner”")
+        assert events[-2].sentence.endswith("“checked with the owner”")
 
     def test_the_money_is_on_top(self, root, done):
         figures = dict(root.get(page_of(done)).context["figures"])
@@ -198,11 +206,33 @@ class TestWhyItWasBegun:
 
 class TestWhatToDo:
     def test_is_said_beside_what_is_wrong(self, root, world, done):
-        Recharge.objects.update(attention="late_payment", attention_since=world.at)
+        CaseFactory.create(recharge=done, code="late_payment", since=world.at)
 
         assert "Give it back on the rail's own pages, then say here what the rail did." in texts(
             root.get(page_of(done))
         )
+
+    def test_is_said_of_each_cause_with_the_acts_that_lead_on_from_it(self, root, world, done):
+        CaseFactory.create(recharge=done, code="disputed", since=world.at)
+        CaseFactory.create(recharge=done, code="credit_differs", since=world.at - MINUTE)
+        CaseFactory.create(
+            recharge=done, code="late_payment", settled_at=world.at, settled_by="settled_given_back"
+        )
+
+        page = root.get(page_of(done))
+
+        shown = [
+            (one.case.code, [button.act.verb for button in one.buttons])
+            for one in page.context["cases"]
+        ]
+        assert shown == [
+            ("credit_differs", ["settle-elsewhere", "request-refund"]),
+            ("disputed", []),
+        ]
+        others = [button.act.verb for button in page.context["other_buttons"]]
+        assert others == ["query-again"]
+        told = [event.title for event, _url in page.context["events"] if event.kind == "case"]
+        assert "Settled: A payment came late" in told
 
     def test_is_said_where_nothing_is_to_be_done_yet(self, root, world, rule):
         world.gateway.script = [Unknown("timeout")]
@@ -218,7 +248,8 @@ class TestWhatToDo:
         codes = re.findall(r"^\| `([a-z_]+)` \|", documented, re.MULTILINE)
 
         assert len(codes) >= 11
-        assert [one for one in codes if not advice.of(Recharge(attention=one))] == []
+        assert set(codes) == {*casebook.RECHARGE, *casebook.REFUND}
+        assert [one for one in codes if not (advice.on(one) and reasons.knows(one))] == []
 
 
 class TestADispute:

@@ -10,6 +10,7 @@ from lines.models import Operation
 from tests import world as w
 from tests.admin.conftest import give, open_one, sign_in
 from tests.admin.test_acts import do, said
+from tests.factories.billing import CaseFactory
 
 VIEW = ("billing.view_recharge", "billing.view_settlement")
 BOTH = (*VIEW, "billing.request_settlement", "billing.approve_settlement")
@@ -21,7 +22,8 @@ def unknown(world):
     world.gateway.script = [Unknown("timeout")]
     opened = open_one(world, w.rule(max_per_month_minor=100_000), "unknown")
     world.run()
-    Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=world.at)
+    Recharge.objects.update(act_at=None)
+    CaseFactory.create(recharge=opened, code="payment_unknown", since=world.at)
     opened.refresh_from_db()
     return opened
 

@@ -24,7 +24,7 @@ from billing.states import Finding
 from lines.carriers.base import Rejected, Reversed
 from lines.models import Delivery, Line
 from tests import world as w
-from tests.factories.billing import PromotionFactory, RechargeFactory
+from tests.factories.billing import CaseFactory, PromotionFactory, RechargeFactory
 from tests.race import behind
 
 SECOND = timedelta(seconds=1)
@@ -268,11 +268,13 @@ class TestARefund:
         [row] = refund_claims.claim(at=low.at, limit=10)
         before = Refund.objects.values_list("lease_until", "fence").get()
         refund_claims.release(
-            row._replace(fence=row.fence + 1), act_at=low.at + SECOND, attention="config"
+            row._replace(fence=row.fence + 1), act_at=low.at + SECOND, attention="config", at=low.at
         )
-        refund_claims.release(row._replace(id=row.id + 1), act_at=low.at, attention="config")
+        refund_claims.release(
+            row._replace(id=row.id + 1), act_at=low.at, attention="config", at=low.at
+        )
         assert Refund.objects.values_list("lease_until", "fence").get() == before
-        refund_claims.release(row, act_at=low.at + SECOND, attention="config")
+        refund_claims.release(row, act_at=low.at + SECOND, attention="config", at=low.at)
         now = Refund.objects.get()
         assert (now.lease_until, now.act_at, now.attention) == (None, low.at + SECOND, "config")
 
@@ -280,7 +282,7 @@ class TestARefund:
     def test_that_was_given_back_to_the_queue_had_no_crash(self, low, approved, crashes, left):
         [row] = refund_claims.claim(at=low.at, limit=10)
         Refund.objects.update(crash_count=crashes)
-        refund_claims.release(row, act_at=low.at, attention="")
+        refund_claims.release(row, act_at=low.at, at=low.at)
         assert Refund.objects.get().crash_count == left
 
     def test_takes_back_the_promotions_part_of_the_credit_too(self, low):
@@ -330,7 +332,8 @@ class TestTwoAtOnce:
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.gateway.script = [Unknown("timeout")]
         world.run()
-        Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=world.at)
+        Recharge.objects.update(act_at=None)
+        CaseFactory.create(recharge=only(), code="payment_unknown", since=world.at)
         oliver = w.person("oliver")
         with transaction.atomic():
             Recharge.objects.select_for_update(no_key=True).get()
@@ -342,7 +345,8 @@ class TestTwoAtOnce:
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.gateway.script = [Unknown("timeout")]
         world.run()
-        Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=world.at)
+        Recharge.objects.update(act_at=None)
+        CaseFactory.create(recharge=only(), code="payment_unknown", since=world.at)
         said = self.say(w.person("oliver"), world.at)
         late = world.at + timedelta(days=8)
         with transaction.atomic():

@@ -19,6 +19,7 @@ from billing.states import Finding
 from lines.models import Line, LineStatus
 from tests import every
 from tests import world as w
+from tests.factories.billing import CaseFactory
 from tests.factories.lines import BalanceReadingFactory
 
 pytestmark = pytest.mark.django_db
@@ -190,7 +191,8 @@ class TestASettlement:
     def test_that_is_rejected_says_so_to_whoever_holds_it(self, low):
         low.gateway.script = [Unknown("timeout")]
         low.run()
-        Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=low.at)
+        Recharge.objects.update(act_at=None)
+        CaseFactory.create(recharge=only(), code="payment_unknown", since=low.at)
         said = attestations.request(
             recharge=only(),
             found=Found(Finding.NOTHING),

@@ -8,11 +8,11 @@ from billing.gateways.base import Capabilities, NotFound, Pending, Refused, Unkn
 from billing.models import PaymentAttempt, Promotion, PromotionUse, Recharge, Transfer
 from billing.operators import attestations
 from billing.operators.attestations import Found
-from billing.recharges import machine
+from billing.recharges import waking
 from billing.rules import by_hand
 from billing.states import Finding
 from tests import world as w
-from tests.factories.billing import PromotionFactory
+from tests.factories.billing import CaseFactory, PromotionFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -76,7 +76,8 @@ class TestAPromotion:
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.gateway.script = [Unknown("timeout")]
         world.run()
-        Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=world.at)
+        Recharge.objects.update(act_at=None)
+        CaseFactory.create(recharge=only(), code="payment_unknown", since=world.at)
         said = attestations.request(
             recharge=only(),
             found=Found(Finding.AS_AGREED, "RAIL-1"),
@@ -103,7 +104,7 @@ class TestMoneyAfterItsEnd:
         reference = PaymentAttempt.objects.get().reference
         low.gateway.charged[reference] = 5000
         low.gateway.script = [says]
-        machine.wake(reference=reference, at=low.at)
+        waking.wake(reference=reference, at=low.at)
         low.run()
         assert (only().state, only().attention) == ("failed", "")
         assert only().act_at == low.at + timedelta(seconds=10)

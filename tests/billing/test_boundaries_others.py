@@ -6,11 +6,11 @@ import pytest
 from django.db import transaction
 
 from billing.gateways.base import Unknown
-from billing.models import Binding, Recharge, Refund, Rule, Transfer
+from billing.models import Binding, Case, Recharge, Refund, Rule, Transfer
 from billing.operators import attestations, misplaced, operations
 from billing.operators.attestations import Found
 from billing.operators.misplaced import Misplaced
-from billing.recharges import machine
+from billing.recharges import cases, machine, waking
 from billing.refunds import approvals, disputes
 from billing.rules.forecast import LOOKS_BACK, Reading, forecast
 from billing.states import Finding, RechargeState
@@ -18,7 +18,7 @@ from lines.models import Carrier, Delivery, Line
 from tests import every
 from tests import world as w
 from tests.billing import statement_day as day_of
-from tests.factories.billing import RechargeFactory
+from tests.factories.billing import CaseFactory, RechargeFactory
 from tests.race import behind
 
 
@@ -91,7 +91,7 @@ class TestARestThatGoesBack:
         reference = Delivery.objects.get().reference
         low.carrier.reversals[reference] = 3000
         low.gateway.script = [Unknown("lost")]
-        machine.wake_delivery(reference=reference, carrier_ref="", at=low.at)
+        waking.wake_delivery(reference=reference, carrier_ref="", at=low.at)
 
         low.run()
 
@@ -109,11 +109,15 @@ class TestADisputeThatIsOver:
         low.run()
         approvals.approve(refund=ask(low.at), approved_by=w.person("finance"), at=low.at)
         held = Recharge.objects.all()
-        for attention, act_at in (("refund_refused", None), (machine.DISPUTED, low.at)):
-            Refund.objects.update(act_at=None, attention=attention)
-            disputes._set_going(held, at=low.at)
+        for code, act_at in (("refund_refused", None), (machine.DISPUTED, low.at)):
+            Refund.objects.update(act_at=None)
+            CaseFactory.create(recharge=only(), refund=Refund.objects.get(), code=code)
+            disputes._let_go(held, is_lost=False, at=low.at)
             assert Refund.objects.get().act_at == act_at
-        assert Refund.objects.get().attention == ""
+        assert Refund.objects.get().attention == "refund_refused"
+        assert list(Case.objects.filter(settled_at=None).values_list("code", flat=True)) == [
+            "refund_refused"
+        ]
 
 
 @pytest.mark.django_db
@@ -216,7 +220,8 @@ class TestWhoComesSecond:
     def test_to_confirm_what_a_rail_did_finds_that_it_has_an_end(self, low):
         low.gateway.script = [Unknown("timeout")]
         low.run()
-        Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=low.at)
+        Recharge.objects.update(act_at=None)
+        CaseFactory.create(recharge=only(), code="payment_unknown", since=low.at)
         said = attestations.request(
             recharge=only(),
             found=Found(Finding.AS_AGREED, "RAIL-1"),
@@ -229,7 +234,7 @@ class TestWhoComesSecond:
             Recharge.objects.select_for_update(no_key=True).get()
             confirmed = behind(lambda: self.confirmed(said, cora, low.at))
             assert not confirmed.done()
-            Recharge.objects.update(attention="")
+            cases.settle(Case.objects.all(), because="answered", at=low.at)
         assert confirmed.result(timeout=30) == "NotSettleable"
         assert not Transfer.objects.exists()
 

@@ -10,7 +10,7 @@ from billing.delivery.answers import NOT_FOUND_GRACE
 from billing.gateways.base import Capabilities, Refused, Unknown
 from billing.models import Binding, PaymentAttempt, PromotionUse, Recharge, Refund, Transfer
 from billing.payments import announcements
-from billing.recharges import claims, machine
+from billing.recharges import claims, machine, waking
 from billing.refunds import approvals
 from billing.refunds import claims as refund_claims
 from billing.rules import openings
@@ -93,11 +93,11 @@ class TestAMessageWhileAWorkerHoldsTheRow:
         held = claim(low)
         reference = PaymentAttempt.objects.get().reference
 
-        assert machine.wake(reference=reference, at=low.at) is False
+        assert waking.wake(reference=reference, at=low.at) is False
         assert PaymentAttempt.objects.get().doubted_at is None
 
         claims.release(held, act_at=low.at, at=low.at)
-        assert machine.wake(reference=reference, at=low.at) is True
+        assert waking.wake(reference=reference, at=low.at) is True
         assert PaymentAttempt.objects.get().doubted_at == low.at
 
 

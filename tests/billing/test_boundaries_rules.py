@@ -178,7 +178,9 @@ class TestAWorkRow:
         open_due(low)
         mine, theirs = Recharge.objects.order_by("pk")
         told = {"runs_out_at": NOON.isoformat()}
-        DecisionFactory.create(rule=other, recharge=theirs, code="charge", facts=told)
+        DecisionFactory.create(
+            rule=other, recharge=theirs, code="charge", period_key="before", facts=told
+        )
         rows = {row.id: row.is_early for row in claims.read(recharge_ids=[mine.pk, theirs.pk])}
         assert rows == {mine.pk: False, theirs.pk: True}
 

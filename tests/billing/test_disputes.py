@@ -18,12 +18,12 @@ from billing.models import (
 )
 from billing.operators import attestations, found, operations
 from billing.operators.found import Found
-from billing.recharges import disputed, machine
+from billing.recharges import disputed, machine, waking
 from billing.refunds import approvals
 from billing.states import Finding
 from lines.models import Delivery
 from tests import world as w
-from tests.factories.billing import InboundNotificationFactory
+from tests.factories.billing import CaseFactory, InboundNotificationFactory
 from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +111,7 @@ class TestADispute:
         w.assert_balanced()
 
     def test_is_not_refunded_though_another_attention_hides_it(self, paid):
-        Recharge.objects.update(attention="credit_differs", attention_since=paid.at)
+        CaseFactory.create(recharge=only(), code="credit_differs", since=paid.at)
         hears(paid, OPEN)
         with pytest.raises(approvals.NotRefundable):
             ask(paid)
@@ -149,7 +149,7 @@ class TestADispute:
         hears(paid, OPEN)
         delivery = Delivery.objects.get()
         paid.carrier.reversals[delivery.reference] = 5000
-        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=paid.at)
+        waking.wake_delivery(reference=delivery.reference, carrier_ref="", at=paid.at)
         paid.run()
         assert (only().state, only().attention) == ("refunding", "disputed")
         assert paid.gateway.refunded == {}
@@ -204,7 +204,7 @@ class TestOneThatIsWon:
         assert only().attention == ""
 
     def test_leaves_another_attention_alone(self, paid):
-        Recharge.objects.update(attention="credit_differs", attention_since=paid.at)
+        CaseFactory.create(recharge=only(), code="credit_differs", since=paid.at)
         hears(paid, OPEN)
         hears(paid, WON, "2")
         assert only().attention == "credit_differs"

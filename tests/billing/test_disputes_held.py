@@ -20,6 +20,7 @@ from billing.states import Finding
 from lines.carriers.base import CreditAnswer, Credited, Rejected
 from lines.models import Delivery
 from tests import world as w
+from tests.factories.billing import CaseFactory
 
 pytestmark = pytest.mark.django_db
 OPEN, WON, DROPPED, LOST = DisputeStanding
@@ -178,10 +179,10 @@ class TestWhatIsOffered:
 
     def test_is_the_dispute_again_when_what_hid_it_is_settled(self, due):
         due.run()
-        Recharge.objects.update(attention="credit_differs", attention_since=due.at)
+        CaseFactory.create(recharge=only(), code="credit_differs", since=due.at)
         hears(due, OPEN)
         assert only().attention == "credit_differs"
-        operations.settle_elsewhere(recharge=only())
+        operations.settle_elsewhere(recharge=only(), actor=w.person("ops"), at=due.at)
         assert only().attention == "disputed"
         hears(due, WON, "2")
         assert only().attention == ""

@@ -11,7 +11,7 @@ from billing.ledger import verification
 from billing.models import Notice, PaymentAttempt, Recharge, Refund, Rule, Settlement, Transfer
 from billing.operators import attestations, found, operations
 from billing.operators.found import Found
-from billing.recharges import disputed, machine
+from billing.recharges import disputed, waking
 from billing.refunds import approvals
 from billing.states import Finding
 from lines.carriers.base import Rejected
@@ -277,7 +277,7 @@ class TestACreditTakenBackAfterALoss:
     def reverse(self, world) -> None:
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 5000
-        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        waking.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
 
     def test_covers_it_and_nothing_is_given_back_as_well(self, paid):

@@ -27,7 +27,7 @@ from billing.ledger.verification import Effect
 from billing.models import Binding, PaymentAttempt, Recharge, Refund, Rule
 from billing.operators import operations
 from billing.plans import contract
-from billing.recharges import machine
+from billing.recharges import machine, waking
 from billing.reference_data import load
 from billing.refunds import approvals
 from billing.rules import by_hand, readings
@@ -145,7 +145,7 @@ class Anything(RuleBasedStateMachine):
     def the_rail_notifies_again(self, pick: int) -> None:
         references = list(PaymentAttempt.objects.values_list("reference", flat=True))
         if references:
-            machine.wake(reference=references[pick % len(references)], at=self.world.at)
+            waking.wake(reference=references[pick % len(references)], at=self.world.at)
 
     @rule(pick=st.integers(0, 50))
     def the_carrier_reverses(self, pick: int) -> None:
@@ -160,7 +160,7 @@ class Anything(RuleBasedStateMachine):
             )
             if left_minor:
                 self.world.carrier.reversals.setdefault(one.reference, left_minor)
-            machine.wake_delivery(
+            waking.wake_delivery(
                 reference=one.reference, carrier_ref=one.carrier_ref, at=self.world.at
             )
 

@@ -28,7 +28,7 @@ from billing.models import (
     Rule,
     Transfer,
 )
-from billing.recharges import machine
+from billing.recharges import waking
 from lines.carriers.base import Accepted, NotAllowed, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, Line
@@ -464,7 +464,7 @@ class TestCarrierRefuses:
         world.run()
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 5000
-        assert machine.wake_delivery(reference="", carrier_ref=delivery.carrier_ref, at=world.at)
+        assert waking.wake_delivery(reference="", carrier_ref=delivery.carrier_ref, at=world.at)
         world.run()
         assert only().state == "refunded"
         assert list(world.gateway.refunded.values()) == [5000]
@@ -528,7 +528,7 @@ class TestWakes:
         world.gateway.script = [LOST_AFTER]
         world.run()
         reference = PaymentAttempt.objects.get().reference
-        assert machine.wake(reference=reference, at=world.at) is True
+        assert waking.wake(reference=reference, at=world.at) is True
         world.run()
         assert only().state == "completed"
 
@@ -537,7 +537,7 @@ class TestWakes:
         world.run()
         reference = PaymentAttempt.objects.get().reference
         world.gateway.charged[reference] = 5000  # the rail contradicts itself
-        machine.wake(reference=reference, at=world.at)
+        waking.wake(reference=reference, at=world.at)
         world.run()
         assert (only().state, only().attention) == ("failed", "late_payment")
         assert not Transfer.objects.exists()
@@ -552,7 +552,7 @@ class TestWakes:
             claims.claim(at=world.at, limit=10), at=world.at, rails=world.outside.capabilities
         )
         reference = PaymentAttempt.objects.get().reference
-        assert machine.wake(reference=reference, at=world.at) is False
+        assert waking.wake(reference=reference, at=world.at) is False
 
 
 class TestNotFound:

@@ -19,7 +19,7 @@ from billing.gateways.base import (
     Unknown,
 )
 from billing.models import Binding, InboundNotification, PaymentAttempt, Recharge, Rule
-from billing.recharges import machine
+from billing.recharges import waking
 from lines.carriers.base import Accepted, CarrierEvent
 from lines.models import Delivery, Line
 from tests import world as w
@@ -145,7 +145,7 @@ class TestARace:
             accept(event(reference=f"R{n}", dedupe_id=f"e{n}"), source=CARRIER)
         woken = []
         monkeypatch.setattr(
-            machine, "wake_delivery", lambda **which: woken.append(which["reference"]) or True
+            waking, "wake_delivery", lambda **which: woken.append(which["reference"]) or True
         )
         race(*[process] * 4)
         assert sorted(woken) == sorted(f"R{n}" for n in range(20))
@@ -365,7 +365,7 @@ class TestProcessing:
         def wake_delivery(**_):
             raise ValueError("broken")
 
-        monkeypatch.setattr(machine, "wake_delivery", wake_delivery)
+        monkeypatch.setattr(waking, "wake_delivery", wake_delivery)
         assert process(limit=1) == 1
         assert process(limit=1) == 1
         done = InboundNotification.objects.get(done_at__isnull=False)

@@ -83,7 +83,7 @@ class TestMoneyThatMovedAfterAll:
 
     def test_of_an_ended_recharge_is_not_closed_by_one_person_with_nothing_booked(self, late):
         with pytest.raises(operations.NothingToSettle):
-            operations.settle_elsewhere(recharge=only())
+            operations.settle_elsewhere(recharge=only(), actor=w.person("ops"), at=late.at)
         assert only().attention or Transfer.objects.exists()
         w.assert_balanced()
 

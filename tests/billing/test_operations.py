@@ -4,16 +4,16 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from billing.gateways.base import Refused, Succeeded, Unknown
-from billing.models import Binding, Rail, Recharge, Refund, Rule
+from billing.models import Binding, Case, Rail, Recharge, Refund, Rule
 from billing.operators import operations
-from billing.recharges import claims, machine
+from billing.recharges import cases, claims, machine
 from billing.refunds import approvals
 from billing.rules import by_hand
 from billing.states import RechargeState as S
 from lines.carriers.base import Rejected
 from lines.models import Delivery, Line
 from tests import world as w
-from tests.factories.billing import DeclineCodeFactory
+from tests.factories.billing import CaseFactory, DeclineCodeFactory
 from tests.race import behind
 from tests.world import DAY, HOUR, World
 
@@ -69,50 +69,54 @@ def completed(world: World) -> Recharge:
 
 
 class TestSettlingElsewhere:
-    def test_takes_it_off_the_list_and_moves_nothing(self, world):
+    def test_takes_it_off_the_list_and_moves_nothing(self, world, operator):
         recharge = completed(world)
-        Recharge.objects.update(attention="credit_differs", attention_since=world.at)
+        case = CaseFactory.create(recharge=recharge, code="credit_differs", since=world.at)
         recharge.refresh_from_db()
         booked = list(recharge.transfers.values_list("pk", flat=True))
 
-        operations.settle_elsewhere(recharge=recharge)
+        operations.settle_elsewhere(recharge=recharge, actor=operator, at=world.at)
 
         recharge.refresh_from_db()
+        case.refresh_from_db()
         assert (recharge.attention, recharge.attention_since) == ("", None)
+        assert (case.settled_at, case.settled_by) == (world.at, "settled_elsewhere")
+        assert case.actor == operator
         assert recharge.state == S.COMPLETED
         assert list(recharge.transfers.values_list("pk", flat=True)) == booked
 
-    def test_is_refused_the_second_time_and_when_something_else_came_meanwhile(self, world):
+    def test_is_refused_the_second_time_and_leaves_what_came_meanwhile(self, world, operator):
         recharge = completed(world)
-        Recharge.objects.update(attention="credit_differs", attention_since=world.at)
+        CaseFactory.create(recharge=recharge, code="credit_differs", since=world.at)
         recharge.refresh_from_db()
-        Recharge.objects.update(attention="disputed")
+        CaseFactory.create(recharge=recharge, code="disputed", since=world.at)
 
-        with pytest.raises(operations.NothingToSettle):
-            operations.settle_elsewhere(recharge=recharge)
+        operations.settle_elsewhere(recharge=recharge, actor=operator, at=world.at)
         assert Recharge.objects.get().attention == "disputed"
 
-        Recharge.objects.update(attention="")
         with pytest.raises(operations.NothingToSettle):
-            operations.settle_elsewhere(recharge=recharge)
+            operations.settle_elsewhere(recharge=recharge, actor=operator, at=world.at)
+        assert Recharge.objects.get().attention == "disputed"
 
     @pytest.mark.parametrize(
         "attention", ["disputed", "amount_differs", "crashed", "late_payment", ""]
     )
-    def test_is_for_nothing_that_waits_here(self, world, attention):
+    def test_is_for_nothing_that_waits_here(self, world, operator, attention):
         recharge = completed(world)
-        Recharge.objects.update(attention=attention)
+        if attention:
+            CaseFactory.create(recharge=recharge, code=attention)
         recharge.refresh_from_db()
 
         with pytest.raises(operations.NothingToSettle):
-            operations.settle_elsewhere(recharge=recharge)
+            operations.settle_elsewhere(recharge=recharge, actor=operator, at=world.at)
         assert Recharge.objects.get().attention == attention
 
-    def test_is_not_for_one_that_is_still_under_way(self, world):
-        recharge = held(world, attention="credit_differs")
+    def test_is_not_for_one_that_is_still_under_way(self, world, operator):
+        recharge = held(world)
+        CaseFactory.create(recharge=recharge, code="credit_differs")
 
         with pytest.raises(operations.NothingToSettle):
-            operations.settle_elsewhere(recharge=recharge)
+            operations.settle_elsewhere(recharge=recharge, actor=operator, at=world.at)
 
 
 class TestApprovingAHeldRecharge:
@@ -257,7 +261,8 @@ class TestAskingAgain:
     def test_asks_the_rail_at_once_and_does_not_charge_again(self, world):
         recharge = after(world, Unknown("timeout"))
         assert recharge.state == S.PAYMENT_UNKNOWN
-        Recharge.objects.filter(pk=recharge.pk).update(act_at=None, attention="payment_unknown")
+        Recharge.objects.update(act_at=None)
+        CaseFactory.create(recharge=recharge, code="payment_unknown")
         world.gateway.charged[recharge.attempts.get().reference] = 5000
         world.run()
         assert not world.gateway.calls["query"]
@@ -273,9 +278,8 @@ class TestAskingAgain:
 
     def test_gives_quarantined_work_another_chance(self, world):
         recharge = after(world, Unknown("timeout"))
-        Recharge.objects.filter(pk=recharge.pk).update(
-            act_at=None, crash_count=4, attention="crashed"
-        )
+        Recharge.objects.filter(pk=recharge.pk).update(act_at=None, crash_count=4)
+        CaseFactory.create(recharge=recharge, code="crashed")
 
         operations.query_again(recharge=recharge, at=world.at)
 
@@ -317,7 +321,8 @@ class TestAskingAgain:
         with pytest.raises(operations.NothingToAsk):
             operations.query_refund(refund=refund, at=world.at)
         refund = approvals.approve(refund=refund, approved_by=colleague, at=world.at)
-        Refund.objects.update(act_at=None, attention="refund_unknown")
+        Refund.objects.update(act_at=None)
+        CaseFactory.create(recharge=recharge, refund=refund, code="refund_unknown")
 
         operations.query_refund(refund=refund, at=world.at)
         world.run()
@@ -399,7 +404,8 @@ class TestDeliveringAgain:
     def test_begins_with_giving_up_a_refund_only_where_the_rail_has_refused_it(
         self, world, refused, operator
     ):
-        Refund.objects.update(attention="refund_unknown")
+        cases.settle(Case.objects.all(), because="answered", at=world.at)
+        CaseFactory.create(recharge=refused.recharge, refund=refused, code="refund_unknown")
 
         with pytest.raises(approvals.NotRefusedByRail):
             approvals.give_up(refund=refused, given_up_by=operator, at=world.at)

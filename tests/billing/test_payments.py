@@ -12,7 +12,7 @@ from billing.engine import executor
 from billing.gateways.base import Capabilities, Refused, Succeeded
 from billing.models import Binding, PaymentAttempt, PromotionUse, Recharge, Rule
 from billing.payments import charging
-from billing.recharges import claims, machine
+from billing.recharges import claims, machine, waking
 from billing.rules import by_hand, openings
 from lines.models import Carrier, Delivery
 from tests import world as w
@@ -261,7 +261,7 @@ class TestAnAnswer:
         assert (only().state, only().act_at) == ("payment_unknown", world.at + 2 * w.MINUTE)
 
         world.later(timedelta(seconds=10))
-        machine.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+        waking.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
         world.run()
         assert only().state == "payment_unknown"
         assert only().act_at == world.at + timedelta(seconds=110)

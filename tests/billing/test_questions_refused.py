@@ -4,9 +4,18 @@ import pytest
 
 from billing.bindings import lifecycle
 from billing.engine import sweeps
-from billing.gateways.base import BindingAnswer, BindingFacts, BindingStatus, Unknown
+from billing.gateways.base import (
+    ActionRequired,
+    BindingAnswer,
+    BindingFacts,
+    BindingStatus,
+    Pending,
+    Succeeded,
+    Unknown,
+)
 from billing.models import Rail, Recharge, Refund
-from billing.recharges import machine
+from billing.operators import attestations, operations
+from billing.recharges import waking
 from billing.refunds import approvals
 from lines.carriers.base import Balance, BalanceAnswer, NotAllowed
 from lines.models import Carrier, Delivery, Line
@@ -71,7 +80,7 @@ class TestACarrierThatMayNotBeAsked:
     def test_about_a_completed_one_is_asked_again(self, due):
         due.run()
         due.carrier.script = [NotAllowed("unauthorised")]
-        machine.wake_delivery(reference=Delivery.objects.get().reference, carrier_ref="", at=due.at)
+        waking.wake_delivery(reference=Delivery.objects.get().reference, carrier_ref="", at=due.at)
         due.run()
         assert (only().state, only().attention) == ("completed", "config")
         assert only().act_at == due.at + 10 * w.MINUTE
@@ -136,4 +145,27 @@ class TestThatWeAreRefused:
         assert (only().state, only().attention) == ("payment_unknown", "config")
         assert only().act_at == due.at + 10 * w.MINUTE
         assert len(due.gateway.calls["charge"]) == 1
+        w.assert_balanced()
+
+    @pytest.mark.parametrize(
+        ("said", "state"),
+        [
+            (Pending("P-1"), "payment_pending"),
+            (ActionRequired("http://rail.invalid/confirm"), "action_required"),
+        ],
+    )
+    def test_for_two_weeks_a_payment_under_way_is_two_peoples(self, due, said, state):
+        due.gateway.script = [said]
+        due.run(batches=1)
+        Recharge.objects.update(queries=99, act_at=due.at + w.DAY)
+        due.later(w.DAY)
+        due.gateway.script = [Unknown("no such key", is_ours=True)]
+        due.run(batches=1)
+        assert (only().state, only().attention) == (state, "payment_unknown")
+        assert (only().act_at, only().crash_count) == (None, 0)
+        assert attestations.possible(only()) == ["nothing", "as_agreed", "given_back"]
+        operations.query_again(recharge=only(), at=due.at)
+        due.gateway.script = [Succeeded("T-1", 5000, "CNY")]
+        due.run()
+        assert (only().state, only().attention) == ("completed", "")
         w.assert_balanced()

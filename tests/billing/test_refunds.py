@@ -17,7 +17,7 @@ from billing.models import (
     Rule,
     Transfer,
 )
-from billing.recharges import machine
+from billing.recharges import waking
 from billing.refunds import approvals
 from billing.rules import by_hand
 from lines.carriers.base import Credited, NotAllowed, Rejected
@@ -266,7 +266,7 @@ class TestAfterDelivery:
         self.go(world, completed, support, finance, 2000)
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 3000
-        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        waking.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
         completed.refresh_from_db()
         assert completed.state == "refunded"
@@ -458,7 +458,7 @@ class TestTheCarriersAnswer:
         refund = ask(completed, support)
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 5000
-        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        waking.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
         approvals.reject(refund=refund, rejected_by=finance, at=world.at)
         world.run()

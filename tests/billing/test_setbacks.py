@@ -8,10 +8,11 @@ import pytest
 from billing.engine import executor
 from billing.gateways.base import ActionRequired, Capabilities, Closed, NotFound, Pending, Refused
 from billing.models import Binding, Notice, PaymentAttempt, Recharge, Rule
-from billing.recharges import machine
+from billing.recharges import waking
 from billing.rules import by_hand
 from lines.models import Line
 from tests import world as w
+from tests.factories.billing import CaseFactory
 from tests.fakes import LOST_BEFORE, FakeGateway
 
 pytestmark = pytest.mark.django_db
@@ -272,7 +273,7 @@ class TestAReferenceThatWasNeverThere:
 class TestALookAtOneThatIsAtRest:
     def test_leaves_what_needs_a_person_to_the_person(self, world, low):
         world.run()
-        Recharge.objects.update(attention="disputed", attention_since=world.at)
-        machine.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+        CaseFactory.create(recharge=only(), code="disputed", since=world.at)
+        waking.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
         world.run()
         assert (only().state, only().attention) == ("completed", "disputed")

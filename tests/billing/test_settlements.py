@@ -12,6 +12,7 @@ from billing.gateways.base import Answer, NotFound, Succeeded, Unknown
 from billing.ledger import verification
 from billing.ledger.verification import Effect
 from billing.models import (
+    Case,
     Notice,
     PaymentAttempt,
     Recharge,
@@ -22,10 +23,11 @@ from billing.models import (
 )
 from billing.operators import attestations, found, operations
 from billing.operators.found import Found
-from billing.recharges import claims
+from billing.recharges import cases, claims
 from billing.states import Finding
 from tests import world as w
 from tests.billing.racers import race
+from tests.factories.billing import CaseFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -59,7 +61,8 @@ def unknown(world):
     w.rule(w.line(balance_minor=980), wake_at=world.at)
     world.gateway.script = [Unknown("timeout")]
     world.run()
-    Recharge.objects.update(act_at=None, attention="payment_unknown", attention_since=world.at)
+    Recharge.objects.update(act_at=None)
+    CaseFactory.create(recharge=only(), code="payment_unknown", since=world.at)
     return only()
 
 
@@ -105,7 +108,7 @@ class TestSayingWhatTheRailDid:
         assert_nothing_moved(said)
 
     def test_is_for_what_the_machine_has_given_up_asking_about(self, world, unknown, oliver):
-        Recharge.objects.update(attention="", act_at=world.at + w.HOUR)
+        cases.settle(Case.objects.all(), because="answered", at=world.at)
         with pytest.raises(found.NotSettleable):
             say(world, NOTHING, oliver)
         assert not Settlement.objects.exists()
@@ -113,7 +116,7 @@ class TestSayingWhatTheRailDid:
     def test_is_not_for_one_that_has_an_end(self, world, oliver):
         w.rule(w.line(balance_minor=980), wake_at=world.at)
         world.run()
-        Recharge.objects.update(attention="credit_differs")
+        CaseFactory.create(recharge=only(), code="credit_differs")
         with pytest.raises(found.NotSettleable):
             say(world, NOTHING, oliver)
 
@@ -319,7 +322,8 @@ class TestTheSecondPerson:
         world.gateway.script = [Unknown("timeout")]
         world.run()
         second = Recharge.objects.latest("pk")
-        Recharge.objects.filter(pk=second.pk).update(act_at=None, attention="payment_unknown")
+        Recharge.objects.filter(pk=second.pk).update(act_at=None)
+        CaseFactory.create(recharge=second, code="payment_unknown")
         second.refresh_from_db()
         other = attestations.request(
             recharge=second, found=NOTHING, reason="x", requested_by=oliver, at=world.at

@@ -14,7 +14,7 @@ from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
 from billing.operators import operations
 from billing.payments import answers, charging, declines
-from billing.recharges import claims, machine
+from billing.recharges import claims, waking
 from billing.refunds import approvals, refunding
 from billing.refunds import claims as refund_claims
 from billing.rules import openings
@@ -22,6 +22,7 @@ from lines.carriers.base import CreditAnswer, Credited, Rejected
 from lines.carriers.base import Unknown as NoAnswer
 from lines.models import Delivery, Line
 from tests import world as w
+from tests.factories.billing import CaseFactory
 from tests.fakes import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
@@ -307,7 +308,7 @@ class TestAMessage:
         retry_at = only().act_at
         reference = PaymentAttempt.objects.get().reference
 
-        assert machine.wake(reference=reference, at=world.at) is True
+        assert waking.wake(reference=reference, at=world.at) is True
         world.run()
         world.later(world.gateway.capabilities.not_found_grace)  # it is believed, after its grace
         world.run()
@@ -321,7 +322,7 @@ class TestAMessage:
         retry_at = only().act_at
         reference = Delivery.objects.get().reference
 
-        assert machine.wake_delivery(reference=reference, carrier_ref="", at=world.at) is True
+        assert waking.wake_delivery(reference=reference, carrier_ref="", at=world.at) is True
         world.run()
 
         assert (only().state, only().act_at) == ("charged", retry_at)
@@ -333,7 +334,7 @@ class TestAMessage:
         delivery = Delivery.objects.get()
         world.carrier.reversals[delivery.reference] = 5000
         world.carrier.script = [says, says]
-        machine.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
+        waking.wake_delivery(reference=delivery.reference, carrier_ref="", at=world.at)
         world.run()
         assert (only().state, only().act_at) == ("completed", world.at + timedelta(seconds=10))
         assert not Refund.objects.exists()
@@ -352,7 +353,7 @@ class TestAMessage:
         world.run()
         reference = Delivery.objects.get().reference
         world.carrier.script = [NoAnswer("down")] * 20
-        machine.wake_delivery(reference=reference, carrier_ref="", at=world.at)
+        waking.wake_delivery(reference=reference, carrier_ref="", at=world.at)
         world.run()
         while only().act_at:
             world.at = only().act_at
@@ -366,7 +367,7 @@ class TestAMessage:
         reference = PaymentAttempt.objects.get().reference
         world.gateway.charged[reference] = 5000
         world.gateway.script = [Unknown("down")]
-        machine.wake(reference=reference, at=world.at)
+        waking.wake(reference=reference, at=world.at)
         world.run()
         assert (only().state, only().attention) == ("failed", "")
         world.at = only().act_at
@@ -459,7 +460,7 @@ class TestQuarantine:
         world.run()
         for _ in range(2):  # three workers died over a message about it; then one does not
             Recharge.objects.update(crash_count=claims.MAX_CRASHES)
-            machine.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
+            waking.wake(reference=PaymentAttempt.objects.get().reference, at=world.at)
             world.run()
         assert (only().state, only().attention) == ("completed", "crashed")
 
@@ -499,6 +500,7 @@ class TestACarrierThatIsNotConfigured:
     def test_leaves_a_graver_attention_alone(self, world, low):
         world.run()
         since = world.at - w.DAY
-        Recharge.objects.update(attention="disputed", attention_since=since, act_at=world.at)
+        CaseFactory.create(recharge=only(), code="disputed", since=since)
+        Recharge.objects.update(act_at=world.at)
         executor.run_batch(at=world.at, outside=replace(world.outside, adapter_for=nothing))
         assert (only().attention, only().attention_since) == ("disputed", since)

@@ -104,6 +104,14 @@ def settled(*, decided_by: str) -> str:
     )
 
 
+def waiting(code: str) -> str:
+    """A person is called for what has been over for long."""
+    return (
+        "INSERT INTO billing_case (recharge_id, code, says, since, settled_by)"
+        f" SELECT id, '{code}', '', created_at, '' FROM billing_recharge"
+    )
+
+
 CHARGE = "kind = 'charge'"
 BROKEN = {
     "undelivered_equals_paid_and_not_credited": [drop("billing_transfer", "kind = 'deliver'")],
@@ -149,6 +157,8 @@ BROKEN = {
     "promotions_add_up": [put("billing_promotion", "consumed_minor = consumed_minor - 1")],
     "promotion_reserves_are_for_open_payments": [put("billing_promotionuse", "state = 'reserved'")],
     "rules_on_have_a_consent": [put("billing_rule", "consent_id = NULL")],
+    "attention_is_the_oldest_open_case": [put("billing_recharge", "attention = 'crashed'")],
+    "cases_stand_where_they_can": [waiting("payment_unknown")],
     "nothing_is_forgotten": [put("billing_recharge", "state = 'charged', act_at = NULL")],
     "guards_are_installed": ["ALTER TABLE billing_transfer DISABLE TRIGGER append_only"],
 }

@@ -132,7 +132,9 @@ class TestARefund:
         finance = w.person("finance")
         ways = {
             "give up": lambda: approvals.give_up(refund=refund, given_up_by=finance, at=paid.at),
-            "settled elsewhere": lambda: operations.settle_elsewhere(recharge=only()),
+            "settled elsewhere": lambda: operations.settle_elsewhere(
+                recharge=only(), actor=w.person("ops"), at=paid.at
+            ),
             "credit again": lambda: operations.redeliver(
                 recharge=only(), actor=finance, reason="x", at=paid.at
             ),

@@ -21,7 +21,7 @@ from billing.engine import incoming as engine_incoming
 from billing.gateways.base import NotificationKind, Unknown
 from billing.models import Refund, Rule
 from billing.payments import answers, charging
-from billing.recharges import claims, machine
+from billing.recharges import claims, machine, waking
 from billing.refunds import refunding
 from billing.rules import deciding as rules_
 from billing.states import DeclineClass, RechargeState
@@ -54,9 +54,9 @@ def unstable_reference(patch: Patch) -> None:
 
 def no_fence(patch: Patch) -> None:
     """A worker whose lease is another's writes all the same."""
-    plain = rowsets.update
+    plain = rowsets._change
 
-    def update(table: str, columns: Any, rows: Any, *, where: str, **more: Any) -> Any:
+    def change(table: str, columns: Any, rows: Any, *, where: str, **more: Any) -> Any:
         for fence in (
             " AND (v.fence IS NULL OR t.fence = v.fence)",
             " AND t.fence = v.fence",
@@ -64,7 +64,7 @@ def no_fence(patch: Patch) -> None:
             where = where.replace(fence, "")
         return plain(table, columns, rows, where=where, **more)
 
-    patch.setattr(rowsets, "update", update)
+    patch.setattr(rowsets, "_change", change)
 
 
 def no_fence_on_refunds(patch: Patch) -> None:
@@ -134,7 +134,7 @@ def message_dropped(patch: Patch) -> None:
     """A message about a recharge that a worker holds is done with, and nobody asks again."""
 
     def charge(row: Any, at: Any) -> str:
-        machine.wake(reference=row.our_ref, at=at)
+        waking.wake(reference=row.our_ref, at=at)
         return "woken"
 
     patch.setitem(engine_incoming._ACTS, ("rail", NotificationKind.CHARGE), charge)

@@ -15,7 +15,7 @@ from billing.delivery import crediting
 from billing.engine import incoming
 from billing.outside import Outside
 from billing.payments import answers, charging
-from billing.recharges import aftermath, intents, machine
+from billing.recharges import aftermath, intents, waking
 from billing.refunds import refunding, settled
 from billing.rules import openings
 
@@ -37,7 +37,7 @@ _INSIDE = (
     (aftermath, "credited", "credit"),
     (credit_answers, "_mark", "delivery setback"),
     (settled, "leave", "refund"),
-    (machine, "_wake", "message"),
+    (waking, "_wake", "message"),
 )
 # Return when the transaction is committed.
 _COMMITTED = (

@@ -19,7 +19,7 @@ from billing.models import (
     Refund,
     Rule,
 )
-from billing.recharges import machine
+from billing.recharges import waking
 from billing.refunds import approvals
 from billing.rules import gathering
 from billing.states import OPEN_STATES
@@ -133,7 +133,7 @@ def _tell_of_lost_reversals(scene: Scene, *, at: datetime) -> None:
     reversed_ = {reference for reference, _ in scene.credits("reversal")}
     unknown = Delivery.objects.filter(reference__in=reversed_, state="credited")
     for reference in unknown.values_list("reference", flat=True):
-        machine.wake_delivery(reference=reference, carrier_ref="", at=at)
+        waking.wake_delivery(reference=reference, carrier_ref="", at=at)
 
 
 def _open() -> Any:

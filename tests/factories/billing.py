@@ -311,6 +311,17 @@ class OutageFactory(DjangoModelFactory[models.Outage]):
     probe_at = SelfAttribute("at")
 
 
+class CaseFactory(DjangoModelFactory[models.Case]):
+    """Three workers died over a recharge, and nobody has looked at it yet."""
+
+    class Meta:
+        model = models.Case
+
+    recharge = SubFactory(RechargeFactory)
+    code = "crashed"
+    since = NOON
+
+
 class TransferFactory(DjangoModelFactory[models.Transfer]):
     """What was charged, unless it is what was given back."""
 

@@ -59,6 +59,11 @@ class TestTheGuards:
         if frozen("LEGAL_MOVES")[-1] != said:
             pytest.fail(f"A new migration must run this, as LEGAL_MOVES:\n{said}")
 
+    def test_of_cases_are_those_of_the_code(self):
+        said = guards.cases_sql()
+        if frozen("CASES")[-1] != said:
+            pytest.fail(f"A new migration must run this, as CASES:\n{said}")
+
     def test_keep_every_record_that_the_code_names(self):
         texts = frozen("APPEND_ONLY")
         function, *_triggers = guards.append_only_sql([""]).split("\nDROP")
@@ -86,6 +91,7 @@ def make_what_the_code_says() -> None:
                 editor.create_model(model)
         editor.execute(guards.legal_moves_sql(moves=MOVES, first=FIRST_STATES), params=None)
         editor.execute(guards.append_only_sql(guards.APPEND_ONLY), params=None)
+        editor.execute(guards.cases_sql(), params=None)
     call_command("createcachetable", verbosity=0)
 
 

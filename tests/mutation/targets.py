@@ -10,7 +10,7 @@ MODULES = {
     "calendar": ("billing/calendar.py", "billing/schedules.py"),
     "promotions": ("billing/promotions.py",),
     "ledger": ("billing/ledger",),
-    "recharges": ("billing/recharges", "billing/states.py"),
+    "recharges": ("billing/recharges", "billing/casebook.py", "billing/states.py"),
     "payments": ("billing/payments",),
     "delivery": ("billing/delivery",),
     "refunds": ("billing/refunds",),

@@ -1,0 +1,36 @@
+"""What waits for a person about one recharge: each case with what to do, and the acts for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from billing import casebook
+from billing.admin import advice, words
+from billing.models import Case, Recharge
+from billing.words.reasons import Reason
+from lines.admin.acts import Button
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One open case as the page shows it. `buttons`: those of its acts that are legal now."""
+
+    case: Case
+    reason: Reason
+    advice: advice.Text
+    buttons: Sequence[Button]
+
+
+def of(recharge: Recharge, *, buttons: Sequence[Button]) -> list[Waiting]:
+    """Its open cases and those of its refunds, the oldest first, out of `buttons` of the page."""
+    if not recharge.attention:
+        return []
+    found = recharge.cases.filter(settled_at=None).order_by("since", "pk")
+    related = found.select_related("recharge__line__carrier", "refund")
+    return [_waiting(one, buttons) for one in related]
+
+
+def _waiting(case: Case, buttons: Sequence[Button]) -> Waiting:
+    kinds = casebook.RECHARGE if case.refund_id is None else casebook.REFUND
+    acts = kinds[case.code].acts
+    its_own = [one for one in buttons if one.act.verb in acts]
+    return Waiting(case, words.case(case), advice.on(case.code), its_own)
