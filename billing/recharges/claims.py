@@ -262,10 +262,10 @@ def gone_lines(rows: Sequence[Work]) -> set[int]:
 
 
 _RELEASE = """
-UPDATE billing_recharge SET lease_until = NULL, act_at = %s,
+UPDATE billing_recharge g SET lease_until = NULL, act_at = %s,
   crash_count = GREATEST(crash_count - 1, 0), attention = COALESCE(NULLIF(attention, ''), %s),
   attention_since = CASE WHEN attention = '' AND %s <> '' THEN %s ELSE attention_since END
-WHERE id = %s AND fence = %s"""
+FROM unnest(%b::bigint[], %b::bigint[]) v(id, fence) WHERE g.id = v.id AND g.fence = v.fence"""
 
 
 def release(row: Work, *, act_at: datetime, at: datetime, attention: str = "") -> None:
@@ -273,7 +273,16 @@ def release(row: Work, *, act_at: datetime, at: datetime, attention: str = "") -
 
     No question counts as asked. `attention`: why it could not be, where nothing graver is said.
     """
-    rowsets.run(_RELEASE, [act_at, attention, attention, at, row.id, row.fence])
+    release_all([row], act_at=act_at, at=at, attention=attention)
+
+
+def release_all(
+    rows: Sequence[Work], *, act_at: datetime, at: datetime, attention: str = ""
+) -> None:
+    """As `release`, in one statement."""
+    if rows:
+        ids, fences = [row.id for row in rows], [row.fence for row in rows]
+        rowsets.run(_RELEASE, [act_at, attention, attention, at, ids, fences])
 
 
 def is_live_attempt(row: Work) -> bool:

@@ -1,5 +1,6 @@
 """Claiming refunds: as recharges are claimed (`recharges.claims`), with a lease and a fence."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,10 +15,10 @@ LEASE_S = 150
 _CLAIM = """
 WITH picked AS (
   SELECT id FROM billing_refund
-  WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp())
-  ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
+  WHERE act_at <= %(at)s AND (lease_until IS NULL OR lease_until < clock_timestamp()) {but}
+  ORDER BY act_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE billing_refund f SET fence = f.fence + 1, crash_count = f.crash_count + 1,
-  lease_until = clock_timestamp() + make_interval(secs => %s)
+  lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM picked WHERE f.id = picked.id RETURNING f.id"""
 _WORK = """
 SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
@@ -89,17 +90,43 @@ class RefundWork(NamedTuple):
     is_carrier_failing: bool
 
 
-def claim(*, at: datetime, limit: int) -> list[RefundWork]:
-    """Up to `limit` refunds with something to do, leased to the caller."""
+_BUSY = """AND NOT CASE WHEN state = 'reversing' THEN EXISTS (
+    SELECT FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
+    JOIN lines_carrier c ON c.id = l.carrier_id
+    WHERE g.id = recharge_id AND c.code = ANY(%(carriers)b))
+  ELSE EXISTS (SELECT FROM billing_paymentattempt a
+    WHERE a.id = attempt_id AND a.rail = ANY(%(rails)b)) END"""
+
+
+def claim(
+    *,
+    at: datetime,
+    limit: int,
+    busy_rails: Sequence[str] = (),
+    busy_carriers: Sequence[str] = (),
+) -> list[RefundWork]:
+    """Up to `limit` refunds with something to do, leased to the caller; none for who is busy."""
+    but = _BUSY if busy_rails or busy_carriers else ""
+    facts = {"at": at, "limit": limit, "lease_s": LEASE_S}
+    busy = {"rails": list(busy_rails), "carriers": list(busy_carriers)} if but else {}
     with transaction.atomic():
-        ids = rowsets.column(_CLAIM, [at, limit, LEASE_S], of=int)
+        ids = rowsets.column(_CLAIM.format(but=but), facts | busy, of=int)
         return rowsets.read(_WORK, [ids], into=RefundWork) if ids else []
 
 
+_RELEASE = """
+UPDATE billing_refund f SET lease_until = NULL, act_at = %s, attention = %s,
+  crash_count = GREATEST(crash_count - 1, 0)
+FROM unnest(%b::bigint[], %b::bigint[]) v(id, fence) WHERE f.id = v.id AND f.fence = v.fence"""
+
+
+def release_all(rows: Sequence[RefundWork], *, act_at: datetime, attention: str) -> None:
+    """Give leases back, nothing having been asked: it was no crash, and is due at `act_at`."""
+    if rows:
+        ids, fences = [row.id for row in rows], [row.fence for row in rows]
+        rowsets.run(_RELEASE, [act_at, attention, ids, fences])
+
+
 def release(row: RefundWork, *, act_at: datetime, attention: str) -> None:
-    """Give a lease back, nothing having been asked: it was no crash, and is due at `act_at`."""
-    rowsets.run(
-        "UPDATE billing_refund SET lease_until = NULL, act_at = %s, attention = %s, "
-        "crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s",
-        [act_at, attention, row.id, row.fence],
-    )
+    """As `release_all`, of one."""
+    release_all([row], act_at=act_at, attention=attention)
