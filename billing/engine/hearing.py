@@ -1,7 +1,6 @@
 """What the answers of a batch say of whom they came from: whether it answers at all."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from billing import outages
 from billing.delivery import crediting
@@ -16,23 +15,21 @@ from billing.refunds.claims import RefundWork
 from lines.carriers.base import NotAllowed, Rejected, Unknown
 
 
-def note(
+def of_recharges(
     *,
     announced: Sequence[announcements.Asked],
     asked: Sequence[charging.Asked],
     credited: Sequence[crediting.Asked],
-    at: datetime,
-) -> None:
-    """Keep what changed, if anything did."""
+) -> list[Heard]:
+    """What the calls for recharges say."""
     heard = [_of_rail(one.row, one.preparation.outcome) for one in announced]
     heard += [_of_rail(one.row, one.answer.outcome) for one in asked]
-    heard += [_of_carrier(one.row, one.answer.outcome) for one in credited]
-    outages.note(heard, at=at)
+    return heard + [_of_carrier(one.row, one.answer.outcome) for one in credited]
 
 
-def note_refunds(asked: Sequence[refunding.Asked], *, at: datetime) -> None:
-    """As `note`, of the calls for refunds."""
-    outages.note(_of_refunds(asked), at=at)
+def of_refunds(asked: Sequence[refunding.Asked]) -> list[Heard]:
+    """What the calls for refunds say."""
+    return list(_of_refunds(asked))
 
 
 def _of_refunds(asked: Sequence[refunding.Asked]) -> Iterator[Heard]:

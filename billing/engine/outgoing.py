@@ -1,188 +1,36 @@
-"""The executor's calls: each leg asks for its rows side by side, outside any transaction.
+"""The executor's calls: what each leg asks of whom, as flights that are yet to be begun.
 
-A call that was never begun has sent nothing, and its row is given back as it was. One that broke in
-our own code may have: it counts as no answer.
+What a call needs is read here; none reads a row or opens a transaction while it is under way.
 """
 
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
 
-from django.db import transaction
-
-from billing import calls
-from billing.calls import Results
-from billing.casebook import Heard
 from billing.delivery import crediting
-from billing.gateways.base import Answer, Preparation
+from billing.engine import probes
+from billing.engine.bulkheads import Whom
+from billing.engine.doubts import Whose
+from billing.engine.flights import Flight, Leg
+from billing.gateways.base import Answer, Gateway
+from billing.models import OutageSide
 from billing.outside import Outside
 from billing.payments import announcements, charging, overdue
-from billing.recharges import claims, disputed, ladders, machine
 from billing.recharges.claims import Work
-from billing.recharges.machine import Move
-from billing.refunds import claims as refund_claims
 from billing.refunds import refunding
 from billing.refunds.claims import RefundWork
-from billing.states import RechargeState
 from lines.carriers.base import CarrierAdapter, CreditAnswer
 from lines.models import Carrier
 
-log = logging.getLogger(__name__)
-
-S = RechargeState
-THREADS = 16
-Row = TypeVar("Row")
-Given = TypeVar("Given")
+Adapters = Mapping[int, CarrierAdapter]
 
 
-def announce(
-    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
-) -> list[announcements.Asked]:
-    """Announce each where its rail demands it; one that was not begun is due again in a minute."""
-    secrets = charging.agreements(rows)
-
-    def call(row: Work) -> Preparation:
-        return announcements.prepare(
-            row, gateway=outside.gateways[row.rail], provider_binding_ref=secrets[row.binding_id]
-        )
-
-    results = _all(call, rows, until=until)
-    for row in results.not_begun:
-        give_back(row, at=at)
-    answers = _answers(results, unusable=announcements.unusable)
-    return [announcements.Asked(row, preparation) for row, preparation in answers]
+def rail(code: str) -> Whom:
+    return Whom(OutageSide.RAIL.value, code)
 
 
-def charge(
-    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
-) -> list[charging.Asked]:
-    """Charge each; one that was never begun goes back to due, its reference unsent."""
-    secrets = charging.agreements(rows)
-
-    def call(row: Work) -> Answer:
-        return charging.charge(
-            row,
-            gateway=outside.gateways[row.rail],
-            notify_url=outside.notify_url(row.rail),
-            return_url=outside.return_url(row.ref),
-            provider_binding_ref=secrets[row.binding_id],
-        )
-
-    results = _all(call, rows, until=until)
-    for row in results.not_begun:
-        make(row.move(S.DUE, "not_sent", at), at=at)
-    answers = _answers(results, unusable=charging.unusable)
-    return [charging.Asked(row, answer) for row, answer in answers]
-
-
-def query(
-    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
-) -> list[charging.Asked]:
-    """Ask the rail, and call off what is overdue. One that is switched off, or was not come to, is
-    asked a minute later."""
-    reachable = [row for row in rows if row.rail in outside.gateways]
-    secrets = charging.agreements(reachable)
-
-    def call(row: Work) -> Answer:
-        gateway = outside.gateways[row.rail]
-        answer = charging.query(row, gateway=gateway, provider_binding_ref=secrets[row.binding_id])
-        return overdue.ended(row, answer, gateway=gateway, at=at)
-
-    results = _all(call, reachable, until=until)
-    for row in results.not_begun:
-        give_back(row, at=at)
-    for row in rows:
-        if row.rail not in outside.gateways:
-            give_back(row, at=at, attention="config")
-    answers = _answers(results, unusable=charging.unusable)
-    return [charging.Asked(row, answer) for row, answer in answers]
-
-
-def credit(
-    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
-) -> list[crediting.Asked]:
-    """Credit each; one that was never begun goes back to paid, its order unsent."""
-    adapters = adapters_of(rows, outside=outside)
-
-    def call(row: Work) -> CreditAnswer:
-        return crediting.credit(row, adapter=adapters[row.carrier_id])
-
-    results = _all(call, rows, until=until)
-    for row in results.not_begun:
-        make(row.move(S.CHARGED, "paid", at), at=at)
-    answers = _answers(results, unusable=crediting.unusable)
-    return [crediting.Asked(row, answer) for row, answer in answers]
-
-
-def query_credit(
-    rows: Sequence[Work], *, at: datetime, outside: Outside, until: float
-) -> list[crediting.Asked]:
-    """Ask the carrier; one that was not come to is asked a minute later."""
-    adapters = adapters_of(rows, outside=outside)
-
-    def call(row: Work) -> CreditAnswer:
-        return crediting.query(row, adapter=adapters[row.carrier_id])
-
-    results = _all(call, rows, until=until)
-    for row in results.not_begun:
-        give_back(row, at=at)
-    answers = _answers(results, unusable=crediting.unusable)
-    return [crediting.Asked(row, answer, is_question=True) for row, answer in answers]
-
-
-def refund(
-    rows: Sequence[RefundWork], *, at: datetime, outside: Outside, until: float
-) -> list[refunding.Asked]:
-    """One call each: the carrier takes the credit back, or the rail gives the money back."""
-    adapters = adapters_of(rows, outside=outside)
-
-    def call(row: RefundWork) -> refunding.Said:
-        if refunding.is_about_credit(row):
-            return refunding.take_back(row, adapter=adapters[row.carrier_id])
-        return refunding.ask(row, gateway=outside.gateways[row.rail])
-
-    ready = [row for row in rows if _may_refund(row, at=at, outside=outside, adapters=adapters)]
-    results = _all(call, ready, until=until)
-    for row in results.not_begun:
-        refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, at=at)
-    answers = _answers(results, unusable=charging.unusable)
-    return [refunding.Asked(row, answer) for row, answer in answers]
-
-
-def _may_refund(
-    row: RefundWork, *, at: datetime, outside: Outside, adapters: Mapping[int, CarrierAdapter]
-) -> bool:
-    """Whether its next call can be made at all; if not, it waits, and an operator is told why."""
-    if row.crash_count > claims.MAX_CRASHES:
-        log.error("refund %s is quarantined after %s crashes", row.id, row.crash_count)
-        refunding.set_aside(row, attention="crashed", at=at)
-        return False
-    if refunding.is_unsent(row) and disputed.is_unsettled(recharge_id=row.recharge_id):
-        refunding.set_aside(row, attention=machine.DISPUTED, at=at)
-        return False
-    of_carrier = refunding.is_about_credit(row)
-    if row.carrier_id in adapters if of_carrier else row.rail in outside.gateways:
-        return True
-    refund_claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention="config", at=at)
-    return False
-
-
-# --- what the legs share ------------------------------------------------------------------------
-
-
-def give_back(row: Work, *, at: datetime, attention: str = "") -> None:
-    """Nothing was asked, and nobody died: the claim must not count as a crash."""
-    claims.release(row, act_at=at + ladders.DEFERRED_RECHECK, attention=attention, at=at)
-
-
-def make(move: Move, *, at: datetime) -> None:
-    """Make one move in a transaction of its own, nobody having been asked; one that has lost its
-    race is left as it is."""
-    with transaction.atomic():
-        machine.move([replace(move, heard=Heard.NOTHING)], at=at)
+def carrier(code: str) -> Whom:
+    return Whom(OutageSide.CARRIER.value, code)
 
 
 def adapters_of(
@@ -195,16 +43,136 @@ def adapters_of(
     return {pk: adapter for pk, adapter in made.items() if adapter is not None}
 
 
-def _all(call: Callable[[Row], Given], rows: Sequence[Row], *, until: float) -> Results[Row, Given]:
-    left_s = until - time.monotonic()
-    return calls.concurrently(call, rows, threads=THREADS, deadline_s=left_s)
+def announce(rows: Sequence[Work], *, outside: Outside) -> list[Flight]:
+    """Each announced where its rail demands it."""
+    secrets = charging.agreements(rows) if rows else {}
+
+    def ask(row: Work) -> announcements.Asked:
+        gateway, secret = outside.gateways[row.rail], secrets[row.binding_id]
+        prepared = announcements.prepare(row, gateway=gateway, provider_binding_ref=secret)
+        return announcements.Asked(row, prepared)
+
+    def unusable(row: Work, error: Exception) -> announcements.Asked:
+        return announcements.Asked(row, announcements.unusable(error))
+
+    return [
+        Flight(Leg.ANNOUNCE, row, rail(row.rail), partial(ask, row), partial(unusable, row))
+        for row in rows
+    ]
 
 
-def _answers(
-    results: Results[Row, Given], *, unusable: Callable[[Exception], Given]
-) -> list[tuple[Row, Given]]:
-    """What came back, and what broke as no answer. Of an error the type alone is logged: a message
-    might hold what must not be."""
-    for _, error in results.broken:
-        log.error("an adapter raised %s", type(error).__name__)
-    return results.came_back + [(row, unusable(error)) for row, error in results.broken]
+def charge(rows: Sequence[Work], *, outside: Outside) -> list[Flight]:
+    """Each charged under the reference that is committed."""
+    secrets = charging.agreements(rows) if rows else {}
+
+    def ask(row: Work) -> charging.Asked:
+        answer = charging.charge(
+            row,
+            gateway=outside.gateways[row.rail],
+            notify_url=outside.notify_url(row.rail),
+            return_url=outside.return_url(row.ref),
+            provider_binding_ref=secrets[row.binding_id],
+        )
+        return charging.Asked(row, answer)
+
+    return [
+        Flight(Leg.CHARGE, row, rail(row.rail), partial(ask, row), partial(_no_payment, row))
+        for row in rows
+    ]
+
+
+def query(rows: Sequence[Work], *, at: datetime, outside: Outside) -> list[Flight]:
+    """The rail asked about each, and what is overdue called off."""
+    secrets = charging.agreements(rows) if rows else {}
+
+    def ask(row: Work) -> charging.Asked:
+        gateway = outside.gateways[row.rail]
+        answer = charging.query(row, gateway=gateway, provider_binding_ref=secrets[row.binding_id])
+        return charging.Asked(row, overdue.ended(row, answer, gateway=gateway, at=at))
+
+    return [
+        Flight(Leg.QUERY, row, rail(row.rail), partial(ask, row), partial(_no_payment, row))
+        for row in rows
+    ]
+
+
+def _no_payment(row: Work, error: Exception) -> charging.Asked:
+    return charging.Asked(row, charging.unusable(error))
+
+
+def credit(rows: Sequence[Work], *, adapters: Adapters) -> list[Flight]:
+    """Each credited under the order that is committed."""
+
+    def ask(row: Work) -> crediting.Asked:
+        answer = crediting.credit(row, adapter=adapters[row.carrier_id])
+        return crediting.Asked(row, answer)
+
+    return [
+        Flight(Leg.CREDIT, row, carrier(row.carrier), partial(ask, row), partial(_no_credit, row))
+        for row in rows
+    ]
+
+
+def _no_credit(row: Work, error: Exception) -> crediting.Asked:
+    return crediting.Asked(row, crediting.unusable(error))
+
+
+def query_credit(rows: Sequence[Work], *, adapters: Adapters) -> list[Flight]:
+    """The carrier asked about each."""
+
+    def asked(row: Work, answer: CreditAnswer) -> crediting.Asked:
+        return crediting.Asked(row, answer, is_question=True)
+
+    def ask(row: Work) -> crediting.Asked:
+        return asked(row, crediting.query(row, adapter=adapters[row.carrier_id]))
+
+    def unusable(row: Work, error: Exception) -> crediting.Asked:
+        return asked(row, crediting.unusable(error))
+
+    return [
+        Flight(
+            Leg.QUERY_CREDIT, row, carrier(row.carrier), partial(ask, row), partial(unusable, row)
+        )
+        for row in rows
+    ]
+
+
+def refund(
+    rows: Sequence[RefundWork], *, gateways: Mapping[str, Gateway], adapters: Adapters
+) -> list[Flight]:
+    """One call each: the carrier takes the credit back, or the rail gives the money back."""
+
+    def ask(row: RefundWork) -> refunding.Asked:
+        if refunding.is_about_credit(row):
+            adapter = adapters[row.carrier_id]
+            return refunding.Asked(row, refunding.take_back(row, adapter=adapter))
+        return refunding.Asked(row, refunding.ask(row, gateway=gateways[row.rail]))
+
+    return [
+        Flight(Leg.REFUND, row, _asked_by(row), partial(ask, row), partial(_no_refund, row))
+        for row in rows
+    ]
+
+
+def _asked_by(row: RefundWork) -> Whom:
+    return carrier(row.carrier) if refunding.is_about_credit(row) else rail(row.rail)
+
+
+def _no_refund(row: RefundWork, error: Exception) -> refunding.Asked:
+    said: Answer = charging.unusable(error)
+    return refunding.Asked(row, said)
+
+
+def probe(questions: Mapping[Whose, probes.Question]) -> list[Flight]:
+    """One question each to who gives no answer."""
+
+    def ask(whose: Whose) -> probes.Asked:
+        return probes.Asked(whose, questions[whose]())
+
+    def unusable(whose: Whose, _error: Exception) -> probes.Asked:
+        return probes.Asked(whose, None)
+
+    return [
+        Flight(Leg.PROBE, one, Whom(one.side, one.code), partial(ask, one), partial(unusable, one))
+        for one in questions
+    ]

@@ -4,8 +4,8 @@ What comes back is kept as evidence; it settles nothing, so that no ladder is cl
 transaction is open while it is asked.
 """
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -28,8 +28,6 @@ from lines.carriers.base import (
     Unknown,
 )
 from lines.models import Carrier
-
-log = logging.getLogger(__name__)
 
 LONGEST = timedelta(days=7)
 
@@ -95,29 +93,33 @@ Said = Answer | BindingAnswer | CreditAnswer | BalanceAnswer
 Question = Callable[[], Said]
 
 
-def probe(whose: Whose, *, outside: Outside, at: datetime) -> None:
-    """Ask one question and note whether it was answered; an outage that leaves nothing in doubt is
-    over, and so is one that is as old as any ladder. What cannot be asked at all, an operator has
-    switched off."""
-    question = _question(whose, outside=outside, at=at)
-    if question is None or at - whose.since > LONGEST:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question that was asked, and what came back; None: it broke in our own code."""
+
+    whose: Whose
+    said: Said | None
+
+
+def question(whose: Whose, *, outside: Outside, at: datetime) -> Question | None:
+    """What to ask. An outage that leaves nothing in doubt is over, and so is one that is as old as
+    any ladder. What cannot be asked at all, an operator has switched off."""
+    found = _question(whose, outside=outside, at=at)
+    if found is None or at - whose.since > LONGEST:
         rowsets.run(_NOTHING, [whose.side, whose.code])
-        return
-    said = _asked(question)
-    is_answer = said is not None and not isinstance(said.outcome, NoWord | Unknown)
-    if said is not None:
-        with transaction.atomic():
-            _keep(whose, said, at=at)
-    outages.note([Heard(OutageSide(whose.side), whose.code, is_answer, True)], at=at)
-
-
-def _asked(question: Question) -> Said | None:
-    try:
-        return question()
-    except Exception as error:
-        # The type alone: a message might hold what must not be logged.
-        log.error("a probe raised %s", type(error).__name__)
         return None
+    return found
+
+
+def record(asked: Sequence[Asked], *, at: datetime) -> None:
+    """Note whether each was answered, and keep the evidence."""
+    for one in asked:
+        is_answer = one.said is not None and not isinstance(one.said.outcome, NoWord | Unknown)
+        if one.said is not None:
+            with transaction.atomic():
+                _keep(one.whose, one.said, at=at)
+        whose = one.whose
+        outages.note([Heard(OutageSide(whose.side), whose.code, is_answer, True)], at=at)
 
 
 def _keep(whose: Whose, said: Said, *, at: datetime) -> None:

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from billing import calls, nudges, outages, rowsets
 from billing.bindings import lifecycle as binding_lifecycle
-from billing.engine import executor, incoming, outgoing
+from billing.engine import executor, incoming
 from billing.models import OutageSide, Rule
 from billing.notices import reminders, sending
 from billing.operators import attestations
@@ -38,6 +38,7 @@ from lines.models import Line, LineStatus
 log = logging.getLogger(__name__)
 
 LIMIT = 200
+_THREADS, _DEADLINE_S = 16, 20.0
 POLL_EVERY = timedelta(hours=6)
 POLL_RETRY = timedelta(minutes=10)
 _Asked = tuple[Line, CarrierAdapter]
@@ -96,8 +97,8 @@ def poll_balances(*, at: datetime, outside: Outside, limit: int = LIMIT) -> int:
     results = calls.concurrently(
         lambda one: one[1].balance(address=LineAddress(msisdn=one[0].msisdn, iccid=one[0].iccid)),
         asked,
-        threads=outgoing.THREADS,
-        deadline_s=executor.BATCH_DEADLINE_S,
+        threads=_THREADS,
+        deadline_s=_DEADLINE_S,
     )
     for (line, _), answer in results.came_back:
         _apply(line, answer, at=at)  # no answer leaves the time that the claim has set

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from billing import nudges, outages, rowsets
-from billing.engine import doubts, probes
+from billing.engine import doubts
 from billing.engine.doubts import Whose
-from billing.outside import Outside
 
 # One rail or carrier is asked so often a second, and for so long at a time: should it fail again,
 # the others of 100,000 have not been sent its way.
@@ -38,7 +37,7 @@ _LEAVE = "UPDATE billing_outage SET watched_until = NULL WHERE watched_until = %
 
 
 def wake(*, at: datetime) -> list[Whose]:
-    """Have asked about what waits for who answers again; those to `probe` after what is due now.
+    """Have asked about what waits for who answers again; those to be probed after what is due now.
 
     May run anywhere, any number at once.
     """
@@ -52,12 +51,6 @@ def wake(*, at: datetime) -> list[Whose]:
         nudges.money()
     failing = rowsets.read(_PROBE, [at + outages.PROBE_EVERY, at], into=Whose)
     return [whose for whose in failing if not doubts.are_asked_about_soon(whose, at=at)]
-
-
-def probe(found: list[Whose], *, at: datetime, outside: Outside) -> None:
-    """Ask one question of each."""
-    for whose in found:
-        probes.probe(whose, outside=outside, at=at)
 
 
 def watch(*, clock: Callable[[], datetime], step: Callable[[], object], budget_s: float) -> None:

@@ -1,5 +1,6 @@
 """Claiming refunds: as recharges are claimed (`recharges.claims`), with a lease and a fence."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,10 +18,10 @@ LEASE_S = 150
 _CLAIM = """
 WITH picked AS (
   SELECT id FROM billing_refund
-  WHERE act_at <= %s AND (lease_until IS NULL OR lease_until < clock_timestamp())
-  ORDER BY act_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
+  WHERE act_at <= %(at)s AND (lease_until IS NULL OR lease_until < clock_timestamp()) {but}
+  ORDER BY act_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE billing_refund f SET fence = f.fence + 1, crash_count = f.crash_count + 1,
-  lease_until = clock_timestamp() + make_interval(secs => %s)
+  lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM picked WHERE f.id = picked.id RETURNING f.id"""
 _WORK = """
 SELECT f.id, f.reference, f.state, f.amount_minor, f.promotion_minor, f.reversal_minor,
@@ -92,16 +93,35 @@ class RefundWork(NamedTuple):
     is_carrier_failing: bool
 
 
-def claim(*, at: datetime, limit: int) -> list[RefundWork]:
-    """Up to `limit` refunds with something to do, leased to the caller."""
+_BUSY = """AND NOT CASE WHEN state = 'reversing' THEN EXISTS (
+    SELECT FROM billing_recharge g JOIN lines_line l ON l.id = g.line_id
+    JOIN lines_carrier c ON c.id = l.carrier_id
+    WHERE g.id = recharge_id AND c.code = ANY(%(carriers)b))
+  ELSE EXISTS (SELECT FROM billing_paymentattempt a
+    WHERE a.id = attempt_id AND a.rail = ANY(%(rails)b)) END"""
+
+
+def claim(
+    *,
+    at: datetime,
+    limit: int,
+    busy_rails: Sequence[str] = (),
+    busy_carriers: Sequence[str] = (),
+) -> list[RefundWork]:
+    """Up to `limit` refunds with something to do, leased to the caller; none for who is busy."""
+    but = _BUSY if busy_rails or busy_carriers else ""
+    facts = {"at": at, "limit": limit, "lease_s": LEASE_S}
+    busy = {"rails": list(busy_rails), "carriers": list(busy_carriers)} if but else {}
     with transaction.atomic():
-        ids = rowsets.column(_CLAIM, [at, limit, LEASE_S], of=int)
+        ids = rowsets.column(_CLAIM.format(but=but), facts | busy, of=int)
         return rowsets.read(_WORK, [ids], into=RefundWork) if ids else []
 
 
 _RELEASE = """
-UPDATE billing_refund SET lease_until = NULL, act_at = %s,
-  crash_count = GREATEST(crash_count - 1, 0) WHERE id = %s AND fence = %s"""
+UPDATE billing_refund f SET lease_until = NULL, act_at = %s,
+  crash_count = GREATEST(crash_count - 1, 0)
+FROM unnest(%b::bigint[], %b::bigint[]) v(id, fence) WHERE f.id = v.id AND f.fence = v.fence
+RETURNING f.id"""
 
 
 def release(row: RefundWork, *, act_at: datetime, at: datetime, attention: str = "") -> None:
@@ -109,14 +129,28 @@ def release(row: RefundWork, *, act_at: datetime, at: datetime, attention: str =
 
     `attention`: the case that says why it could not be.
     """
+    release_all([row], act_at=act_at, at=at, attention=attention)
+
+
+def release_all(
+    rows: Sequence[RefundWork], *, act_at: datetime, at: datetime, attention: str = ""
+) -> None:
+    """As `release`, in one statement."""
+    if not rows:
+        return
+    ids, fences = [row.id for row in rows], [row.fence for row in rows]
     with transaction.atomic():
-        if rowsets.run(_RELEASE, [act_at, row.id, row.fence]) and attention:
-            step = Step(
-                row.recharge_id,
-                row.state,
-                "not_asked",
-                Heard.NOTHING,
-                opens=attention,
-                refund_id=row.id,
-            )
-            cases.follow([step], at=at)
+        released = set(rowsets.column(_RELEASE, [act_at, ids, fences], of=int))
+        if attention and released:
+            cases.follow([_not_asked(row, attention) for row in rows if row.id in released], at=at)
+
+
+def _not_asked(row: RefundWork, attention: str) -> Step:
+    return Step(
+        row.recharge_id,
+        row.state,
+        "not_asked",
+        Heard.NOTHING,
+        opens=attention,
+        refund_id=row.id,
+    )

@@ -38,7 +38,7 @@ LEFT JOIN billing_binding b ON b.id = r.binding_id
 LEFT JOIN billing_rail k ON k.code = b.rail
 LEFT JOIN billing_spendingcap s ON s.owner_id = l.owner_id AND s.currency = r.currency
 WHERE r.wake_at <= %s AND r.is_on {only}
-ORDER BY r.wake_at LIMIT %s
+ORDER BY r.wake_at {order} LIMIT %s
 FOR NO KEY UPDATE OF r SKIP LOCKED"""
 
 
@@ -107,11 +107,14 @@ class DueRule(NamedTuple):
     owner_cap_minor: int | None
 
 
-def claim(*, at: datetime, limit: int, rule_id: int | None = None) -> list[DueRule]:
+def claim(
+    *, at: datetime, limit: int, rule_id: int | None = None, is_newest_first: bool = False
+) -> list[DueRule]:
     """Up to `limit` rules to look at, locked for the caller's transaction; others' are skipped."""
+    order = "DESC" if is_newest_first else "ASC"
     only = "AND r.id = %s" if rule_id else ""
     params: list[object] = [at, rule_id, limit] if rule_id else [at, limit]
-    return rowsets.read(DUE.format(only=only), params, into=DueRule)
+    return rowsets.read(DUE.format(only=only, order=order), params, into=DueRule)
 
 
 def rail_of(row: DueRule, capabilities: Mapping[str, Capabilities]) -> Capabilities | None:

@@ -114,14 +114,20 @@ _STANDING_ASSIGN = """
     pause_reason = CASE WHEN v.pause <> '' THEN v.pause ELSE t.pause_reason END"""
 
 
-def open_due(*, at: datetime, limit: int, capabilities: dict[str, Capabilities]) -> int:
+def open_due(
+    *,
+    at: datetime,
+    limit: int,
+    capabilities: dict[str, Capabilities],
+    is_newest_first: bool = False,
+) -> int:
     """Decide up to `limit` due rules; how many there were. May run anywhere, any number at once.
 
     A batch that fails is tried rule by rule, so a poisoned rule stops only itself; one that failed
     three times is paused and its owner told.
     """
     try:
-        return _open(at=at, limit=limit, capabilities=capabilities)
+        return _open(at=at, limit=limit, capabilities=capabilities, is_newest_first=is_newest_first)
     except rowsets.POISON:
         log.exception("a batch of rules failed; trying them one by one")
         return _one_by_one(at=at, limit=limit, capabilities=capabilities)
@@ -151,10 +157,15 @@ def _count_crash(rule_id: int, *, at: datetime) -> None:
 
 
 def _open(
-    *, at: datetime, limit: int, capabilities: dict[str, Capabilities], rule_id: int | None = None
+    *,
+    at: datetime,
+    limit: int,
+    capabilities: dict[str, Capabilities],
+    rule_id: int | None = None,
+    is_newest_first: bool = False,
 ) -> int:
     with transaction.atomic():
-        rows = due_rules.claim(at=at, limit=limit, rule_id=rule_id)
+        rows = due_rules.claim(at=at, limit=limit, rule_id=rule_id, is_newest_first=is_newest_first)
         if not rows:
             return 0
         decided = _decide(rows, at=at, capabilities=capabilities)

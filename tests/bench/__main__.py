@@ -21,10 +21,11 @@ django.setup()
 from django.conf import settings
 from django.db import connection
 
-from tests.bench import due_work, idle, rails, reconciliation, throughput
+from tests.bench import due_work, idle, latency, rails, reconciliation, throughput
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "recharges per second": throughput.measure,
+    "latency": latency.measure,
     "finding due work": due_work.measure,
     "idle": idle.measure,
     "reconciliation": reconciliation.measure,

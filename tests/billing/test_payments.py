@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from billing.calendar import Hours
-from billing.engine import executor
+from billing.engine import executor, flights
 from billing.gateways.base import Capabilities, Refused, Succeeded
 from billing.models import Binding, PaymentAttempt, PromotionUse, Recharge, Rule
 from billing.payments import charging
@@ -153,7 +153,7 @@ class TestABatchThatRanOutOfTime:
 
     def test_begins_no_charge_though_there_is_time_left_to_credit(self, world, low):
         open_it(world)
-        self.work(world, began_s_ago=executor.CHARGES_WITHIN_S + 1)
+        self.work(world, began_s_ago=flights.CHARGES_WITHIN_S + 1)
         assert (only().state, only().reason) == ("due", "not_sent")
         assert world.gateway.calls == {}
 

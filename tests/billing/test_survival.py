@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from billing.delivery import answers as credit_answers
 from billing.delivery import crediting
-from billing.engine import executor
+from billing.engine import executor, flights
 from billing.gateways.base import Answer, Refused, Succeeded, Unknown
 from billing.models import PaymentAttempt, Recharge, Refund, Rule, Transfer
 from billing.operators import operations
@@ -275,7 +275,7 @@ class TestARailThatAnswersSlowly:
         plain = world.gateway.charge
 
         def slow(*, request):
-            passes(executor.CHARGES_WITHIN_S + 1)
+            passes(flights.CHARGES_WITHIN_S + 1)
             return plain(request=request)
 
         world.gateway.charge = slow
@@ -286,7 +286,7 @@ class TestARailThatAnswersSlowly:
         plain = world.gateway.charge
 
         def slow(*, request):
-            passes(executor.BATCH_DEADLINE_S + 1)
+            passes(flights.CALLS_WITHIN_S + 1)
             return plain(request=request)
 
         world.gateway.charge = slow
@@ -298,7 +298,7 @@ class TestARailThatAnswersSlowly:
         w.assert_balanced()
 
     def test_keeps_a_batch_inside_its_lease(self):
-        assert executor.BATCH_DEADLINE_S + 40 < claims.LEASE_S  # forty: two calls of a carrier
+        assert flights.CALLS_WITHIN_S + 40 < claims.LEASE_S  # forty: two calls of a carrier
 
 
 class TestAMessage:

@@ -18,6 +18,9 @@ from django.utils import timezone
 from billing import nudges, rowsets
 from billing.delivery import answers as credit_answers
 from billing.engine import incoming as engine_incoming
+from billing.engine import leases
+from billing.engine.bulkheads import Bulkhead, Bulkheads, Whom
+from billing.engine.pipeline import Pipeline
 from billing.gateways.base import NotificationKind, Unknown
 from billing.models import Refund, Rule
 from billing.payments import answers, charging
@@ -206,6 +209,35 @@ def nothing_is_leased(patch: Patch) -> None:
     patch.setattr(claims, "LEASE_S", -1)
 
 
+def lease_not_renewed(patch: Patch) -> None:
+    """What takes longer than its lease is another worker's before it is over."""
+    patch.setattr(leases, "renew", lambda _flights: None)
+
+
+def outcome_written_by_two_flushes(patch: Patch) -> None:
+    """What has landed is written, and stays where the next set is made of."""
+    plain = Pipeline._write
+
+    def write(self: Pipeline) -> None:
+        landed = list(self._unwritten)
+        plain(self)
+        self._unwritten = landed
+        plain(self)
+
+    patch.setattr(Pipeline, "_write", write)
+
+
+def bulkhead_leaks(patch: Patch) -> None:
+    """A call that is over keeps its seat."""
+    patch.setattr(Bulkhead, "_leave", lambda _self: None)
+
+
+def one_bulkhead_for_all(patch: Patch) -> None:
+    """Whoever hangs holds everybody's threads."""
+    plain = Bulkheads.of
+    patch.setattr(Bulkheads, "of", lambda self, _whom: plain(self, Whom("rail", "any")))
+
+
 BUGS: dict[str, Bug] = {
     "unstable_reference": Bug(unstable_reference, "tests/billing/test_executor.py::TestTheGoodDay"),
     "no_fence": Bug(no_fence, "tests/billing/test_survival.py::TestAWorkerWhoseLeaseIsAnothers"),
@@ -243,6 +275,14 @@ BUGS: dict[str, Bug] = {
         reversal_sent_again_at_once, "tests/billing/test_refunds.py::TestTheCarriersAnswer"
     ),
     "nudge_forgotten": Bug(nudge_forgotten, "tests/billing/test_intake.py::TestALowReading"),
+    "lease_not_renewed": Bug(lease_not_renewed, "tests/billing/test_pipeline.py::TestALease"),
+    "outcome_written_by_two_flushes": Bug(
+        outcome_written_by_two_flushes, "tests/billing/test_pipeline.py::TestWorkUnderWay"
+    ),
+    "bulkhead_leaks": Bug(bulkhead_leaks, "tests/billing/test_bulkheads.py::TestABulkhead"),
+    "one_bulkhead_for_all": Bug(
+        one_bulkhead_for_all, "tests/billing/test_pipeline.py::TestARailThatHangs"
+    ),
     "nothing_is_leased": Bug(nothing_is_leased, "tests/billing/test_executor.py::TestAWorkerDies"),
 }
 

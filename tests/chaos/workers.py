@@ -20,7 +20,7 @@ import waitress
 from django.core.wsgi import get_wsgi_application
 from django.db import Error, close_old_connections, connection
 
-from billing.engine import executor, incoming, sweeps
+from billing.engine import executor, flights, incoming, leases, pipeline, sweeps
 from billing.recharges import claims
 from billing.refunds import claims as refund_claims
 from portal.supervision import tether
@@ -34,9 +34,12 @@ from tests.chaos.scene import Scene
 SPEED = 20
 LEASE_S = claims.LEASE_S / SPEED
 REFUND_LEASE_S = refund_claims.LEASE_S / SPEED
-CHARGES_WITHIN_S = executor.CHARGES_WITHIN_S / SPEED
-BATCH_DEADLINE_S = executor.BATCH_DEADLINE_S / SPEED
+CHARGES_WITHIN_S = flights.CHARGES_WITHIN_S / SPEED
+CALLS_WITHIN_S = flights.CALLS_WITHIN_S / SPEED
+RENEW_AFTER_S = leases.RENEW_AFTER_S / SPEED
+LONGEST_S = leases.LONGEST_S / SPEED
 BATCH = 8
+BUDGET_S = 0.5
 _IDLE_S = 0.03
 _AWAY_S = 0.1
 
@@ -97,7 +100,10 @@ def money(stage: Stage, strike: Strike) -> None:
 
     def sweep(at: datetime) -> int:
         incoming.process(at=at, limit=BATCH)
-        return executor.run_batch(at=at, outside=outside, batch=BATCH).total
+        worked = executor.run(
+            clock=stage.clock.now, outside=outside, budget_s=BUDGET_S, batch=BATCH
+        )
+        return worked.total
 
     _work(stage, sweep)
 
@@ -131,8 +137,11 @@ def _work(stage: Stage, sweep: Callable[[datetime], int]) -> None:
 def _shorten() -> None:
     claims.LEASE_S = LEASE_S  # type: ignore[assignment]
     refund_claims.LEASE_S = REFUND_LEASE_S  # type: ignore[assignment]
-    executor.CHARGES_WITHIN_S = CHARGES_WITHIN_S
-    executor.BATCH_DEADLINE_S = BATCH_DEADLINE_S
+    flights.CHARGES_WITHIN_S = CHARGES_WITHIN_S
+    flights.CALLS_WITHIN_S = CALLS_WITHIN_S
+    leases.RENEW_AFTER_S = RENEW_AFTER_S
+    leases.LONGEST_S = LONGEST_S
+    pipeline.RENEW_EVERY_S /= SPEED
 
 
 def web(stage: Stage) -> None:
