@@ -14,11 +14,10 @@ from django.core.servers.basehttp import WSGIRequestHandler
 from django.db import connection
 from django.db.backends.postgresql.creation import DatabaseCreation
 from django.db.backends.postgresql.operations import DatabaseOperations
-from django.db.backends.signals import connection_created
 from django.utils import translation
 from hypothesis import HealthCheck, settings
 
-from tests import database, days, durations, order, statements
+from tests import database, days, durations, order
 
 # Also where pytest is called without make: the Makefile says why.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -128,17 +127,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         name = connection.ops.quote_name(connection.settings_dict["NAME"])
-        for setting in ("synchronous_commit = off", "plan_cache_mode = force_generic_plan"):
-            cursor.execute(f"ALTER DATABASE {name} SET {setting}")
-            cursor.execute(f"SET {setting}")
+        cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        cursor.execute("SET synchronous_commit = off")
         database.keep_the_first_rows()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _statements_are_planned_once() -> Iterator[None]:
-    connection_created.connect(statements.keep)
-    yield
-    connection_created.disconnect(statements.keep)
 
 
 @pytest.fixture(scope="session", autouse=True)
