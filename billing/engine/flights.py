@@ -5,6 +5,7 @@ our own code may have: it counts as no answer.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Flight:
 
     def recall(self) -> None:
         """Do not begin it any more; one that is under way goes on."""
-        self.begin_by = float("-inf")
+        self.begin_by = -math.inf
 
     def run(self) -> None:
         """Make the call, unless it is too late. Lands in any case."""

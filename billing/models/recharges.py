@@ -2,7 +2,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.utils.translation import gettext_lazy as _
 
 from billing.states import (
@@ -16,6 +16,11 @@ from billing.states import (
     Trigger,
 )
 from lines.fields import ReferenceField
+
+S = RechargeState
+# By the lanes of `engine.taking`.
+_CREDITED_NEXT = (S.CHARGED, S.DELIVERING, S.DELIVERY_PENDING, S.DELIVERY_UNKNOWN, S.COMPLETED)
+_CHARGED_NEXT = (S.WAITING, S.DUE, S.DECLINED)
 
 
 class Recharge(models.Model):
@@ -142,6 +147,19 @@ class Recharge(models.Model):
                 name="recharge_attention",
                 fields=["attention_since"],
                 condition=~Q(attention=""),
+            ),
+            # What is claimed next of a rail, as `engine.taking` says it.
+            models.Index(
+                "rail",
+                Case(
+                    When(state__in=[s.value for s in _CREDITED_NEXT], then=0),
+                    When(~Q(state__in=[s.value for s in _CHARGED_NEXT]), then=2),
+                    When(trigger__in=[Trigger.LOW_BALANCE.value, Trigger.MANUAL.value], then=1),
+                    default=3,
+                ),
+                "act_at",
+                name="recharge_lane",
+                condition=Q(act_at__isnull=False),
             ),
             models.Index(name="recharge_line_month", fields=["line", "cap_month"]),
             models.Index(name="recharge_binding_month", fields=["binding", "cap_month"]),

@@ -19,7 +19,7 @@ from billing.recharges.machine import Also, Move
 from billing.states import RechargeState
 from lines.models.lines import GONE_STATUSES
 
-# Longer than any batch may take: see `executor.BATCH_DEADLINE_S` and the calls' own deadline.
+# Longer than any batch may take: see `flights.CALLS_WITHIN_S` and the calls' own deadline.
 LEASE_S = 90
 MAX_CRASHES = 3
 # An answer may come so long after the window of the charge it is about, and be followed by a try.

@@ -16,7 +16,7 @@ from psycopg.pq import ExecStatus
 
 ROOT = Path(__file__).parents[2]
 # What queries are completed with where they are read, to their shortest.
-COMPLETED = {"only": "", "wanted": "true", "column": "binding_id"}
+COMPLETED = {"only": "", "wanted": "true", "column": "binding_id", "order": ""}
 TYPES = {
     "bool": bool,
     "int2": int,
