@@ -88,6 +88,35 @@ def read(sql: str, params: Params, *, into: type[Row]) -> list[Row]:
         return cursor.fetchall()
 
 
+def read_by(
+    sql: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    params: Sequence[object],
+    into: type[Row],
+) -> list[Row]:
+    """As `read`, where `sql` reads from the given `rows` as `{v}`, before any of `params`."""
+    if not rows:
+        return []
+    source, values = _source(columns, rows)
+    return read(sql.replace("{v}", source), [*values, *params], into=into)
+
+
+def run_by(
+    sql: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    params: Sequence[object],
+) -> int:
+    """As `run`, where `sql` reads from the given `rows` as `{v}`, before any of `params`."""
+    if not rows:
+        return 0
+    source, values = _source(columns, rows)
+    return run(sql.replace("{v}", source), [*values, *params])
+
+
 def column(sql: str, params: Params, *, of: Callable[[Any], Value]) -> list[Value]:
     """The only column of the rows, each value made by `of`."""
     with _executed(sql, params, made=scalar_row) as cursor:

@@ -25,13 +25,13 @@ _FOREVER: Final = timedelta(days=36_525)
 _NOTHING_YEAR: Final = 1991
 
 
-def settled(said: Validity, *, known: datetime | None, at: datetime) -> datetime | None:
-    """What a line's validity is, once `said` was heard of one `known`."""
+def believed(said: Validity, *, at: datetime) -> Validity:
+    """What a line's validity is by what was said; unsaid where that makes no sense."""
     if isinstance(said, Unsaid):
-        return known
+        return said
     if said is None or is_never(said, at=at):
         return None
-    return known if said.year < _NOTHING_YEAR else said
+    return UNSAID if said.year < _NOTHING_YEAR else said
 
 
 def is_never(said: datetime, *, at: datetime) -> bool:

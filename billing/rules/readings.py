@@ -1,156 +1,139 @@
-"""Balances come in: kept, applied, and a low one wakes its rule in the same transaction."""
+"""Balances come in, by whatever way: kept, applied, and a low one wakes its rule in the same
+transaction. There is no other way in.
+"""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
 
-from django.db import transaction
-from django.db.models import Q
-from django.utils.translation import gettext as _
+from django.db import connection, transaction
 
-from billing import nudges
-from billing.models import NoticeKind, Rule
-from billing.notices import telling
-from billing.rules import deciding, gathering, notices, wakes
-from lines import balances
-from lines.balances import Applied, Told
-from lines.models import Line
-from lines.validity import UNSAID, Validity
+from billing import nudges, rowsets
+from billing.rules import balances, deciding, latch
+from billing.rules.balances import Noted, Reading
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One balance as it arrives. Amounts in the line's minor units."""
+# Of one transaction: enough that a row costs little more than itself, few enough that nobody waits
+# long for a line.
+BATCH = 500
 
-    line_id: int
-    balance_minor: int
-    observed_at: datetime
-    reserved_minor: int = 0
-    sequence: int | None = None
-    valid_until: Validity = UNSAID  # None: it has no end
-    source: str = "pushed"
+_Numbered = tuple[int, Reading]
 
 
-class FromTheFuture(ValueError):
-    """`observed_at` is later than now: a clock is wrong, and no later reading would count."""
+class Became(StrEnum):
+    """What became of a reading."""
+
+    APPLIED = "applied"
+    KEPT = "kept"  # no newer than the balance known, which stays; or the same one again
+    # Its clock is wrong, and no later reading would count: not kept.
+    FROM_THE_FUTURE = "from_the_future"
+    UNKNOWN_LINE = "unknown_line"
+    NOT_TAKEN = "not_taken"  # it could not be written, and nothing of it was
+
+    @property
+    def is_applied(self) -> bool:
+        return self is Became.APPLIED
 
 
-def push(*, reading: Reading, at: datetime) -> Applied:
-    """Keep one reading; where it makes a rule due, wake it and nudge the executor, or none of it.
+def take_in(*, readings: Sequence[Reading], at: datetime) -> list[Became]:
+    """Keep readings; where one makes a rule due, wake it and nudge the executor. In the order
+    given, what became of each: a bad one keeps no other out.
 
-    Safe to repeat: a reading no newer than the last applied changes nothing. Raises FromTheFuture.
+    The state afterwards is that of one after the other. Safe to repeat: a reading that is there
+    changes nothing. A transaction for each batch: when the database goes, what came before stands.
     """
+    became = [Became.FROM_THE_FUTURE] * len(readings)
+    latest = at + deciding.CLOCK_SKEW
+    taken = [one for one in enumerate(readings) if one[1].observed_at <= latest]
+    for start in range(0, len(taken), BATCH):
+        for n, result in _batch(taken[start : start + BATCH], at=at).items():
+            became[n] = result
+    return became
+
+
+def push(*, reading: Reading, at: datetime) -> Became:
+    """One alone, as `take_in`; what keeps it from being written is raised."""
     if reading.observed_at > at + deciding.CLOCK_SKEW:
-        raise FromTheFuture(_("The balance is dated in the future. Check the sender's clock."))
-    told = Told(
-        balance_minor=reading.balance_minor,
-        reserved_minor=reading.reserved_minor,
-        observed_at=reading.observed_at,
-        sequence=reading.sequence,
-        valid_until=reading.valid_until,
-        source=reading.source,
-    )
-    with transaction.atomic():
-        applied = balances.apply(line_id=reading.line_id, told=told, at=at)
-        if applied.is_applied:
-            _consider(applied, at=at)
-        if applied.is_asked:
-            nudges.slow()
-    return applied
+        return Became.FROM_THE_FUTURE
+    return _taken([(0, reading)], at=at)[0]
 
 
-def push_many(*, readings: Iterable[Reading], at: datetime) -> list[Applied | FromTheFuture]:
-    """Each on its own: one bad reading does not keep the others out. In the order given."""
-    results: list[Applied | FromTheFuture] = []
-    for reading in readings:
+def _batch(rows: Sequence[_Numbered], *, at: datetime) -> dict[int, Became]:
+    """Together; where that fails, each by itself."""
+    try:
+        return _taken(rows, at=at)
+    except rowsets.POISON:
+        if connection.connection is None or connection.connection.closed:
+            raise  # no row's fault
+        log.exception("a batch of readings failed; trying them one by one")
+    became: dict[int, Became] = {}
+    for row in rows:
         try:
-            results.append(push(reading=reading, at=at))
-        except FromTheFuture as refusal:
-            results.append(refusal)
-    return results
+            became |= _taken([row], at=at)
+        except rowsets.POISON:
+            log.exception("a reading of line %s cannot be taken in", row[1].line_id)
+            became[row[0]] = Became.NOT_TAKEN
+    return became
 
 
-def _consider(applied: Applied, *, at: datetime) -> None:
-    """Level with a latch (rule 7): re-arm well above the threshold, wake below it."""
-    line = applied.line
-    rule = Rule.objects.select_for_update(no_key=True).filter(line=line).first()
-    if rule is None:
-        return
-    if applied.has_moved_validity or (rule.wake_at is None and rule.paused_at is None):
-        _wake_for_expiry(rule, line, at=at)
-    if rule.threshold_minor is None or line.balance_minor is None:
-        return
-    if rule.rearms_at is not None and rule.rearms_at <= at:
-        _open_latch(rule)
-    reported = line.balance_minor - line.balance_reserved_minor
-    # What is only on its way opens nothing: once it is there, its credit does.
-    if reported >= rule.threshold_minor + rule.hysteresis_minor and _is_news(rule):
-        _open_latch(rule)
-    elif reported + gathering.in_flight_of(line.pk).minor < rule.threshold_minor:
-        _is_low(rule, line, at=at)
-    elif rule.lead_s:
-        # Its rail is slow: whether to begin before it is low is for the forecast to say (rule 13).
-        _wake(rule, at=at)
+def _taken(rows: Sequence[_Numbered], *, at: datetime) -> dict[int, Became]:
+    """The lines that are free together, then each that somebody held by itself: never one while
+    holding another, so that nobody waits in a circle."""
+    became, left = _together(rows, is_waiting=len(rows) == 1, at=at)
+    by_line: dict[int, list[_Numbered]] = defaultdict(list)
+    for row in left:
+        by_line[row[1].line_id].append(row)
+    for held in by_line.values():
+        waited, missing = _together(held, is_waiting=True, at=at)
+        became |= waited | dict.fromkeys((n for n, _ in missing), Became.UNKNOWN_LINE)
+    return became
 
 
-def _is_news(rule: Rule) -> bool:
-    """Whether it had fired, or was low: the next low balance is a new one, rule on or off."""
-    return not rule.is_armed or rule.low_episode == rule.episode
+def _together(
+    rows: Sequence[_Numbered], *, is_waiting: bool, at: datetime
+) -> tuple[dict[int, Became], list[_Numbered]]:
+    """In one transaction: what became of each, and those whose lines could not be had."""
+    became: dict[int, Became] = {}
+    lost: set[int] = set()
+    is_due = is_asked = False
+    with transaction.atomic():
+        for each in _rounds(rows):
+            mine = {reading.line_id: n for n, reading in each if reading.line_id not in lost}
+            given = [reading for _, reading in each if reading.line_id not in lost]
+            noted = balances.apply(given, is_waiting=is_waiting, at=at)
+            lost |= {one.line_id for one in noted if not one.is_held}
+            older = {one.line_id for one in noted if one.is_held and not one.is_applied}
+            became |= dict.fromkeys((mine[one.line_id] for one in given), Became.APPLIED)
+            became |= dict.fromkeys((mine[line_id] for line_id in older), Became.KEPT)
+            back = [reading for reading in given if reading.line_id in older]
+            is_asked |= balances.keep_back(back, at=at)
+            is_due |= _look(noted, at=at)
+        if is_due:
+            nudges.money()
+        if is_asked:
+            nudges.slow()
+    left = [row for row in rows if row[1].line_id in lost]
+    return became, left
 
 
-def _open_latch(rule: Rule) -> None:
-    rule.is_armed, rule.episode, rule.rearms_at = True, rule.episode + 1, None
-    rule.save(update_fields=["is_armed", "episode", "rearms_at"])
+def _look(noted: Sequence[Noted], *, at: datetime) -> bool:
+    watched = [one.line_id for one in noted if one.is_watched]
+    moved = [one.line_id for one in noted if one.has_moved_validity]
+    return bool(watched) and latch.look(line_ids=watched, moved_ids=moved, at=at)
 
 
-def _is_low(rule: Rule, line: Line, *, at: datetime) -> None:
-    """Warn once an episode, auto-recharge or not (rule 26); wake the rule if it may act."""
-    if rule.low_episode != rule.episode:
-        rule.low_episode = rule.episode
-        rule.save(update_fields=["low_episode"])
-    if rule.remind_low_balance:
-        telling.tell(
-            owner_id=line.owner_id,
-            kind=NoticeKind.LOW_BALANCE,
-            occurrence_key=notices.low_key(rule_id=rule.pk, episode=rule.episode),
-            line_id=line.pk,
-            recharge_id=None,
-            facts={
-                "balance_minor": line.balance_minor,
-                "threshold_minor": rule.threshold_minor,
-                "currency": rule.currency,
-                "is_on": rule.is_on and rule.paused_at is None,
-            },
-            channels=rule.channels,
-            at=at,
-        )
-    _wake(rule, at=at)
-
-
-def _wake(rule: Rule, *, at: datetime) -> None:
-    """Now; where a credit will open the latch, then."""
-    if not rule.is_on or not (rule.is_armed or rule.rearms_at):
-        return
-    wake_at = at if rule.is_armed else max(at, rule.rearms_at or at)
-    # Only the reading that makes it due nudges: a storm of pushes is one piece of work.
-    due = Rule.objects.filter(pk=rule.pk).filter(Q(wake_at=None) | Q(wake_at__gt=wake_at))
-    cooling = rule.cooldown_until is not None and rule.cooldown_until > at
-    if due.update(wake_at=wake_at) and not cooling and wake_at <= at:
-        nudges.money()
-
-
-def _wake_for_expiry(rule: Rule, line: Line, *, at: datetime) -> None:
-    """A validity that the carrier moved moves the rule's wake with it, but not into a pause."""
-    expiry_at = wakes.expiry_wake(
-        valid_until=line.valid_until,
-        expiry_days_before=rule.expiry_days_before,
-        expiry_fired_for=rule.expiry_fired_for,
-        expiry_tried_on=rule.expiry_tried_on,
-        timezone=line.timezone,
-        lead=timedelta(seconds=rule.lead_s),
-    )
-    if not rule.is_on or expiry_at is None:
-        return
-    wake_at = max(expiry_at, rule.paused_until or at, at)
-    later = Q(wake_at=None) | Q(wake_at__gt=wake_at)
-    Rule.objects.filter(pk=rule.pk).filter(later).update(wake_at=wake_at)
+def _rounds(rows: Sequence[_Numbered]) -> list[list[_Numbered]]:
+    """The first reading of each line, then the second of each that has one: what came first is
+    applied first, and no line stands twice in one statement."""
+    rounds: list[list[_Numbered]] = []
+    seen: dict[int, int] = defaultdict(int)
+    for row in rows:
+        line_id = row[1].line_id
+        if seen[line_id] == len(rounds):
+            rounds.append([])
+        rounds[seen[line_id]].append(row)
+        seen[line_id] += 1
+    return rounds

@@ -20,7 +20,7 @@ from billing.bindings import lifecycle as binding_lifecycle
 from billing.gateways import RailNotConfigured
 from billing.plans import contract
 from billing.recharges import machine
-from billing.rules import by_hand, readings
+from billing.rules import by_hand
 from billing.rules.caps import CapReached
 from lines import lifecycle
 from lines.carriers import CarrierNotConfigured
@@ -77,12 +77,6 @@ REFUSALS: Mapping[type[Exception], Told] = {
     lifecycle.NoActivationCode: Told(404, "not_found", _NOT_FOUND),
     lifecycle.NotYours: Told(404, "not_found", _NOT_FOUND),
     CarrierNotConfigured: Told(503, "carrier_not_available", _UNAVAILABLE),
-    readings.FromTheFuture: Told(
-        400,
-        "from_the_future",
-        gettext_lazy("The balance is dated in the future. Check the sender's clock."),
-        "observed_at",
-    ),
     # rules
     contract.StalePlan: Told(
         412,

@@ -24,7 +24,7 @@ from billing.outside import Outside
 from billing.plans import contract
 from billing.plans.drafts import Draft
 from billing.rules import readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from lines import lifecycle
 from lines.models import Carrier, Line
 from portal.accounts.models import User

@@ -21,7 +21,7 @@ django.setup()
 from django.conf import settings
 from django.db import connection
 
-from tests.bench import due_work, idle, latency, rails, reconciliation, throughput
+from tests.bench import due_work, idle, ingest, latency, rails, reconciliation, throughput
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "recharges per second": throughput.measure,
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "idle": idle.measure,
     "reconciliation": reconciliation.measure,
     "rails over HTTP": rails.measure,
+    "readings taken in": ingest.measure,
 }
 
 

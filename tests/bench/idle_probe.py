@@ -16,7 +16,7 @@ from billing import gateways
 from billing.bindings import lifecycle
 from billing.models import Binding, PaymentAttempt, Rail
 from billing.rules import readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from lines.models import Line
 from portal.demo.cast import RICH
 from tests import world as w

@@ -30,7 +30,7 @@ from billing.models import (
 )
 from billing.plans import contract
 from billing.rules import by_hand, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from lines.models import BalanceReading, Line
 from tests import world as w
 from tests.factories.billing import DeclineCodeFactory

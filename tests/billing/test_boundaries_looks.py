@@ -14,7 +14,7 @@ from billing.payments import charging
 from billing.recharges import claims, recipients
 from billing.recharges.recipients import Recipient
 from billing.rules import agreed, by_hand, deciding, gathering, openings, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from billing.states import Finding
 from lines.models import Line, LineStatus
 from tests import every

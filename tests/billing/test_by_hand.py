@@ -8,7 +8,7 @@ from billing.models import Binding, Decision, Recharge, Rule
 from billing.recharges import machine
 from billing.refunds import approvals
 from billing.rules import by_hand, openings, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from lines.models import Line
 from tests import world as w
 from tests.factories.billing import SpendingCapFactory

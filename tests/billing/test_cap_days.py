@@ -9,7 +9,7 @@ from billing.calendar import Hours
 from billing.gateways.base import Capabilities, Refused
 from billing.models import Notice, Rail, Recharge, Rule
 from billing.rules import by_hand, gathering, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from lines.models import Line
 from tests import world as w
 from tests.factories.billing import RechargeFactory, SpendingCapFactory

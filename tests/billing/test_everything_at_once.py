@@ -31,7 +31,7 @@ from billing.recharges import machine, waking
 from billing.reference_data import load
 from billing.refunds import approvals
 from billing.rules import by_hand, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from billing.states import OPEN_STATES
 from lines.carriers.base import Accepted, NotAllowed, Rejected
 from lines.carriers.base import NotFound as NoOrder

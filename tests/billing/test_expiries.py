@@ -10,7 +10,7 @@ from billing.plans import contract
 from billing.recharges import machine
 from billing.refunds import approvals
 from billing.rules import readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from lines.carriers.base import Rejected
 from lines.models import Line
 from tests import world as w

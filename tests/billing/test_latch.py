@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from billing.models import Binding, Notice, Recharge, Rule
 from billing.rules import by_hand, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from tests import world as w
 from tests.factories.lines import LineFactory
 from tests.world import World

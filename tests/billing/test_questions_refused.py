@@ -3,7 +3,7 @@
 import pytest
 
 from billing.bindings import lifecycle
-from billing.engine import sweeps
+from billing.engine import polling
 from billing.gateways.base import (
     ActionRequired,
     BindingAnswer,
@@ -117,12 +117,12 @@ class TestThatWeAreRefused:
         refused = BalanceAnswer(NotAllowed("unauthorised"))
         monkeypatch.setattr(world.carrier, "balance", lambda *, address: refused)
         for _ in range(2):
-            sweeps.poll_balances(at=world.at, outside=world.outside)
+            polling.poll_balances(at=world.at, outside=world.outside, limit=200)
             assert Carrier.objects.get().refuses_us_since == w.NOON
             world.later(10 * w.MINUTE)
         told = Balance(4000, "CNY", world.at, None, "active")
         monkeypatch.setattr(world.carrier, "balance", lambda *, address: BalanceAnswer(told))
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         assert Carrier.objects.get().refuses_us_since is None
         assert Line.objects.get().balance_minor == 4000
 

@@ -9,7 +9,7 @@ from billing.recharges import claims, machine
 from billing.reference_data import load
 from billing.refunds import approvals
 from billing.rules import by_hand, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from tests import world as w
 from tests.billing.racers import race
 from tests.factories.billing import RechargeFactory, SpendingCapFactory

@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 
 from billing.bindings import lifecycle
-from billing.engine import sweeps
+from billing.engine import polling
 from billing.gateways.base import (
     ActionRequired,
     Answer,
@@ -236,7 +236,7 @@ def balances(said: object) -> Callable[[WorstWorld], Seen]:
         ends_at = world.at + w.DAY
         while line.poll_at is not None and line.poll_at <= ends_at:
             world.at = max(world.at, line.poll_at)
-            sweeps.poll_balances(at=world.at, outside=world.outside)
+            polling.poll_balances(at=world.at, outside=world.outside, limit=200)
             line.refresh_from_db()
         is_shown = Line.objects.get().carrier.refuses_us_since is not None
         return counted(world.carrier.calls), ("", "shown" if is_shown else "")

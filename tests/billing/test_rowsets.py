@@ -3,7 +3,7 @@
 import ast
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -14,9 +14,12 @@ import pytest
 from django.db import connection
 from psycopg.pq import ExecStatus
 
+from billing.rowsets import Column
+
 ROOT = Path(__file__).parents[2]
 # What queries are completed with where they are read, to their shortest.
-COMPLETED = {"only": "", "wanted": "true", "column": "binding_id", "order": ""}
+COMPLETED = {"only": "", "wanted": "true", "column": "binding_id", "order": "", "wait": ""}
+READERS = ("rowsets.read", "rowsets.read_by")
 TYPES = {
     "bool": bool,
     "int2": int,
@@ -48,11 +51,19 @@ def readings() -> Iterator[Reading]:
     ):
         names = path.relative_to(ROOT).with_suffix("").parts
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "rowsets.read":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in READERS:
                 known = vars(importlib.import_module(".".join(names)))
                 [into] = [one.value for one in node.keywords if one.arg == "into"]
                 sql = eval(ast.unparse(node.args[0]), known, COMPLETED)  # noqa: S307 - our own source
+                if ast.unparse(node.func) == "rowsets.read_by":
+                    sql = sql.replace("{v}", _nothing(known[ast.unparse(node.args[1])]))
                 yield Reading(f"{path.name}:{node.lineno}", sql, known[ast.unparse(into)])
+
+
+def _nothing(columns: Sequence[Column]) -> str:
+    """No row of what such a query reads from."""
+    nulls = ", ".join(f"NULL::{one.type} AS {one.name}" for one in columns)
+    return f"(SELECT {nulls}) AS v"
 
 
 def columns_of(sql: str) -> list[tuple[str, object]]:
@@ -93,7 +104,9 @@ def test_a_typed_row_has_the_columns_of_its_query_in_their_order_and_of_their_ty
         if (columns := columns_of(one.sql)) != fields_of(one.into)
     }
     assert wrong == {}
-    assert {"Work", "RefundWork", "DueRule"} <= {one.into.__name__ for one in found}
+    assert {"Work", "RefundWork", "DueRule", "Noted", "Watched"} <= {
+        one.into.__name__ for one in found
+    }
 
 
 def test_every_reading_is_found_above():

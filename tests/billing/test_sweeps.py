@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing.engine import incoming, sweeps
+from billing.engine import incoming, polling
 from billing.models import Recharge, Rule
 from lines.carriers.base import Balance, BalanceAnswer, CarrierEvent, NotFound
 from lines.models import BalanceReading, Line
@@ -27,7 +27,7 @@ def balance(world, minor: int, *, status: str = "active", currency: str = "CNY")
 class TestPolling:
     def test_applies_the_answer_and_wakes_a_rule_that_is_low(self, world, rule):
         world.carrier.balances[rule.line.msisdn] = balance(world, 980)
-        assert sweeps.poll_balances(at=world.at, outside=world.outside) == 1
+        assert polling.poll_balances(at=world.at, outside=world.outside, limit=200) == 1
         line = Line.objects.get()
         assert (line.balance_minor, line.poll_at) == (980, world.at + timedelta(hours=6))
         world.run()
@@ -35,18 +35,18 @@ class TestPolling:
         w.assert_balanced()
 
     def test_asks_again_soon_where_there_was_no_answer(self, world, rule):
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         assert Line.objects.get().poll_at == world.at + timedelta(minutes=10)
         assert not BalanceReading.objects.exists()
 
     def test_never_applies_another_currency(self, world, rule):
         world.carrier.balances[rule.line.msisdn] = balance(world, 980, currency="USD")
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         assert Line.objects.get().balance_minor == 1860
 
     def test_stops_a_rule_whose_line_its_carrier_no_longer_knows(self, world, rule):
         world.carrier.balance = lambda *, address: BalanceAnswer(NotFound())
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         world.run()
         rule.refresh_from_db()
         assert Line.objects.get().status == "suspended"
@@ -56,14 +56,14 @@ class TestPolling:
     def test_a_suspended_line_comes_back_with_the_carriers_word(self, world, rule):
         Line.objects.update(status="suspended")
         world.carrier.balances[rule.line.msisdn] = balance(world, 2000)
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         assert Line.objects.get().status == "active"
         assert Rule.objects.get().paused_at is None
 
     def test_a_line_that_has_left_is_not_brought_back_by_its_old_carriers_word(self, world, rule):
         Line.objects.update(status="ported_out")
         world.carrier.balances[rule.line.msisdn] = balance(world, 2000)
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         line = Line.objects.get()
         assert (line.status, line.balance_minor) == ("ported_out", 2000)
 
@@ -76,7 +76,7 @@ class TestPolling:
     ):
         Line.objects.update(status=status)
         world.carrier.balance = lambda *, address: BalanceAnswer(NotFound())
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         line = Line.objects.get()
         assert (line.status, line.poll_at) == (becomes, world.at + timedelta(hours=6))
 
@@ -86,7 +86,7 @@ class TestPolling:
     ):
         Rule.objects.update(wake_at=None, **more)
         world.carrier.balance = lambda *, address: BalanceAnswer(NotFound())
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         assert Rule.objects.get().wake_at is None
 
     def test_a_reading_from_the_future_is_not_believed_and_stops_no_other_line(self, world, rule):
@@ -94,7 +94,7 @@ class TestPolling:
         early = replace(balance(world, 980), observed_at=world.at + w.DAY)
         world.carrier.balances[rule.line.msisdn] = early
         world.carrier.balances[other.msisdn] = balance(world, 1500)
-        assert sweeps.poll_balances(at=world.at, outside=world.outside) == 2
+        assert polling.poll_balances(at=world.at, outside=world.outside, limit=200) == 2
         assert Line.objects.get(pk=rule.line_id).balance_minor == 1860
         assert Line.objects.get(pk=other.pk).balance_minor == 1500
 
@@ -110,7 +110,7 @@ class TestAWishMadeDuringAPoll:
             return plain(address=address)
 
         world.carrier.balance = balance
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         line.refresh_from_db()
         return line
 
@@ -150,7 +150,7 @@ class TestAPolledValidity:
     def polled(self, world, line, valid_until, **more) -> Line:
         answer = replace(balance(world, 900), valid_until=valid_until, **more)
         world.carrier.balances[line.msisdn] = answer
-        sweeps.poll_balances(at=world.at, outside=world.outside)
+        polling.poll_balances(at=world.at, outside=world.outside, limit=200)
         line.refresh_from_db()
         return line
 

@@ -25,7 +25,7 @@ from billing.plans import contract, drafts
 from billing.recharges import claims, machine
 from billing.refunds import approvals
 from billing.rules import by_hand, readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from billing.states import OPEN_STATES, RechargeState
 from lines.models import Delivery
 from tests import world as w

@@ -23,7 +23,7 @@ from billing.models import Binding, Rail, Recharge, Refund
 from billing.reference_data import load
 from billing.refunds import approvals
 from billing.rules import readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from tests import world as w
 from tests.chaos.scene import PLENTY_MINOR, Scene, open_scene
 from tests.rails import simulators as alipay_

@@ -8,7 +8,6 @@ from lines.validity import UNSAID
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOON = datetime(2026, 11, 22, 4, tzinfo=UTC)
-KNOWN = NOON + timedelta(days=10)
 
 
 def test_is_read_in_every_form():
@@ -31,15 +30,15 @@ def test_is_read_in_every_form():
     assert {form: validity.parsed(form, zone=SHANGHAI) for form in forms} == forms
 
 
-def test_settles_what_is_known():
+def test_is_believed_where_it_makes_sense():
     cases = {
-        UNSAID: KNOWN,
+        UNSAID: UNSAID,
         None: None,
         NOON + timedelta(days=90): NOON + timedelta(days=90),
         datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC): None,
         datetime(2999, 1, 1, tzinfo=UTC): None,
         datetime(2099, 12, 31, tzinfo=UTC): datetime(2099, 12, 31, tzinfo=UTC),
-        datetime(1970, 1, 1, tzinfo=UTC): KNOWN,
-        datetime(1, 1, 1, tzinfo=UTC): KNOWN,
+        datetime(1970, 1, 1, tzinfo=UTC): UNSAID,
+        datetime(1, 1, 1, tzinfo=UTC): UNSAID,
     }
-    assert {said: validity.settled(said, known=KNOWN, at=NOON) for said in cases} == cases
+    assert {said: validity.believed(said, at=NOON) for said in cases} == cases

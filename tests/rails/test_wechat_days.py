@@ -20,7 +20,7 @@ from billing.outside import Outside
 from billing.plans import contract
 from billing.reference_data import load
 from billing.rules import readings
-from billing.rules.readings import Reading
+from billing.rules.balances import Reading
 from lines.models import Delivery, Line
 from tests import world as w
 from tests.fakes import FakeCarrier

@@ -10,8 +10,9 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.rules import readings as intake
-from billing.rules.readings import Reading
+from billing.rules import readings
+from billing.rules.balances import Reading
+from billing.rules.readings import Became
 from lines import validity, zones
 from lines.models import LIVE_STATUSES, BalanceReading, Carrier, Line
 from portal.api.errors import problem_of
@@ -73,33 +74,36 @@ def _listed(body: Any) -> list[Any]:
 
 
 def _push(items: list[Any], *, carrier: Carrier) -> list[Result]:
-    """Each item's own result. Lines are looked up together, readings taken in one by one."""
+    """Each item's own result. Lines are looked up together, readings taken in together."""
     # REST framework has words of its own for null: let it be as wrong as any other non-object.
     read = [ReadingIn(data=[] if item is None else item) for item in items]
     is_valid = [one.is_valid() for one in read]
     good = [one.validated_data for one, fine in zip(read, is_valid, strict=True) if fine]
     lines = _lines(good, carrier=carrier)
-    results = []
-    for index, (one, fine) in enumerate(zip(read, is_valid, strict=True)):
-        if fine:
-            result = _take_in(one.validated_data, lines)
-        else:
-            result = _refused(ValidationError(one.errors))
-        results.append({"index": index} | result)
-    return results
+    results: list[Result | None] = []
+    given: list[Reading] = []
+    for one, fine in zip(read, is_valid, strict=True):
+        reading = (
+            _reading(one.validated_data, lines) if fine else _refused(ValidationError(one.errors))
+        )
+        results.append(None if isinstance(reading, Reading) else reading)
+        given += [reading] if isinstance(reading, Reading) else []
+    became = iter(readings.take_in(readings=given, at=timezone.now()))
+    found = [_result(next(became)) if result is None else result for result in results]
+    return [{"index": index} | result for index, result in enumerate(found)]
 
 
-def _lines(readings: list[dict[str, Any]], *, carrier: Carrier) -> dict[tuple[str, str], Line]:
+def _lines(named: list[dict[str, Any]], *, carrier: Carrier) -> dict[tuple[str, str], Line]:
     """The carrier's proven lines that are named, by the name used. Any other is not there."""
-    asked = {name: [one[name] for one in readings if name in one] for name in _NAMES}
-    named = Q(public_id__in=asked["line"])
-    named |= Q(msisdn__in=[value for value in asked["msisdn"] if value])
-    named |= Q(iccid__in=[value for value in asked["iccid"] if value])
-    found = Line.objects.filter(named, carrier=carrier, status__in=LIVE_STATUSES)
+    asked = {name: [one[name] for one in named if name in one] for name in _NAMES}
+    which = Q(public_id__in=asked["line"])
+    which |= Q(msisdn__in=[value for value in asked["msisdn"] if value])
+    which |= Q(iccid__in=[value for value in asked["iccid"] if value])
+    found = Line.objects.filter(which, carrier=carrier, status__in=LIVE_STATUSES)
     return {(name, getattr(line, _COLUMNS[name])): line for line in found for name in _NAMES}
 
 
-def _take_in(values: dict[str, Any], lines: dict[tuple[str, str], Line]) -> Result:
+def _reading(values: dict[str, Any], lines: dict[tuple[str, str], Line]) -> Reading | Result:
     name = next(name for name in _NAMES if name in values)
     line = lines.get((name, values.pop(name)))
     if line is None:
@@ -113,11 +117,18 @@ def _take_in(values: dict[str, Any], lines: dict[tuple[str, str], Line]) -> Resu
     if "valid_until" in values:
         zone = zones.zone_of(line.timezone)
         values["valid_until"] = validity.parsed(values["valid_until"], zone=zone)
-    try:
-        applied = intake.push(reading=Reading(line_id=line.pk, **values), at=timezone.now())
-    except intake.FromTheFuture as refusal:
-        return _refused(refusal)
-    return {"result": "applied" if applied.is_applied else "kept"}
+    return Reading(line_id=line.pk, **values)
+
+
+def _result(became: Became) -> Result:
+    if became in (Became.APPLIED, Became.KEPT):
+        return {"result": became.value}
+    if became is Became.FROM_THE_FUTURE:
+        sentence = _("The balance is dated in the future. Check the sender's clock.")
+        return _refused(ValidationError({"observed_at": [sentence]}), code=became.value)
+    return _refused(
+        ValidationError([_("It could not be kept. Send it again later.")]), code=became.value
+    )
 
 
 def _refused(error: Exception, *, code: str = "") -> Result:
