@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from billing import rowsets
+from django.db import transaction
+
+from billing import gateways, rowsets
 from billing.gateways.base import Capabilities
 from billing.gateways.limits import TryLimit
-from billing.models import Binding, Rule
-from billing.payments import answers
+from billing.models import Binding, BindingState, Rule
+from billing.payments import answers, fallbacks
 from billing.payments.recounting import Full
 from billing.recharges import claims
 from billing.recharges.claims import Work
-from billing.recharges.machine import Move
+from billing.recharges.machine import LostRace, Move
 from billing.states import UNPAID_END_STATES, RechargeState
 
 S = RechargeState
@@ -66,6 +68,13 @@ class Left:
     within_days: int
 
 
+def shown(binding: Binding, *, at: datetime) -> list[Left]:
+    """What the card schemes allow yet, where the method is in use and its rail counts them."""
+    if binding.state != BindingState.ACTIVE or binding.rail_id not in gateways.available():
+        return []
+    return left(binding, rail=gateways.capabilities(binding.rail_id), at=at)
+
+
 def left(binding: Binding, *, rail: Capabilities, at: datetime) -> list[Left]:
     """What is left of each limit of the binding's rail; empty where it knows none."""
     tried = _tried([binding.pk], rails=[rail], at=at)[binding.pk] if rail.tries else []
@@ -98,13 +107,23 @@ def with_tries_left(
     return [row for row in rows if row.id not in ids], spent
 
 
-def set_aside(spent: Sequence[Full], *, at: datetime) -> None:
-    """It waits for the next try, or ends and says why; its rule rests until there is one."""
-    answers.set_aside(spent, at=at)
-    for one in spent:
+def set_aside(spent: Sequence[Full], *, at: datetime, rails: Mapping[str, Capabilities]) -> None:
+    """The second method's turn, which has tries of its own. Without one it waits for the next try,
+    or ends and says why; its rule rests until there is one."""
+    alone = [one for one in spent if not _is_passed_over(one.row, at=at, rails=rails)]
+    answers.set_aside(alone, at=at)
+    for one in alone:
         rule_id, room_at = one.row.rule_id, one.room_at
         if one.move.target in UNPAID_END_STATES and rule_id is not None and room_at is not None:
             Rule.objects.filter(pk=rule_id, is_on=True).update(cooldown_until=room_at)
+
+
+def _is_passed_over(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
+    try:
+        with transaction.atomic():
+            return fallbacks.pass_over(row, at=at, rails=rails)
+    except LostRace:
+        return True  # whoever won it knows more
 
 
 def _locked(binding_ids: Sequence[int]) -> dict[int, str]:

@@ -176,6 +176,11 @@ SETBACKS: dict[str, Phrasing] = {
         _("It was refused so often within {days} that {price} was not tried; nothing was taken."),
         _("It was refused so often that it is left alone for a while; nothing was taken."),
     ),
+    "passed_over": _told(
+        _("Trying the second payment method"),
+        _("The first payment method was refused too often of late; {price} goes by the second."),
+        _("The first payment method was refused too often of late; the second one is charged."),
+    ),
     "fallback": _told(
         _("Trying the second payment method"),
         _(

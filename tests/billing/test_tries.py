@@ -32,9 +32,9 @@ def of(alice: Any, **more: Any) -> Binding:
     return w.binding(alice, fingerprint="card", **more)
 
 
-def low(world: Any, binding: Binding, number: str) -> Rule:
+def low(world: Any, binding: Binding, number: str, **more: Any) -> Rule:
     line = w.line(binding.owner, balance_minor=980, msisdn=number)
-    return w.rule(line, binding=binding, wake_at=world.at)
+    return w.rule(line, binding=binding, wake_at=world.at, **more)
 
 
 def states() -> list[tuple[str, str]]:
@@ -93,6 +93,50 @@ class TestAnInstrument:
         cards.run()
         assert Notice.objects.filter(kind="not_recharged").count() == 1
         w.assert_balanced()
+
+    def test_that_has_nothing_left_gives_way_to_the_second_method_of_the_plan(self, cards):
+        card = of(w.person())
+        second = w.binding(card.owner, fingerprint="second")
+        past(w.line(card.owner, msisdn="+8613800138001"), card, at=w.NOON - 3 * w.DAY, count=3)
+        rule = low(cards, card, "+8613800138002", fallback_binding=second)
+        cards.run()
+        assert states()[-1] == ("completed", "credited")
+        mine = Recharge.objects.latest("pk")
+        assert (mine.binding, mine.passed_over, mine.fallback_binding) == (second, card, None)
+        assert list(mine.attempts.values_list("binding", flat=True)) == [second.pk]
+        assert [move.because for move in mine.moves.order_by("pk")][1:3] == ["passed_over"] * 2
+        assert not Notice.objects.filter(kind="not_recharged").exists()
+        rule.refresh_from_db()
+        assert (rule.cooldown_until, rule.paused_at) == (w.NOON + w.HOUR, None)  # as after any
+        assert Binding.objects.get(pk=card.pk).failures_in_a_row == 0  # nobody asked it
+        w.assert_balanced()
+
+    def test_gives_way_to_a_second_method_within_that_ones_own_tries_only(self, cards):
+        card = of(w.person())
+        second = w.binding(card.owner, fingerprint="second")
+        past(w.line(card.owner, msisdn="+8613800138001"), card, at=w.NOON - 3 * w.DAY, count=3)
+        past(w.line(card.owner, msisdn="+8613800138003"), second, at=w.NOON - 2 * w.DAY, count=3)
+        low(cards, card, "+8613800138002", fallback_binding=second)
+        cards.run()
+        assert states()[-1] == ("canceled", "tries_spent")
+        assert cards.gateway.calls["charge"] == []
+        assert Notice.objects.filter(kind="not_recharged").count() == 1
+        w.assert_balanced()
+
+    def test_gives_way_to_no_method_that_is_no_longer_agreed_to(self, cards):
+        card = of(w.person())
+        second = w.binding(card.owner, fingerprint="second")
+        rule = low(cards, card, "+8613800138002", fallback_binding=second)
+        cards.gateway.script = [POOR] * 2
+        cards.run()
+        cards.later(w.HOUR)
+        cards.run()
+        Rule.objects.filter(pk=rule.pk).update(fallback_binding=None)
+        cards.later(w.HOUR)
+        cards.run()
+        assert states() == [("waiting", "tries_spent")]
+        assert len(cards.gateway.calls["charge"]) == 2
+        assert Recharge.objects.get().passed_over is None
 
     def test_of_somebody_else_has_its_own_tries(self, cards):
         alice, bob = w.person(), w.person("bob")
