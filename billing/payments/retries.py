@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from billing.models import Recharge, Rule
 from billing.recharges import ladders, machine
@@ -17,6 +18,12 @@ _WHY_ENDED: Mapping[str, str] = {
 }
 # So long after its time the try that follows a late answer may still be made.
 RETRY_GRACE = timedelta(hours=1)
+
+
+class Until(TypedDict, total=False):
+    """Till when no other try is wanted, as a fact of a notice; empty where nobody said so."""
+
+    until: str
 
 
 def mended_by(row: Work, *, at: datetime) -> datetime | None:
@@ -45,7 +52,7 @@ def _window_ends_at(row: Work) -> datetime:
 
 def ending(
     row: Work, meaning: DeclineClass, *, asked_wait: timedelta, at: datetime
-) -> tuple[str, dict[str, str]]:
+) -> tuple[str, Until]:
     """Why no other try follows a decline, and the figures of it."""
     left_s = row.ladder_s[row.declines :]
     is_soft = meaning == DeclineClass.SOFT and not row.is_long_over(at=at)
@@ -56,7 +63,8 @@ def ending(
 
 def rest(row: Work, *, until: datetime) -> None:
     """Its rule opens no other round before, for a low balance, of what would be refused."""
-    Rule.objects.filter(pk=row.rule_id, is_on=True).update(cooldown_until=until)
+    if row.rule_id is not None:
+        Rule.objects.filter(pk=row.rule_id, is_on=True).update(cooldown_until=until)
 
 
 def allow_for(row: Work, *, retry_at: datetime) -> None:
