@@ -1,5 +1,6 @@
 from billing.admin import (
     bindings,
+    outages,
     promotions,
     recharges,
     records,
@@ -11,6 +12,7 @@ from billing.admin import (
 
 __all__ = [
     "bindings",
+    "outages",
     "promotions",
     "recharges",
     "records",

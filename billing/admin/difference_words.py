@@ -59,6 +59,10 @@ _ADVICE: dict[str, Text] = {
         "With two numbers of theirs it was done twice: have one of them given back. With the same"
         " number it is only written twice."
     ),
+    K.ANOTHER_LINE: gettext_lazy(
+        "Ask the carrier whose balance it is on. What went to another number is taken back there"
+        " and credited anew; give the payer the money back where that cannot be."
+    ),
     K.REFUND_UNMATCHED: gettext_lazy(
         "If it was made by hand at their side, say who made it and why. If it is ours alone, the"
         " payer may not have the money yet: ask them."
@@ -148,4 +152,7 @@ def _theirs(one: Difference) -> str:
         return _("Line %(line)s cannot be read.") % facts
     if one.kind == K.FEE:
         return _("Line %(line)s: they kept %(amount)s.") % facts
+    if one.kind == K.ANOTHER_LINE:
+        told = _("Line %(line)s: %(what)s of %(amount)s, for another number than the line's.")
+        return told % facts
     return _("Line %(line)s: %(what)s of %(amount)s.") % facts

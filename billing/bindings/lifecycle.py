@@ -162,6 +162,7 @@ def _note(answered: Sequence[tuple[Binding, BindingAnswer]], *, at: datetime) ->
             binding.rail_id,
             _is_answer(binding, answer, at=at),
             binding.rail_id in failing,
+            answer.outcome.reason if isinstance(answer.outcome, Unknown) else "",
         )
         for binding, answer in answered
     ]

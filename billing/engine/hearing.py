@@ -43,12 +43,17 @@ def _of_refunds(asked: Sequence[refunding.Asked]) -> Iterator[Heard]:
 
 
 def _of_rail(row: Work | RefundWork, outcome: object) -> Heard:
-    return Heard(OutageSide.RAIL, row.rail, _is_answer(row, outcome), row.is_rail_failing)
+    is_answer = _is_answer(row, outcome)
+    return Heard(OutageSide.RAIL, row.rail, is_answer, row.is_rail_failing, _why(outcome))
 
 
 def _of_carrier(row: Work | RefundWork, outcome: object) -> Heard:
     is_answer = _is_answer(row, outcome)
-    return Heard(OutageSide.CARRIER, row.carrier, is_answer, row.is_carrier_failing)
+    return Heard(OutageSide.CARRIER, row.carrier, is_answer, row.is_carrier_failing, _why(outcome))
+
+
+def _why(outcome: object) -> str:
+    return outcome.reason if isinstance(outcome, NoWord | Unknown) else ""
 
 
 def _is_answer(row: Work | RefundWork, outcome: object) -> bool | None:

@@ -73,15 +73,19 @@ def _note(told: Sequence[_Told], *, at: datetime) -> None:
     """What the answers say of the carriers themselves: one line without an answer says little."""
     failing = outages.failing(OutageSide.CARRIER) if told else set()
     said: dict[str, list[bool]] = {}
+    why: dict[str, str] = {}
     for line, answer in told:
         is_answer = not isinstance(answer.outcome, Unknown)
         said.setdefault(line.carrier.code, []).append(is_answer)
+        if isinstance(answer.outcome, Unknown):
+            why[line.carrier.code] = answer.outcome.reason
     heard = [
         Heard(
             OutageSide.CARRIER,
             code,
             any(each) or (False if len(each) > 1 else None),
             code in failing,
+            why.get(code, ""),
         )
         for code, each in said.items()
     ]

@@ -86,6 +86,7 @@ class Unknown:
 
     reason: str
     is_ours: bool = False  # a *question* refused for our key or contract: ours to mend, at once
+    wait: timedelta = timedelta(0)  # that the rail asks for before it is called about this again
 
 
 Outcome = Succeeded | Pending | Refused | ActionRequired | Closed | NotFound | Unknown

@@ -14,6 +14,7 @@ class Outage(models.Model):
     code = models.SlugField(_("code"), max_length=20)
     is_failing = models.BooleanField(_("gives no answer"))
     since = models.DateTimeField(_("since"))
+    reason = models.CharField(_("what came instead"), max_length=200, default="", db_default="")
     probe_at = models.DateTimeField(null=True)  # while it fails: when to try it next
     wake_at = models.DateTimeField(null=True)  # once it answers: when to have more asked about
     woken_at = models.DateTimeField(null=True)

@@ -49,6 +49,8 @@ class Recharge(models.Model):
     fallback_binding = models.ForeignKey(
         "billing.Binding", models.PROTECT, null=True, related_name="+"
     )
+    # Not charged, for its scheme allows it no further try now: the second one's turn came by that.
+    passed_over = models.ForeignKey("billing.Binding", models.PROTECT, null=True, related_name="+")
     rail = models.CharField(_("payment rail"), max_length=20)
     sim_generation = models.PositiveIntegerField()
     trigger = models.CharField(_("trigger"), max_length=12, choices=Trigger)

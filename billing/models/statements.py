@@ -94,6 +94,8 @@ class StatementLine(models.Model):
     at = models.DateTimeField(null=True)
     text = models.CharField(max_length=200)  # of an unreadable row: masked
     reason = models.CharField(max_length=200)  # why it could not be read
+    # It names another number and card than those of the line that its reference is about.
+    is_anothers = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         verbose_name = _("statement row")
@@ -112,6 +114,7 @@ class DifferenceKind(models.TextChoices):
     FEE = "fee", _("another fee")
     STATUS = "status", _("another outcome")
     DUPLICATE = "duplicate", _("there more than once")
+    ANOTHER_LINE = "another_line", _("for another line")
     REFUND_UNMATCHED = "refund_unmatched", _("refund on one side only")
     DISPUTE = "dispute", _("dispute nobody told of")
     UNREADABLE = "unreadable", _("cannot be read")

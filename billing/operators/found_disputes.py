@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from billing.ledger import transfers
-from billing.models import Recharge, Refund, Settlement, Transfer, TransferKind
+from billing.models import NoticeKind, Recharge, Refund, Settlement, Transfer, TransferKind
 from billing.operators.found import Found, NotWithinCharge
 from billing.recharges import cases, disputed, machine
 from billing.recharges.machine import Move
@@ -19,7 +19,7 @@ from billing.states import Finding, RefundState, RefundWay
 from billing.states import RechargeState as S
 from lines.models import Delivery, DeliveryState
 
-LOST = "dispute_lost"
+LOST, WON = "dispute_lost", "dispute_won"
 # The line has nothing of it, and nothing of it is on the way there.
 _NOT_CREDITED = (S.CHARGED, S.UNDELIVERABLE, S.REVERSED)
 _STANDING_STILL = (RefundState.REQUESTED, RefundState.REVERSING, RefundState.INTENDED)
@@ -33,8 +33,10 @@ def possible(recharge: Recharge) -> list[Finding]:
 
 def _may_be_lost(recharge: Recharge) -> bool:
     """Whether its payer's bank may have taken the money back, and the books do not have it. Not
-    while a refund or a credit is on its way: that comes to its end first."""
-    is_still = recharge.state in (S.COMPLETED, *_NOT_CREDITED) or _still(recharge) is not None
+    while a refund or a credit is on its way: that comes to its end first. Also of what had gone
+    back whole: a bank may take it all the same."""
+    at_rest = (S.COMPLETED, S.REFUNDED, *_NOT_CREDITED)
+    is_still = recharge.state in at_rest or _still(recharge) is not None
     return is_still and disputed.is_unsettled(recharge_id=recharge.pk)
 
 
@@ -72,11 +74,8 @@ def refuse_beyond(recharge: Recharge, found: Found) -> None:
     if found.finding == Finding.LOST:
         _refuse(found, most=_left_minor(recharge), recharge=recharge)
     elif found.finding == Finding.RETURNED:
-        taken = [one.amount_minor for one in _taken(recharge)]
-        most = transfers.lost_minor(recharge_id=recharge.pk) + sum(taken)
+        most = transfers.lost_minor(recharge_id=recharge.pk) + _taken_minor(recharge)
         _refuse(found, most=most, recharge=recharge)
-        if taken and (found.taken_minor or 0) < taken[0]:
-            raise NotWithinCharge(taken[0])  # what the line never had goes back whole
 
 
 def _refuse(found: Found, *, most: int, recharge: Recharge) -> None:
@@ -86,7 +85,11 @@ def _refuse(found: Found, *, most: int, recharge: Recharge) -> None:
 
 
 def _left_minor(recharge: Recharge) -> int:
-    """What was charged and has not gone back; one that stands still has not."""
+    """What was charged and has not gone back; one that stands still has not. Of what went back
+    whole, what no bank has taken yet: that is taken from us a second time."""
+    if recharge.state == S.REFUNDED:
+        lost_minor = transfers.lost_minor(recharge_id=recharge.pk)
+        return recharge.price_minor - lost_minor - _taken_minor(recharge)
     still = _still(recharge)
     committed_minor = recharge.refund_committed_minor - (still.amount_minor if still else 0)
     lost_minor = transfers.lost_minor(recharge_id=recharge.pk)
@@ -99,6 +102,10 @@ def _taken(recharge: Recharge) -> list[Refund]:
     return list(by_banks.order_by("-pk"))
 
 
+def _taken_minor(recharge: Recharge) -> int:
+    return sum(one.returned_minor for one in _taken(recharge))
+
+
 # --- where each finding leads -------------------------------------------------------------------
 
 
@@ -109,7 +116,7 @@ def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
     if still is not None:
         _end(still, at=at)
         recharge.refresh_from_db()
-    if recharge.state == S.COMPLETED:
+    if recharge.state in (S.COMPLETED, S.REFUNDED):
         _of_credited(recharge, one, still if back_minor else None, at=at)
     else:
         _of_not_credited(recharge, one, at=at)
@@ -126,8 +133,9 @@ def _end(still: Refund, *, at: datetime) -> None:
 
 
 def _of_credited(recharge: Recharge, one: Settlement, back: Refund | None, *, at: datetime) -> None:
-    """The line keeps what it has, and that much of the loss is ours. `back`: a refund for which a
-    part of the credit has come back; the bank's taking is of that first."""
+    """The line keeps what it has, or its payer had the money back before, and that much of the loss
+    is ours. `back`: a refund for which a part of the credit has come back; the bank's taking is of
+    that first."""
     minor = one.taken_minor or 0
     if back is not None:
         part_minor = min(minor, back.amount_minor)
@@ -184,7 +192,9 @@ def _of_not_credited(recharge: Recharge, one: Settlement, *, at: datetime) -> No
         approvals.automatic(recharge=recharge, because=LOST, at=at)
 
 
-def _by_the_bank(recharge: Recharge, one: Settlement, minor: int, *, at: datetime) -> None:
+def _by_the_bank(
+    recharge: Recharge, one: Settlement, minor: int, *, at: datetime, is_news: bool = True
+) -> None:
     recharge.refresh_from_db()
     refund = approvals.create(
         recharge=recharge,
@@ -196,29 +206,44 @@ def _by_the_bank(recharge: Recharge, one: Settlement, minor: int, *, at: datetim
         way=RefundWay.BANK,
     )
     refund.approved_by_id = one.decided_by_id
-    settled.given_back(refund, at=at)
+    settled.given_back(refund, at=at, is_news=is_news)
 
 
 def _returned(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """First of what the line never had, which is owed again; the rest is less of a loss."""
     refuse_beyond(recharge, _as_found(one))
     minor = one.taken_minor or 0
-    for refund in _taken(recharge):
-        if refund.amount_minor <= minor:
-            minor -= refund.amount_minor
-            afterwards.leave_failed(refund, "dispute_won", at=at)
-            break
-    if minor:
+    owed_minor = min(minor, _taken_minor(recharge))
+    if owed_minor:
+        _owe_again(recharge, one, owed_minor, at=at)
+    if minor > owed_minor:
         entry = transfers.loss_returned(
             recharge_id=recharge.pk,
             reference=one.reference,
             rail_code=one.attempt.rail,
-            amount_minor=minor,
+            amount_minor=minor - owed_minor,
             currency=one.taken_currency,
             at=at,
         )
         transfers.post([entry])
     clear(recharge, one, at=at)
+
+
+def _owe_again(recharge: Recharge, one: Settlement, minor: int, *, at: datetime) -> None:
+    """What banks took is with us again, the last taken first. Where it is less than one took, that
+    one keeps the rest: taken anew, of which its payer was told then."""
+    left_minor = minor
+    for refund in _taken(recharge):
+        if left_minor:
+            afterwards.reopen(refund, code=WON, because=afterwards.FAILED, at=at)
+            kept_minor = max(refund.returned_minor - left_minor, 0)
+            left_minor -= refund.returned_minor - kept_minor
+            if kept_minor:
+                _by_the_bank(recharge, one, kept_minor, at=at, is_news=False)
+    recharge.refresh_from_db()
+    again = afterwards.owe(recharge, minor, code=WON, at=at)
+    if again is not None:
+        settled.tell(again, recharge, NoticeKind.REFUND_FAILED, afterwards.FAILED, at=at)
 
 
 def _as_found(one: Settlement) -> Found:

@@ -45,12 +45,7 @@ from billing.states import RechargeState as S
 
 log = logging.getLogger(__name__)
 
-_WHY_ENDED: Mapping[str, str] = {
-    DeclineClass.SOFT: "retries_exhausted",
-    DeclineClass.HARD: "hard_decline",
-    DeclineClass.AUTH: "not_confirmed",
-}
-ACTION_RECHECK, MOMENT = timedelta(minutes=10), timedelta(seconds=1)
+ACTION_RECHECK, MOMENT, NO_WAIT = timedelta(minutes=10), timedelta(seconds=1), timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ def _unknown(row: Work, outcome: Unknown, at: datetime, context: Context) -> Non
     if outcome.is_ours:
         _may_not_ask(row, at=at)
     else:
-        _not_known(row, "no_answer", at=at)
+        _not_known(row, at=at, wait=outcome.wait)
 
 
 def _may_not_ask(row: Work, *, at: datetime) -> None:
@@ -141,20 +136,24 @@ def _may_not_ask(row: Work, *, at: datetime) -> None:
     _tell(row, NoticeKind.CONFIRMING, "no_answer", at=at)
 
 
-def _not_known(row: Work, because: str, *, at: datetime, soon: bool = False) -> None:
-    """Into, or further up, the query ladder; at its end a person, and the row stays unknown."""
+def _not_known(row: Work, *, at: datetime, soon: bool = False, wait: timedelta = NO_WAIT) -> None:
+    """Into, or further up, the query ladder; at its end a person, and the row stays unknown. Never
+    asked sooner than its rail wants: what is then sent again keeps to its window all the same."""
     _mark(row, AttemptState.UNKNOWN)
     queries = row.queries + 1 if row.state == S.PAYMENT_UNKNOWN.value else 0
     act_at: datetime | None = at
     if queries or not soon:
         act_at = ladders.next_query_at(queries=queries, at=at, since=row.unknown_since)
+    act_at = max(act_at, at + wait) if act_at else None
     attention = "payment_unknown" if act_at is None else ""
     if row.state == S.PAYMENT_UNKNOWN.value:
         claims.stay(row, act_at=act_at, attention=attention, at=at)
         return
-    unknown = row.move(S.PAYMENT_UNKNOWN, because, act_at, keeps_crashes=True, heard=Heard.SILENCE)
+    unknown = row.move(
+        S.PAYMENT_UNKNOWN, "no_answer", act_at, keeps_crashes=True, heard=Heard.SILENCE
+    )
     machine.move_one(unknown, at=at)
-    _tell(row, NoticeKind.CONFIRMING, because, at=at)
+    _tell(row, NoticeKind.CONFIRMING, "no_answer", at=at)
 
 
 def _not_found(row: Work, outcome: NotFound, at: datetime, context: Context) -> None:
@@ -233,7 +232,7 @@ def _refused(row: Work, outcome: Refused, at: datetime, context: Context) -> Non
     meaning = declines.classify(context.codes, rail=row.rail, code=outcome.code)
     if meaning in (DeclineClass.UNKNOWN, DeclineClass.DONE):
         PaymentAttempt.objects.filter(reference=row.payment_ref).update(code=outcome.code[:80])
-        _not_known(row, "no_answer", at=at, soon=meaning == DeclineClass.DONE)
+        _not_known(row, at=at, soon=meaning == DeclineClass.DONE)
     elif meaning == DeclineClass.PENDING:
         _pending(row, Pending(), at, context)
     elif meaning == DeclineClass.CONFIG:
@@ -292,7 +291,10 @@ def _declined(
         # A ladder that was climbed in vain is one failure of the binding, not four.
         breaker.record_decline(binding_id=row.binding_id, decline_class=meaning, at=at)
     if not fallbacks.use(row, at=at, rails=context.capabilities):
-        _end(row, _WHY_ENDED[meaning], at=at, decline_code=refused.code)
+        because, until = retries.ending(row, meaning, asked_wait=asked_wait, at=at)
+        _end(row, because, at=at, decline_code=refused.code, **until)
+        if until:
+            retries.rest(row, until=at + asked_wait)
 
 
 def _close(row: Work, target: S, because: str, *, at: datetime) -> None:

@@ -189,7 +189,7 @@ def begin(rows: Sequence[Work], *, at: datetime, rails: Mapping[str, Capabilitie
         mine = [row for row in ready if row.id in moved]
         intents.charges([row for row in mine if not row.attempt_id], at=at)
     answers.set_aside([*full, *untold], at=at)
-    tries.set_aside(spent, at=at)
+    tries.set_aside(spent, at=at, rails=rails)
     return [row._replace(state=S.CHARGING.value) for row in mine]
 
 

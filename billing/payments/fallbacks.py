@@ -1,4 +1,5 @@
-"""The second binding that an owner consented to: used once, after a definite decline (rule 18)."""
+"""The second binding that an owner consented to: used once, after a definite decline, or where the
+first has been refused so often that its scheme allows it no further try now (rule 18)."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -7,43 +8,65 @@ from billing.gateways.base import Capabilities
 from billing.models import Binding, Recharge, Rule
 from billing.recharges import machine
 from billing.recharges.claims import Work
+from billing.recharges.machine import Move
 from billing.rules import caps, gathering
 from billing.states import RechargeState
 
+PASSED_OVER = "passed_over"
 # It has its own turn, as the first had: so long what stands in its way may last.
 GRACE = timedelta(days=1)
 NO_TIME = timedelta(0)
 
 
 def use(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
-    """Have the recharge charged by its second binding instead. False: there is none, or not now.
+    """Have the recharge charged by its second binding instead, the first having declined it. False:
+    there is none, or not now. In the caller's transaction. Raises LostRace."""
+    second = _second(row, at=at, rails=rails)
+    if second is not None:
+        declined = row.move(RechargeState.DECLINED, "fallback", at, new_declines=1)
+        _hand_over(row, second, by=declined, at=at, rails=rails)
+    return second is not None
 
-    Never past that one's own limits: its cap for a month, and what its rail takes at once. Nor
-    days after it was due, nor where its owner has agreed to another since. A soft decline of it
-    climbs its own rail's ladder. In the caller's transaction. Raises LostRace.
-    """
+
+def pass_over(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
+    """As `use`, the first having no try left: it is asked nothing, and loses none."""
+    second = _second(row, at=at, rails=rails)
+    if second is not None:
+        waiting = row.move(RechargeState.WAITING, PASSED_OVER, at)
+        _hand_over(row, second, by=waiting, at=at, rails=rails)
+        Recharge.objects.filter(pk=row.id).update(passed_over=row.binding_id)
+    return second is not None
+
+
+def _second(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> Binding | None:
+    """Never past that one's own limits: its cap for a month, and what its rail takes at once. Nor
+    days after it was due, nor where its owner has agreed to another since."""
     if row.fallback_binding_id is None or row.fallback_binding_id == row.binding_id:
-        return False
+        return None
     if row.is_long_over(at=at) or not _is_still_agreed(row):
-        return False
+        return None
     second = Binding.objects.select_related("rail").get(pk=row.fallback_binding_id)
     recharge = Recharge.objects.get(pk=row.id)
-    rail = rails.get(second.rail_id)
-    if not second.is_usable or not _takes(rail, row):
-        return False
-    if not caps.leaves_room(binding=second, recharge=recharge):
-        return False
-    machine.move_one(row.move(RechargeState.DECLINED, "fallback", at, new_declines=1), at=at)
+    if not second.is_usable or not _takes(rails.get(second.rail_id), row):
+        return None
+    return second if caps.leaves_room(binding=second, recharge=recharge) else None
+
+
+def _hand_over(
+    row: Work, second: Binding, *, by: Move, at: datetime, rails: Mapping[str, Capabilities]
+) -> None:
+    """A soft decline of the second climbs its own rail's ladder."""
+    machine.move_one(by, at=at)
+    lead = _lead(row, rails.get(second.rail_id))
     Recharge.objects.filter(pk=row.id).update(
         binding=second,
         rail=second.rail_id,
         fallback_binding=None,
         declines=0,
         ladder_s=second.rail.retry_ladder_s,
-        expires_at=max(row.charge_until, at + GRACE + _lead(row, rail)),
+        expires_at=max(row.charge_until, at + GRACE + lead),
         **machine.NOT_ANNOUNCED,  # another rail, another announcement
     )
-    return True
 
 
 def _lead(row: Work, rail: Capabilities | None) -> timedelta:

@@ -74,7 +74,7 @@ class Full:
 
     row: Work
     move: Move
-    figures: Mapping[str, int]
+    figures: Mapping[str, int | str]
     room_at: datetime | None = None
 
 

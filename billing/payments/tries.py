@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from billing import rowsets
+from django.db import transaction
+
+from billing import gateways, rowsets
 from billing.casebook import Heard
 from billing.gateways.base import Capabilities
 from billing.gateways.limits import TryLimit
-from billing.models import Binding, Rule
-from billing.payments import answers
+from billing.models import Binding, BindingState
+from billing.payments import answers, fallbacks, retries
 from billing.payments.recounting import Full
+from billing.payments.retries import ASKED_TO_WAIT
 from billing.recharges import claims
 from billing.recharges.claims import Work
-from billing.recharges.machine import Move
+from billing.recharges.machine import LostRace, Move
 from billing.states import UNPAID_END_STATES, RechargeState
 
 S = RechargeState
@@ -32,7 +35,8 @@ SELECT b.id AS binding_id,
        COALESCE(NULLIF(b.fingerprint, ''), 'binding ' || b.id) AS instrument
 FROM billing_binding b WHERE b.id = ANY(%b)"""
 _TRIED = """
-SELECT m.id AS binding_id, a.created_at AS tried_at
+SELECT m.id AS binding_id, a.created_at AS tried_at, a.code,
+       COALESCE(a.settled_at, a.created_at) AS ended_at
 FROM billing_binding m
 JOIN billing_binding s ON s.id = m.id OR (m.fingerprint <> '' AND s.fingerprint = m.fingerprint)
 JOIN billing_paymentattempt a ON a.binding_id = s.id
@@ -56,6 +60,8 @@ class Tried(NamedTuple):
 
     binding_id: int
     tried_at: datetime
+    code: str
+    ended_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,13 @@ class Left:
     limit_count: int
     left_count: int
     within_days: int
+
+
+def shown(binding: Binding, *, at: datetime) -> list[Left]:
+    """What the card schemes allow yet, where the method is in use and its rail counts them."""
+    if binding.state != BindingState.ACTIVE or binding.rail_id not in gateways.available():
+        return []
+    return left(binding, rail=gateways.capabilities(binding.rail_id), at=at)
 
 
 def left(binding: Binding, *, rail: Capabilities, at: datetime) -> list[Left]:
@@ -90,22 +103,31 @@ def with_tries_left(
     spent = []
     for row in limited:
         mine = tried[instruments[row.binding_id]]
-        room_at, limit = _room(mine, rails[row.rail].tries, at=at)
-        if limit is None:
-            mine.append(at)
+        full = _full(row, mine, rail=rails[row.rail], at=at)
+        if full is None:
+            mine.append(Tried(row.binding_id, at, "", at))
         else:
-            spent.append(_full(row, limit, room_at))
+            spent.append(full)
     ids = {one.row.id for one in spent}
     return [row for row in rows if row.id not in ids], spent
 
 
-def set_aside(spent: Sequence[Full], *, at: datetime) -> None:
-    """It waits for the next try, or ends and says why; its rule rests until there is one."""
-    answers.set_aside(spent, at=at)
-    for one in spent:
-        rule_id, room_at = one.row.rule_id, one.room_at
-        if one.move.target in UNPAID_END_STATES and rule_id is not None and room_at is not None:
-            Rule.objects.filter(pk=rule_id, is_on=True).update(cooldown_until=room_at)
+def set_aside(spent: Sequence[Full], *, at: datetime, rails: Mapping[str, Capabilities]) -> None:
+    """The second method's turn, which has tries of its own. Without one it waits for the next try,
+    or ends and says why; its rule rests until there is one."""
+    alone = [one for one in spent if not _is_passed_over(one.row, at=at, rails=rails)]
+    answers.set_aside(alone, at=at)
+    for one in alone:
+        if one.move.target in UNPAID_END_STATES and one.room_at is not None:
+            retries.rest(one.row, until=one.room_at)
+
+
+def _is_passed_over(row: Work, *, at: datetime, rails: Mapping[str, Capabilities]) -> bool:
+    try:
+        with transaction.atomic():
+            return fallbacks.pass_over(row, at=at, rails=rails)
+    except LostRace:
+        return True  # whoever won it knows more
 
 
 def _locked(binding_ids: Sequence[int]) -> dict[int, str]:
@@ -117,23 +139,44 @@ def _locked(binding_ids: Sequence[int]) -> dict[int, str]:
 
 def _tried(
     binding_ids: Sequence[int], *, rails: Sequence[Capabilities], at: datetime
-) -> dict[int, list[datetime]]:
+) -> dict[int, list[Tried]]:
     longest = max(limit.within for rail in rails for limit in rail.tries)
     rows = rowsets.read(_TRIED, [list(binding_ids), at - longest], into=Tried)
-    tried: dict[int, list[datetime]] = defaultdict(list)
+    tried: dict[int, list[Tried]] = defaultdict(list)
     for one in rows:
-        tried[one.binding_id].append(one.tried_at)
+        tried[one.binding_id].append(one)
     return tried
 
 
-def _within(tried: Sequence[datetime], limit: TryLimit, *, at: datetime) -> list[datetime]:
-    return [moment for moment in tried if moment > at - limit.within]
+def _within(tried: Sequence[Tried], limit: TryLimit, *, at: datetime) -> list[datetime]:
+    return [one.tried_at for one in tried if one.tried_at > at - limit.within]
+
+
+def _full(row: Work, tried: Sequence[Tried], *, rail: Capabilities, at: datetime) -> Full | None:
+    """What becomes of a row whose instrument is to be left alone; None: it may be tried now."""
+    free_at, limit = _room(tried, rail.tries, at=at)
+    asked_until = max([at, *_asked(row, tried, rail=rail)])
+    if asked_until > free_at:
+        facts = {"until": asked_until.isoformat()}
+        return Full(row, _put_off(row, ASKED_TO_WAIT, asked_until), facts, asked_until)
+    if limit is None:
+        return None
+    figures = {"days": limit.within // timedelta(days=1)}
+    return Full(row, _put_off(row, SPENT, free_at), figures, free_at)
+
+
+def _asked(row: Work, tried: Sequence[Tried], *, rail: Capabilities) -> list[datetime]:
+    """Until when its issuer wants no other try, by each refusal that named a wait. It binds the
+    robot, whichever line it tries for; an owner's own hand may know that the cause is gone."""
+    if row.rule_id is None:
+        return []
+    return [one.ended_at + rail.waits[one.code] for one in tried if one.code in rail.waits]
 
 
 def _room(
-    tried: Sequence[datetime], limits: Sequence[TryLimit], *, at: datetime
+    tried: Sequence[Tried], limits: Sequence[TryLimit], *, at: datetime
 ) -> tuple[datetime, TryLimit | None]:
-    """When the instrument may be tried next, and the limit that has it wait; None: now."""
+    """When the instrument has a try again, and the limit that has it wait; None: now."""
     room_at: datetime = at
     reached = None
     for limit in limits:
@@ -144,13 +187,11 @@ def _room(
     return room_at, reached
 
 
-def _full(row: Work, limit: TryLimit, room_at: datetime) -> Full:
-    figures = {"days": limit.within // timedelta(days=1)}
+def _put_off(row: Work, because: str, room_at: datetime) -> Move:
     is_in_time = room_at <= row.charge_until and row.latest_charge_at is None
-    move: Move = row.move(
+    return row.move(
         S.WAITING if is_in_time else S.CANCELED,
-        SPENT,
+        because,
         room_at if is_in_time else None,
         heard=Heard.NOTHING,
     )
-    return Full(row, move, figures, room_at)

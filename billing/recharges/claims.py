@@ -75,7 +75,8 @@ SELECT g.id, g.ref, g.state,
        (o.plan ->> 'target_minor')::bigint AS agreed_target_minor,
        l.timezone, l.balance_minor, l.balance_reserved_minor, l.valid_until,
        ARRAY(SELECT p.binding_id FROM billing_paymentattempt p
-             WHERE p.recharge_id = g.id AND p.state = 'declined') AS declined_by,
+             WHERE p.recharge_id = g.id AND p.state = 'declined'
+             UNION SELECT g.passed_over_id WHERE g.passed_over_id IS NOT NULL) AS declined_by,
        g.trigger = 'low_balance' AND EXISTS (
          SELECT FROM billing_decision e WHERE e.recharge_id = g.id AND e.code = 'charge'
            AND e.facts ->> 'runs_out_at' IS NOT NULL) AS is_early,
@@ -197,7 +198,7 @@ class Work(NamedTuple):
     balance_minor: int | None
     balance_reserved_minor: int
     valid_until: datetime | None
-    declined_by: list[int]  # the payment methods that have refused it
+    declined_by: list[int]  # the payment methods that have refused it, or too much before it
     is_early: bool  # opened by the forecast, on a rail that must be told first
     attempt_id: int | None
     payment_ref: str

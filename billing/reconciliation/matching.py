@@ -96,7 +96,8 @@ doubtful AS (
     t.currency AS booked_currency, t.recharge_id AS booked_for
   FROM line LEFT JOIN billing_transfer t ON t.reference = line.reference
     AND {_MEANS} = line.booked_as AND %(account)s IN (t.source, t.destination)
-  WHERE t.id IS NULL OR line.nth > 1 OR line.is_again OR t.currency <> line.currency
+  WHERE t.id IS NULL OR line.nth > 1 OR line.is_again OR line.is_anothers
+    OR t.currency <> line.currency
     OR (t.amount_minor <> line.amount_minor
         AND t.amount_minor + {_BEYOND} <> line.amount_minor)
     OR (t.amount_minor = line.amount_minor AND t.kind = 'refund' AND {_BEYOND} <> 0))
@@ -141,6 +142,7 @@ CROSS JOIN LATERAL (SELECT CASE
   WHEN l.transfer_id IS NULL AND known.state IS NULL THEN
     CASE WHEN l.kind IN ('refund', 'refund_back') THEN 'refund_unmatched'
       ELSE 'missing_ours' END
+  WHEN l.is_anothers THEN 'another_line'
   WHEN l.transfer_id IS NULL THEN 'status'
   WHEN l.currency <> l.booked_currency THEN 'currency'
   ELSE 'amount' END AS kind) x

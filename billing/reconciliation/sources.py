@@ -54,6 +54,7 @@ class StagedRow(NamedTuple):
     at: datetime | None
     text: str
     reason: str
+    is_anothers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ from django.db.models.functions import Now
 
 from billing import rowsets
 from billing.models import Statement, StatementState
+from billing.reconciliation import whose
 from billing.reconciliation.sources import NOT_READY, UNREADABLE, Source, StagedRow, staged
+from billing.reconciliation.whose import Read
 
 log = logging.getLogger(__name__)
 
@@ -173,13 +175,13 @@ def fetch(
     with closing(_rows(source, day)) as rows:
         while chunk := list(islice(rows, CHUNK)):
             read += len(chunk)
-            _keep(claimed, chunk, at=at)
+            _keep(claimed, whose.looked_up(chunk, code=source.code), at=at)
             if watch is not None:
                 watch(Progress(read, time.monotonic() - started))
     _fetched(claimed, at=at)
 
 
-def _rows(source: Source, day: date) -> Generator[StagedRow, None, None]:
+def _rows(source: Source, day: date) -> Generator[Read, None, None]:
     """A generator whatever the adapter gave, so that it can be closed: a file may hang on it.
 
     Raises NotYet, also where the reader itself broke over what came: that is this statement's
@@ -187,7 +189,7 @@ def _rows(source: Source, day: date) -> Generator[StagedRow, None, None]:
     """
     try:
         for row in source.open(day):
-            yield staged(row)
+            yield Read(staged(row), whose.names(row))
     except NOT_READY as error:
         raise NotYet(str(error), is_ours=getattr(error, "is_ours", False)) from error
     except Exception as error:

@@ -63,9 +63,19 @@ def leave_failed(refund: Refund, code: str, *, at: datetime) -> None:
     """It had succeeded and came back. The money is owed as before, its payer is told, and a person
     finds it another way: a new refund waits for them, under a reference of its own."""
     recharge = reopen(refund, code=code, because=FAILED, at=at)
+    if owe(recharge, refund.returned_minor, code=code, at=at) is not None:
+        settled.tell(refund, recharge, NoticeKind.REFUND_FAILED, FAILED, at=at)
+
+
+def owe(recharge: Recharge, minor: int, *, code: str, at: datetime) -> Refund | None:
+    """What came back to us is owed again: a refund of it that waits for a person. First it covers
+    what a bank has taken for the payer beyond what had gone back (None: all of it does)."""
+    minor -= _covered(recharge, minor, at=at)
+    if not minor:
+        return None
     again = approvals.create(
         recharge=recharge,
-        amount_minor=refund.returned_minor,
+        amount_minor=minor,
         reason=FAILED,
         requested_by=None,
         state=RefundState.INTENDED,
@@ -73,7 +83,16 @@ def leave_failed(refund: Refund, code: str, *, at: datetime) -> None:
     )
     again.code = code[:80]
     settled.hold(again, FAILED, at=at)
-    settled.tell(refund, recharge, NoticeKind.REFUND_FAILED, FAILED, at=at)
+    return again
+
+
+def _covered(recharge: Recharge, minor: int, *, at: datetime) -> int:
+    """Only where the line has nothing of it: else the loss is of what the line keeps."""
+    lost_minor = transfers.lost_minor(recharge_id=recharge.pk)
+    covered_minor = min(lost_minor, minor) if recharge.state == S.REVERSED else 0
+    if covered_minor:
+        approvals.cover(recharge, covered_minor, because=FAILED, at=at)
+    return covered_minor
 
 
 def reopen(refund: Refund, *, code: str, because: str, at: datetime) -> Recharge:

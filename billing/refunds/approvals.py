@@ -77,7 +77,7 @@ def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund | Non
     """
     lost_minor = transfers.lost_minor(recharge_id=recharge.pk)
     if lost_minor:
-        _cover(recharge, lost_minor, because=because, at=at)
+        cover(recharge, lost_minor, because=because, at=at)
     left_minor = recharge.price_minor - recharge.refund_committed_minor
     if not left_minor:
         return None
@@ -93,7 +93,7 @@ def automatic(*, recharge: Recharge, because: str, at: datetime) -> Refund | Non
     return refund
 
 
-def _cover(recharge: Recharge, lost_minor: int, *, because: str, at: datetime) -> None:
+def cover(recharge: Recharge, lost_minor: int, *, because: str, at: datetime) -> None:
     """Its payer has it from the bank already, at our loss; now the line has nothing of it."""
     refund = create(
         recharge=recharge,

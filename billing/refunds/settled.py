@@ -23,9 +23,11 @@ _BOOKED_AS = {
 }
 
 
-def given_back(refund: Refund, *, at: datetime, kind: TransferKind | None = None) -> None:
+def given_back(
+    refund: Refund, *, at: datetime, kind: TransferKind | None = None, is_news: bool = True
+) -> None:
     """The payer has it: booked, told, and the recharge goes where that leads. `kind`: as what it
-    is booked, where its way does not say so."""
+    is booked, where its way does not say so; `is_news`: whether its payer was not told before."""
     transfers.post(
         transfers.refunded(
             recharge_id=refund.recharge_id,
@@ -48,7 +50,8 @@ def given_back(refund: Refund, *, at: datetime, kind: TransferKind | None = None
     machine.move_one(Move(recharge.pk, S.REFUNDING.value, target.value, _why(refund), None), at=at)
     if is_whole:
         _after_whole(recharge, at=at)
-    tell(refund, recharge, NoticeKind.REFUNDED, _why(refund), at=at)
+    if is_news:
+        tell(refund, recharge, NoticeKind.REFUNDED, _why(refund), at=at)
 
 
 def _why(refund: Refund) -> str:

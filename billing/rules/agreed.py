@@ -67,8 +67,8 @@ def _method_misfit(row: Work) -> str:
 
 
 def is_second(row: Work) -> bool:
-    """Whether it goes by the second method agreed to, that very first one having refused it
-    (rule 18)."""
+    """Whether it goes by the second method agreed to, that very first one having refused it, or
+    having no try left for it (rule 18)."""
     has_declined = row.rule_binding_id in row.declined_by
     return has_declined and row.binding_id == row.rule_fallback_id
 

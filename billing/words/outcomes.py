@@ -171,10 +171,20 @@ SETBACKS: dict[str, Phrasing] = {
         _("{price} was declined each time it was tried; nothing was taken, and no try follows."),
         _("The payment was declined each time; nothing was taken, and no try follows."),
     ),
+    "asked_to_wait": _told(
+        _("The bank or the wallet asks to wait"),
+        _("It wants no other try for {price} before {until}. Nothing was taken."),
+        _("It wants no other try for a while. Nothing was taken."),
+    ),
     "tries_spent": _told(
         _("This payment method was refused too often"),
         _("It was refused so often within {days} that {price} was not tried; nothing was taken."),
         _("It was refused so often that it is left alone for a while; nothing was taken."),
+    ),
+    "passed_over": _told(
+        _("Trying the second payment method"),
+        _("The first payment method was refused too often of late; {price} goes by the second."),
+        _("The first payment method was refused too often of late; the second one is charged."),
     ),
     "fallback": _told(
         _("Trying the second payment method"),

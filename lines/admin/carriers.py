@@ -8,11 +8,12 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from lines import operations
+from lines import markets, operations
 from lines.admin.acts import Act, ActsMixin
 from lines.admin.base import SettingAdmin, in_language, label
 from lines.models import Carrier
 
+_NOTICE = "notice_before_deduction_h"
 DEFER = Act(
     verb="defer-carrier",
     label=_("Hold credits back"),
@@ -38,7 +39,18 @@ RESUME = Act(
 
 
 class CarrierForm(forms.ModelForm):
-    """Amounts sold are kept ascending, each once; the token is sent nowhere unsafe."""
+    """Amounts sold are kept ascending, each once; the token is sent nowhere unsafe; a new one keeps
+    to the law of its market, unless it is said otherwise."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        notice = self.fields.get(_NOTICE)
+        if notice is not None and self.instance.pk is None:
+            self.initial.pop(_NOTICE, None)
+            notice.required = False
+            notice.help_text = _("%(what)s Left empty: what the law of its market asks for.") % {
+                "what": notice.help_text
+            }
 
     def clean_base_url(self) -> str:
         url: str = self.cleaned_data["base_url"]
@@ -59,6 +71,8 @@ class CarrierForm(forms.ModelForm):
         smallest, largest = cleaned.get("min_amount_minor"), cleaned.get("max_amount_minor")
         if smallest is not None and largest is not None and smallest > largest:
             self.add_error("max_amount_minor", _("Below the smallest amount: raise it."))
+        if _NOTICE in cleaned and cleaned[_NOTICE] is None:
+            cleaned[_NOTICE] = markets.notice_h(currency=cleaned.get("currency", ""))
         return cleaned
 
 

@@ -159,6 +159,7 @@ class CarrierStatementRow:
     amount_minor: int
     currency: str
     at: datetime | None
+    names: tuple[str, ...] = field(default=(), repr=False)  # the numbers or cards it says it is of
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 _list(_("Moves"), "swap_horiz", "billing.rechargemove"),
                 _list(_("Rail calls"), "call_made", "billing.railcall"),
                 _list(_("Carrier calls"), "call_made", "lines.carriercall"),
+                _list(_("Outages"), "cloud_off", "billing.outage"),
                 _list(_("Notifications"), "call_received", "billing.inboundnotification"),
                 _list(_("Signs of life"), "ecg_heart", "portal.heartbeat"),
             ],

@@ -83,6 +83,7 @@ PEOPLE = (
                 "我的手机",
                 "+8613800000023",
                 _iccid(23),
+                carrier="cucc",
                 face_minor=3000,
                 threshold_minor=1500,
                 target_minor=4500,
@@ -151,6 +152,7 @@ PEOPLE = (
                 "日常",
                 "+8613800000051",
                 _iccid(51),
+                carrier="cucc",
                 face_minor=5000,
                 threshold_minor=1000,
                 usage_minor=380,
@@ -167,6 +169,7 @@ PEOPLE = (
                 "备用卡",
                 "+8613800000061",
                 _iccid(61),
+                carrier="cucc",
                 face_minor=3000,
                 threshold_minor=1000,
                 usage_minor=350,
@@ -202,6 +205,7 @@ PEOPLE = (
                 "到点扣款",
                 "+8613800000081",
                 _iccid(81),
+                carrier="cucc",
                 face_minor=3000,
                 cycle="monthly",
                 day=22,
@@ -268,6 +272,7 @@ PEOPLE = (
                 "流量卡",
                 "+8613800000111",
                 _iccid(111),
+                carrier="cucc",
                 is_esim=True,
                 face_minor=2000,
                 threshold_minor=1200,
@@ -345,6 +350,7 @@ PEOPLE = (
                 "银行要确认",
                 "+8613800000161",
                 _iccid(161),
+                carrier="cucc",
                 face_minor=3000,
                 threshold_minor=1000,
                 usage_minor=360,
@@ -362,8 +368,8 @@ PEOPLE = (
 )
 # At the carriers, and nobody's here yet: for a visitor to register with and to put in.
 SPARE = (
-    Card("", "+8613800000991", _iccid(991), now_minor=2_600),
-    Card("", "+8613800000992", _iccid(992), is_esim=True, now_minor=5_000),
+    Card("", "+8613800000991", _iccid(991), carrier="cucc", now_minor=2_600),
+    Card("", "+8613800000992", _iccid(992), carrier="cucc", is_esim=True, now_minor=5_000),
 )
 OPERATORS = (
     ("值班", "ops@example.com", True),

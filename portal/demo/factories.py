@@ -24,7 +24,7 @@ from portal.accounts.models import User
 
 _CARRIERS: Mapping[str, tuple[str, str]] = {
     "cmcc": ("中国移动", "China Mobile"),
-    "cucc": ("中国联通", "China Unicom"),
+    "cucc": ("中国联通（香港）", "China Unicom (Hong Kong)"),
     "ctcc": ("中国电信", "China Telecom"),
 }
 _SOLD_MINOR = (1000, 2000, 3000, 5000, 10_000, 20_000)

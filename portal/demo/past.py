@@ -25,7 +25,7 @@ from billing.plans import contract
 from billing.plans.drafts import Draft
 from billing.rules import readings
 from billing.rules.balances import Reading
-from lines import lifecycle
+from lines import lifecycle, markets
 from lines.models import Carrier, Line
 from portal.accounts.models import User
 from portal.demo.cast import OPERATORS, PASSWORD, PEOPLE, SPARE, Card, Person
@@ -35,6 +35,7 @@ from portal.demo.factories import (
     PromotionFactory,
     UserFactory,
 )
+from portal.demo.stage import OF_THE_MAINLAND
 
 ZONE = "Asia/Shanghai"
 EAST_OF_IT = "Asia/Tokyo"  # an hour ahead
@@ -75,6 +76,7 @@ class Past:
         for person in PEOPLE:
             self._live(person, carriers)
             self.say(f"  {person.name}: {len(person.cards)} line(s)")
+        self.keep_the_law()
         OrmQ.objects.all().delete()  # nudges of months ago
 
     def furnish(self) -> dict[str, Carrier]:
@@ -88,6 +90,13 @@ class Past:
         for name, email, is_staff in OPERATORS:
             _person(name, email, language="zh-hans", is_staff=is_staff)
         return carriers
+
+    def keep_the_law(self) -> None:
+        """From now on. What the months before were charged, was charged without such a notice."""
+        for carrier in Carrier.objects.filter(code__in=OF_THE_MAINLAND):
+            carrier.notice_before_deduction_h = markets.notice_h(currency=carrier.currency)
+            carrier.save(update_fields=["notice_before_deduction_h"])
+        Rule.objects.filter(is_on=True, paused_at=None).update(wake_at=self.now)
 
     def _carriers(self) -> dict[str, Carrier]:
         return {

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from portal.demo.cast import SPARE
 from portal.supervision.process_group import ProcessGroup
 from portal.supervision.processes import Processes, answers, logs, refuse_taken
 
@@ -16,6 +17,9 @@ APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
 WECHAT = {"app-id": "wxd678efh567hg6787", "mch-id": "1230000109", "plan-id": "12535"}
 RAILS = ("alipay", "wechat", "stripe")
 CARRIERS = ("cmcc", "cucc", "ctcc")
+# In mainland China each automatic charge is told a day ahead; the third, of Hong Kong, charges what
+# is low at once, so that a visitor sees both.
+OF_THE_MAINLAND = ("cmcc", "ctcc")
 # A day's usage in two minutes: balances run low while one watches.
 USAGE_SPEED = 720
 
@@ -129,7 +133,7 @@ class Stage:
             "CARRIER_TOKENS": tokens,
             "CARRIER_HUB_SECRET": self._secret("hub-secret"),
             "KEEPLINE_SIMULATORS": ",".join(f"{k}={url}" for k, url in simulators.items()),
-            "SMS_CARRIER": CARRIERS[0],
+            "SMS_CARRIER": SPARE[0].carrier,  # it texts its own numbers alone
         }
 
     def _wechat(self) -> dict[str, str]:

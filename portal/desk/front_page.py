@@ -33,7 +33,7 @@ from billing.states import RechargeState as S
 from billing.states import RefundState, SettlementState
 from lines.admin.base import in_language, page_url, said
 from lines.models import Carrier
-from portal.desk import evidence, methods, statements
+from portal.desk import evidence, methods, outages, statements
 from portal.desk import figures as figures
 from portal.desk.parts import Item, Section, Text, age, list_url, section
 from portal.supervision import health
@@ -377,6 +377,7 @@ _SECTIONS: tuple[tuple[str, Callable[[datetime], Section | None]], ...] = (
     ("billing.view_refund", _refunds_held),
     ("billing.view_recharge", _held),
     ("billing.view_recharge", _unknown),
+    ("billing.view_outage", outages.silent),
     ("billing.view_rail", _stopped),
     ("portal.view_heartbeat", _queue),
     ("billing.view_inboundnotification", _unread),

@@ -151,18 +151,10 @@ def show(request: HttpRequest, ref: str) -> HttpResponse:
             language=request.LANGUAGE_CODE,
         ),
         "next_url": _line_to_set_up(request),
-        "tries": _tries_left(binding, at),
+        "tries": tries.shown(binding, at=at),
         "section": "payment",
     }
     return render(request, "portal/payment/show.html", context)
-
-
-def _tries_left(binding: Binding, at: datetime) -> list[tries.Left]:
-    """What the card schemes allow yet, where the method is in use and its rail counts them."""
-    if binding.state != BindingState.ACTIVE or binding.rail_id not in gateways.available():
-        return []
-    rail = gateways.get(binding.rail_id).capabilities
-    return tries.left(binding, rail=rail, at=at)
 
 
 def _may_ask(binding: Binding, at: datetime) -> bool:

@@ -26,6 +26,7 @@ from tests.factories.billing import (
     DeclineCodeFactory,
     DifferenceFactory,
     InboundNotificationFactory,
+    OutageFactory,
     PromotionFactory,
     PromotionUseFactory,
     SettlementFactory,
@@ -163,4 +164,5 @@ def house(world: World) -> World:
     DeclineCodeFactory.create(code="HOUSE.CODE")
     HeartbeatFactory.create()
     DifferenceFactory.create()
+    OutageFactory.create(at=world.at)
     return world

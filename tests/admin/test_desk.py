@@ -6,13 +6,19 @@ import pytest
 from django.utils import timezone, translation
 
 from billing.gateways.base import Unknown
-from billing.models import Binding, Recharge, Rule
+from billing.models import Binding, Outage, Recharge, Rule
 from billing.refunds import approvals
 from lines.models import Carrier
 from portal.desk import front_page
 from tests import world as w
 from tests.admin.conftest import give, hold, open_one, sign_in
-from tests.factories.billing import CaseFactory, InboundNotificationFactory, RailCallFactory
+from tests.factories.billing import (
+    CaseFactory,
+    InboundNotificationFactory,
+    OutageFactory,
+    RailCallFactory,
+    RechargeFactory,
+)
 from tests.factories.portal import HeartbeatFactory
 from tests.world import DAY, HOUR, MINUTE
 
@@ -254,7 +260,7 @@ class TestFiguresOfToday:
 
     def test_cost_few_queries(self, house, root, django_assert_max_num_queries):
         w.rail()
-        with django_assert_max_num_queries(33):
+        with django_assert_max_num_queries(34):
             root.get("/admin/")
 
     def test_an_empty_house_says_that_nothing_is_needed(self, operator):
@@ -281,3 +287,51 @@ class TestAnAnswerThatIsNotGenuine:
         self.call(world, is_verified=True)
 
         assert "Answers that could not be verified" not in seen("billing.view_railcall")
+
+
+class TestOutages:
+    """Rails and carriers that give no answer now."""
+
+    @pytest.fixture
+    def silent(self, world):
+        w.carrier(), w.rail()
+        OutageFactory.create(
+            at=world.at, since=world.at - 2 * HOUR, probe_at=world.at - MINUTE, reason="HTTP 503"
+        )
+        OutageFactory.create(
+            at=world.at, side="carrier", code="cmcc", since=world.at - HOUR, probe_at=world.at
+        )
+        OutageFactory.create(at=world.at, code="wechat", is_failing=False, probe_at=None)
+        later = world.at + DAY
+        RechargeFactory.create(line=w.line(), state="payment_unknown", act_at=later)
+        RechargeFactory.create(
+            line=w.line(), state="delivery_unknown", act_at=later, charged_at=world.at
+        )
+        RechargeFactory.create(line=w.line(), state="payment_unknown")  # a person's now
+        return world
+
+    def test_are_listed_the_oldest_first_with_what_waits_and_why(self, silent, seen):
+        count, titles, details = seen("billing.view_outage")["Give no answer"]
+        assert (count, titles) == (2, ["Alipay", "China Mobile"])
+        assert details == [
+            "1 in doubt there · asked last 1 minute ago · HTTP 503",
+            "1 in doubt there · asked last just now",
+        ]
+
+    def test_are_gone_once_they_answer(self, silent, seen):
+        Outage.objects.update(is_failing=False, probe_at=None)
+        assert "Give no answer" not in seen("billing.view_outage")
+
+    def test_are_not_for_whoever_may_not_see_them(self, silent, seen):
+        assert "Give no answer" not in seen("billing.view_rail")
+
+    def test_have_a_page_that_is_only_read(self, silent, root):
+        page = root.get("/admin/billing/outage/").content.decode()
+        assert page.count("gives no answer") >= 2
+        assert "HTTP 503" in page
+        one = Outage.objects.get(code="alipay")
+        address = f"/admin/billing/outage/{one.pk}/change/"
+        assert "HTTP 503" in root.get(address).content.decode()
+        assert root.post(address, {"is_failing": "", "reason": "mine"}).status_code == 403
+        one.refresh_from_db()
+        assert (one.is_failing, one.reason) == (True, "HTTP 503")

@@ -15,6 +15,23 @@ from tests import world as w
 from tests.admin.conftest import give, sign_in
 from tests.factories.billing import DeclineCodeFactory, PromotionFactory, SpendingCapFactory
 
+NOTICE = "notice_before_deduction_h"
+NEW_CARRIER = {
+    "code": "new",
+    "name": "新",
+    "name_en": "New",
+    "is_enabled": "on",
+    "denominations_minor": "",
+    "min_amount_minor": "1",
+    "max_amount_minor": "100000",
+    "adapter": "tmf654",
+    "base_url": "https://bss.example.com/tmf",
+    "reference_field": "description",
+    "can_query_by_reference": "on",
+    "permanent_codes": "",
+    "timezone": "Asia/Shanghai",
+}
+
 
 def change(client, row, **fields):
     """Send the object's form as its page shows it, with `fields` changed."""
@@ -204,6 +221,36 @@ class TestACarrier:
     def test_is_reached_over_tls_or_on_this_machine(self, root, typed, kept):
         change(root, w.carrier(), base_url=typed)
         assert Carrier.objects.get().base_url == kept
+
+    @pytest.mark.parametrize(
+        ("currency", "typed", "kept"),
+        [
+            ("CNY", "", 24),  # the mainland's law, from April 2026
+            ("CNY", "0", 0),  # of another market, though it bills in yuan
+            ("CNY", "48", 48),
+            ("EUR", "", 0),
+            ("HKD", "12", 12),
+        ],
+    )
+    def test_that_is_new_tells_before_each_charge_as_its_market_has_it(
+        self, root, db, currency, typed, kept
+    ):
+        address = reverse("admin:lines_carrier_add")
+        form = root.get(address).context["adminform"].form
+        assert form[NOTICE].initial is None
+        assert "Left empty: what the law of its market asks for." in form[NOTICE].help_text
+        root.post(address, NEW_CARRIER | {"currency": currency, NOTICE: typed})
+        assert Carrier.objects.get().notice_before_deduction_h == kept
+
+    def test_keeps_its_notice_until_somebody_changes_it(self, root):
+        carrier = w.carrier(notice_before_deduction_h=24)
+        change(root, carrier, name="移动")
+        assert Carrier.objects.get().notice_before_deduction_h == 24
+        change(root, carrier, **{NOTICE: "0"})
+        assert Carrier.objects.get().notice_before_deduction_h == 0
+        for wrong in ("", "-1", "241", "soon"):
+            assert NOTICE in errors(change(root, carrier, **{NOTICE: wrong})), wrong
+        assert Carrier.objects.get().notice_before_deduction_h == 0
 
     def test_never_changes_its_code(self, root):
         change(root, w.carrier(), code="other", name="移动")

@@ -1,17 +1,21 @@
 """Recharges, payment methods and notices over the API."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from django_q.models import OrmQ
 
 from billing.gateways.base import BindingFacts, BindingStatus
+from billing.gateways.limits import TryLimit
 from billing.models import Binding, Recharge
 from tests import world
 from tests.api.callers import Caller
 from tests.api.conftest import Belongings
 from tests.api.test_matrix import by_hand
-from tests.factories.billing import SpendingCapFactory
+from tests.factories.billing import PaymentAttemptFactory, SpendingCapFactory
 from tests.fakes import FakeGateway
 
 
@@ -143,6 +147,32 @@ class TestBinding:
         ref = as_alice.post("bindings", {"rail": "alipay"}).json()["binding"]["id"]
         answer = as_alice.post(f"bindings/{ref}/default")
         assert (answer.status_code, answer.json()["code"]) == (409, "binding_not_usable")
+
+    def test_says_how_often_its_scheme_lets_it_be_refused_yet(
+        self, as_alice: Caller, alice: Belongings, gateway: FakeGateway
+    ) -> None:
+        limits = (TryLimit(10, timedelta(days=1)), TryLimit(15, timedelta(days=30)))
+        gateway.capabilities = replace(gateway.capabilities, tries=limits)
+        for at, number in ((timedelta(days=3), 8), (timedelta(minutes=1), 9)):
+            PaymentAttemptFactory.create(
+                recharge=alice.recharge,
+                number=number,
+                declined=True,
+                created_at=timezone.now() - at,
+            )
+        said = [
+            {"within_days": 1, "limit_count": 10, "left_count": 9},
+            {"within_days": 30, "limit_count": 15, "left_count": 13},
+        ]
+        assert as_alice.get(f"bindings/{alice.binding.ref}").json()["tries"] == said
+        assert as_alice.get("bindings").json()["results"][0]["tries"] == said
+        Binding.objects.update(state="revoked")
+        assert as_alice.get(f"bindings/{alice.binding.ref}").json()["tries"] == []
+
+    def test_of_a_rail_that_counts_no_tries_says_none(
+        self, as_alice: Caller, alice: Belongings
+    ) -> None:
+        assert as_alice.get(f"bindings/{alice.binding.ref}").json()["tries"] == []
 
     def test_ends_and_pauses_its_rules(self, as_alice: Caller, alice: Belongings) -> None:
         shown = as_alice.post(f"bindings/{alice.binding.ref}/end", {}).json()

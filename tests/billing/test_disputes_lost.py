@@ -6,7 +6,13 @@ import pytest
 
 from billing import gateways
 from billing.engine import incoming
-from billing.gateways.base import DisputeStanding, Notification, NotificationKind, Refused
+from billing.gateways.base import (
+    Answer,
+    DisputeStanding,
+    Notification,
+    NotificationKind,
+    Refused,
+)
 from billing.ledger import verification
 from billing.models import Notice, PaymentAttempt, Recharge, Refund, Rule, Settlement, Transfer
 from billing.operators import attestations, found, operations
@@ -56,6 +62,9 @@ def confirm(world, said: Settlement) -> None:
 
 def lose(world, minor: int = 5000, number: str = "du_1") -> None:
     confirm(world, say(world, Finding.LOST, minor, number))
+
+
+CHARGEBACKS = ("chargeback", "chargeback_returned")
 
 
 def ask(world, minor: int = 5000) -> Refund:
@@ -366,4 +375,123 @@ class TestMoneyThatComesBackAfterALoss:
         operations.redeliver(recharge=only(), actor=finance, reason="owed", at=busy.at)
         busy.run()
         assert (only().state, len(busy.carrier.credits)) == ("completed", 1)
+        w.assert_balanced()
+
+    @pytest.mark.parametrize("minor", [1, 2000, 4999])
+    def test_in_part_is_owed_again_for_that_part_and_the_bank_keeps_the_rest(self, busy, minor):
+        lose(busy)
+        told = Notice.objects.filter(kind="refunded").count()
+        busy.later(w.DAY)
+        hears(busy, WON, "2", said_at=busy.at)
+        confirm(busy, say(busy, Finding.RETURNED, minor))
+        refund = Refund.objects.get(state="intended")
+        assert (refund.amount_minor, refund.way, refund.attention) == (
+            minor,
+            "rail",
+            "refund_failed",
+        )
+        assert (only().state, only().refund_committed_minor) == ("refunding", 5000)
+        gone = [one[3] if one[0] == "chargeback" else -one[3] for one in booked(*CHARGEBACKS)]
+        assert sum(gone) == 5000 - minor
+        assert "losses" not in verification.accounts()["CNY"]  # the line never had its credit
+        assert Notice.objects.filter(kind="refund_failed").count() == 1
+        assert Notice.objects.get(kind="refund_failed").facts["amount_minor"] == minor
+        assert Notice.objects.filter(kind="refunded").count() == told  # the rest is no news
+        w.assert_balanced()
+
+        operations.query_refund(refund=refund, at=busy.at)
+        busy.run()
+        assert (only().state, list(busy.gateway.refunded.values())) == ("refunded", [minor])
+        assert busy.carrier.credits == {}
+        w.assert_balanced()
+
+    def test_in_two_parts_is_owed_twice(self, busy):
+        lose(busy)
+        busy.later(w.DAY)
+        hears(busy, WON, "2", said_at=busy.at)
+        for minor in (2000, 3000):
+            confirm(busy, say(busy, Finding.RETURNED, minor))
+            refund = Refund.objects.get(state="intended")
+            operations.query_refund(refund=refund, at=busy.at)
+            busy.run()
+            assert only().state == "refunded"
+            w.assert_balanced()
+            busy.later(w.DAY)
+        assert list(busy.gateway.refunded.values()) == [2000, 3000]
+        assert not disputed.is_lost(recharge_id=only().pk)
+        with pytest.raises(found.NotSettleable):
+            say(busy, Finding.RETURNED, 1)
+
+    def test_of_two_banks_takings_is_owed_all_together(self, busy):
+        lose(busy, 3000)
+        busy.run()  # what the bank has left goes back by the rail
+        assert (only().state, list(busy.gateway.refunded.values())) == ("refunded", [2000])
+        busy.later(w.DAY)
+        hears(busy, WON, "2", said_at=busy.at)
+        with pytest.raises(found.NotWithinCharge):
+            say(busy, Finding.RETURNED, 3001)
+        confirm(busy, say(busy, Finding.RETURNED, 1000))
+        refund = Refund.objects.get(state="intended")
+        assert refund.amount_minor == 1000
+        w.assert_balanced()
+
+
+class TestLostAfterAllWentBack:
+    """Its payer had the money by a refund, and the bank takes it from us all the same."""
+
+    @pytest.fixture
+    def refunded(self, paid):
+        ask(paid)
+        paid.run()
+        assert only().state == "refunded"
+        paid.later(w.DAY)
+        hears(paid, LOST, said_at=paid.at)
+        assert only().attention == "disputed"
+        return paid
+
+    def test_is_our_loss_by_two_people(self, refunded):
+        said = say(refunded, Finding.LOST, 5000)
+        assert booked(*CHARGEBACKS) == []
+        confirm(refunded, said)
+        assert booked(*CHARGEBACKS) == [("chargeback", "losses", "rail:alipay", 5000)]
+        assert (only().state, only().attention) == ("refunded", "")
+        assert verification.accounts()["CNY"]["losses"] == -5000
+        assert list(refunded.gateway.refunded.values()) == [5000]
+        w.assert_balanced()
+
+    @pytest.mark.parametrize("minor", [0, 5001])
+    def test_is_of_what_was_charged_at_most(self, refunded, minor):
+        with pytest.raises(found.NotWithinCharge):
+            say(refunded, Finding.LOST, minor)
+        confirm(refunded, say(refunded, Finding.LOST, 3000))
+        refunded.later(w.DAY)
+        hears(refunded, LOST, "9", said_at=refunded.at, dispute_ref="du_9")
+        with pytest.raises(found.NotWithinCharge):
+            say(refunded, Finding.LOST, 2001)
+        confirm(refunded, say(refunded, Finding.LOST, 2000))
+        assert verification.accounts()["CNY"]["losses"] == -5000
+        w.assert_balanced()
+
+    def test_comes_back_as_any_loss(self, refunded):
+        lose(refunded)
+        refunded.later(w.DAY)
+        hears(refunded, WON, "2", said_at=refunded.at)
+        assert only().attention == "loss_returned"
+        confirm(refunded, say(refunded, Finding.RETURNED, 5000))
+        assert (only().state, only().attention) == ("refunded", "")
+        assert verification.accounts()["CNY"]["losses"] == 0
+        assert not Refund.objects.filter(state="intended").exists()
+        w.assert_balanced()
+
+    def test_is_covered_where_the_refund_fails_after_all(self, refunded):
+        """The payer has the bank's money then, and nobody sends it a second time."""
+        lose(refunded)
+        refund = Refund.objects.get()
+        refunded.gateway.query_refund = lambda **_: Answer(Refused("REFUND_FAIL"))
+        approvals.wake(reference=refund.reference, at=refunded.at)
+        refunded.run()
+        assert (only().state, only().refund_committed_minor) == ("refunded", 5000)
+        assert verification.accounts()["CNY"]["losses"] == 0
+        assert not Notice.objects.filter(kind="refund_failed").exists()
+        assert not Refund.objects.exclude(state__in=["succeeded", "refused"]).exists()
         w.assert_balanced()

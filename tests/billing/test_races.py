@@ -1,9 +1,13 @@
 """Sixteen processes at once: caps hold, an occurrence runs once, a row has one winner."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from billing.engine import executor
+from billing.gateways.base import Refused
+from billing.gateways.limits import TryLimit
 from billing.models import Decision, PaymentAttempt, Recharge, Refund, Rule, Transfer
 from billing.recharges import claims, machine
 from billing.reference_data import load
@@ -67,6 +71,16 @@ def refunding_of(recharge, people):
         return "asked"
 
     return one
+
+
+def refuse_one(_number):
+    """One step of one recharge, at a rail that refuses; how often it was asked."""
+    world = World()
+    limits = (TryLimit(3, timedelta(days=1)),)
+    world.gateway.capabilities = replace(world.gateway.capabilities, tries=limits)
+    world.gateway.script = [Refused("BUYER_BALANCE_NOT_ENOUGH")]
+    executor.run_batch(at=w.NOON, outside=world.outside, batch=1)
+    return len(world.gateway.calls["charge"])
 
 
 def give_back(_number):
@@ -185,6 +199,21 @@ class TestSixteenProcesses:
         results = race(pressed(tool, [w.line(owner)]), processes=16)
         assert sorted(results) == ["OpenRecharge"] * 15 + ["opened"]
         assert Recharge.objects.count() == 1
+
+    def test_never_take_the_last_try_of_a_card_twice(self):
+        owner = w.person()
+        w.rail(retry_ladder_s=[3600] * 3)
+        cards = [w.binding(owner, fingerprint="card") for _ in range(2)]  # one card, bound twice
+        for number in range(16):
+            line = w.line(owner, balance_minor=980)
+            RechargeFactory.create(
+                line=line, binding=cards[number % 2], act_at=w.NOON, ladder_s=[3600] * 3
+            )
+        refused = sum(race(refuse_one, processes=16))
+        assert (refused, PaymentAttempt.objects.count()) == (3, 3)
+        assert Recharge.objects.filter(state="declined").count() == 3
+        waiting = Recharge.objects.filter(state="waiting", reason="tries_spent")
+        assert waiting.count() == 13
 
     def test_racing_for_one_row_have_one_winner_a_thousand_times(self):
         owner = w.person()

@@ -6,7 +6,17 @@ from datetime import timedelta
 import pytest
 
 from billing import four_eyes
-from billing.gateways.base import Answer, NotFound, Pending, Refused, Succeeded, Unknown
+from billing.engine import incoming
+from billing.gateways.base import (
+    Answer,
+    NotFound,
+    Notification,
+    NotificationKind,
+    Pending,
+    Refused,
+    Succeeded,
+    Unknown,
+)
 from billing.ledger import verification
 from billing.models import Notice, Recharge, Refund, Transfer
 from billing.operators import attestations, found, operations
@@ -20,6 +30,8 @@ from lines.models import Delivery
 from tests import world as w
 
 pytestmark = pytest.mark.django_db
+
+BANK = Refused("REFUND_FAIL")
 
 
 def only() -> Recharge:
@@ -358,6 +370,28 @@ class TestARefundThatCameBack:
         paid.run()
         first.refresh_from_db()
         assert (first.state, only().attention) == ("refused", "refund_failed")
+        w.assert_balanced()
+
+    @pytest.mark.parametrize(
+        ("says_it", "state"), [(Succeeded("R", 5000, "CNY"), "succeeded"), (BANK, "refused")]
+    )
+    def test_is_asked_about_when_a_message_tells_of_the_payers_bank(self, refunded, says_it, state):
+        """Refused by the bank, it may lie in the payer's wallet, and then the refund stands."""
+        refund = Refund.objects.get()
+        says(refunded, says_it)
+        note = Notification(
+            NotificationKind.REFUND, "m1", our_ref=refund.attempt.reference,
+            refund_ref=refund.reference, claims="depositback F",
+        )  # fmt: skip
+        incoming.accept(source="rail:alipay", note=note, at=refunded.at)
+        incoming.process(at=refunded.at, limit=10)
+        refunded.run()
+        refund.refresh_from_db()
+        assert refund.state == state
+        is_back = state == "refused"
+        assert only().attention == ("refund_failed" if is_back else "")
+        assert Notice.objects.filter(kind="refund_failed").count() == is_back
+        assert Transfer.objects.filter(kind="refund_failed").count() == is_back
         w.assert_balanced()
 
     @pytest.mark.parametrize("outcome", [Succeeded("R", 5000, "CNY"), NotFound()])

@@ -54,6 +54,31 @@ def tick(world, *, seconds, step_s=2):
         world.later(step_s * SECOND)
 
 
+class TestWhatIsKnownOfASilence:
+    def test_is_since_when_what_came_instead_and_how_many_wait(self):
+        world = w.World()
+        w.carrier(), w.rail()
+        w.rule(w.line(balance_minor=980), wake_at=world.at)
+        world.gateway.script = [Unknown("HTTP 503"), Unknown("another")]
+        world.run(batches=3)
+        outage = Outage.objects.get()
+        assert (outage.side, outage.code, outage.since) == ("rail", "alipay", world.at)
+        assert (outage.reason, outages.all_of_them().get().in_doubt) == ("HTTP 503", 1)
+        assert outages.asked_at(outage) == world.at
+
+    def test_is_nothing_once_it_answers_and_begins_anew(self):
+        world = w.World()
+        outage = OutageFactory.create(at=world.at, reason="HTTP 503")
+        heard = outages.Heard(RAIL, "alipay", True, True)
+        outages.note([heard], at=world.at)
+        outage.refresh_from_db()
+        assert (outage.is_failing, outages.asked_at(outage)) == (False, None)
+        Outage.objects.update(wake_at=None)
+        outages.note([outages.Heard(RAIL, "alipay", False, False, "x" * 300 + "\x00")], at=world.at)
+        outage.refresh_from_db()
+        assert (outage.since, outage.reason) == (world.at, "x" * 200)
+
+
 class TestARailThatAnswersAgain:
     def test_is_probed_and_then_asked_about_all_it_left_in_doubt(self):
         world = w.World()

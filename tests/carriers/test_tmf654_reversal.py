@@ -133,7 +133,7 @@ class TestStatement:
 
         rows = list(adapter.statement(day=self.today()))
 
-        assert [replace(row, at=None) for row in rows] == [
+        assert [replace(row, at=None, names=()) for row in rows] == [
             CarrierStatementRow(
                 1, "credit", requests_[0].reference, orders[0].carrier_ref, 5000, "CNY", None
             ),
@@ -147,6 +147,7 @@ class TestStatement:
                 4, "reversal", requests_[0].reference, orders[0].carrier_ref, 5000, "CNY", None
             ),
         ]
+        assert {row.names for row in rows} == {(alice.msisdn,)}
         assert all(row.at.date() == self.today() for row in rows)
 
     def test_of_another_day_is_empty(self, books):

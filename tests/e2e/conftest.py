@@ -43,8 +43,8 @@ class Installation:
         return report
 
     def carrier(self, method: str, path: str, body: Any = None) -> Any:
-        """An order to the simulated China Mobile."""
-        url = f"{self.stage.carrier_urls['cmcc']}/_control{path}"
+        """An order to the simulated carrier of Hong Kong, where no law has a charge told before."""
+        url = f"{self.stage.carrier_urls['cucc']}/_control{path}"
         answer = requests.request(method, url, json=body, timeout=30)
         answer.raise_for_status()
         return answer.json()

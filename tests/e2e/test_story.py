@@ -73,7 +73,7 @@ class TestASubscriber:
         # Put the line in, and prove that it is theirs.
         page.goto(f"{web}/lines/add/fm/")
         page.locator("[name=label]").fill("妈妈的手机")
-        page.locator("[name=carrier]").select_option("cmcc")
+        page.locator("[name=carrier]").select_option("cucc")
         page.locator("[name=msisdn]").fill(NUMBER.removeprefix("+86"))
         page.locator("[name=iccid]").fill(card[:9])
         page.locator("main form button.primary").click()
@@ -165,7 +165,7 @@ class TestAnOperator:
         page.goto(f"{web}/admin/billing/recharge/")
         page.locator("#result_list a[href*='/billing/recharge/']").first.click()
         story = page.locator("body")
-        for told in ("alipay.trade.pay", "rail:alipay", "undelivered", "carrier:cmcc"):
+        for told in ("alipay.trade.pay", "rail:alipay", "undelivered", "carrier:cucc"):
             expect(story).to_contain_text(told)
         # Numbers are masked: the whole one is nowhere on the page.
         assert NUMBER.removeprefix("+86") not in page.content()

@@ -29,6 +29,11 @@ WAYS: dict[str, tuple[tuple[S, str], ...]] = {
     S.DUE: (),
     S.COMPLETED: ((S.CHARGING, "sent"), (S.DELIVERING, "paid"), (S.COMPLETED, "credited")),
     S.PAYMENT_UNKNOWN: ((S.CHARGING, "sent"), (S.PAYMENT_UNKNOWN, "no_answer")),
+    S.DELIVERY_UNKNOWN: (
+        (S.CHARGING, "sent"),
+        (S.DELIVERING, "paid"),
+        (S.DELIVERY_UNKNOWN, "carrier_no_answer"),
+    ),
     S.DECLINED: ((S.CHARGING, "sent"), (S.DECLINED, "soft_decline")),
     S.FAILED: ((S.CHARGING, "sent"), (S.FAILED, "retries_exhausted")),
     S.CANCELED: ((S.CANCELED, "canceled_by_owner"),),

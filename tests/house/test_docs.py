@@ -19,8 +19,9 @@ SETTINGS = (
     "api/settings.py",
 )
 READERS = {"str", "int", "bool", "list", "pairs", "level"}
-# What dotted names in documents begin with where they are not ours: a table's, and Stripe's events.
+# What dotted names in documents begin with where they are not ours: a table's, and vendors' words.
 THEIRS = {"billing_recharge", "charge", "checkout", "customer", "payment_method", "setup_intent"}
+THEIRS |= {"alipay"}
 
 
 def read_by_settings() -> set[str]:

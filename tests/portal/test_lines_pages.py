@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from billing.models import Recharge, Rule
 from lines import carriers, lifecycle
-from lines.models import Line
+from lines.models import Carrier, Line
 from portal.accounts.models import User
 from tests import world as w
 from tests.factories.billing import PaymentAttemptFactory
@@ -290,6 +290,21 @@ def declined(owner: User) -> Line:
 
 
 class TestALinesPage:
+    @pytest.mark.parametrize(
+        ("hours", "said"),
+        [
+            (24, "We tell you 24 hours before each automatic charge when and how much"),
+            (1, "We tell you 1 hour before each automatic charge when and how much"),
+            (0, ""),
+        ],
+    )
+    def test_says_how_long_before_each_charge_its_owner_is_told(self, alice, as_user, hours, said):
+        Carrier.objects.update(notice_before_deduction_h=hours)
+        line = alice.lines.first()
+        text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()
+        assert said in text
+        assert ("before each automatic charge" in text) is bool(said)
+
     def test_tells_why_it_was_and_was_not_charged(self, alice, as_user):
         line = alice.lines.get(kind="fm")
         text = as_user(alice).get(reverse("portal:line", args=[line.public_id])).content.decode()

@@ -1,6 +1,7 @@
 """Payment methods: signed elsewhere, believed only when the rail says so, removed with care."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,9 +17,10 @@ from billing.gateways.base import (
     SigningPage,
     Unknown,
 )
+from billing.gateways.limits import TryLimit
 from billing.models import Binding, Rule
 from tests import world as w
-from tests.factories.billing import BindingFactory
+from tests.factories.billing import BindingFactory, PaymentAttemptFactory, RechargeFactory
 from tests.fakes import FakeGateway
 from tests.portal import people
 
@@ -153,6 +155,39 @@ class TestBinding:
         client.get(page_of(binding))
         binding.refresh_from_db()
         assert binding.state == "pending"
+
+
+class TestTriesOfACard:
+    """The schemes' budget, as its owner sees it."""
+
+    @pytest.fixture
+    def limited(self, rail):
+        limits = (TryLimit(10, timedelta(days=1)), TryLimit(15, timedelta(days=30)))
+        rail.capabilities = replace(rail.capabilities, tries=limits)
+        return rail
+
+    def test_are_shown_with_what_is_left_today_and_in_thirty_days(self, alice, as_user, limited):
+        binding = alice.bindings.get()
+        now = datetime.now(UTC)
+        for days, count in ((3, 2), (0, 1)):
+            at = now - timedelta(days=days, minutes=5)
+            recharge = RechargeFactory.create(
+                line=alice.lines.first(), binding=binding, failed=True, created_at=at
+            )
+            for number in range(1, count + 1):
+                PaymentAttemptFactory.create(recharge=recharge, number=number, declined=True)
+        text = as_user(alice).get(page_of(binding)).content.decode()
+        assert "<dt>Tries left today</dt><dd>9 of 10</dd>" in text
+        assert "<dt>Tries left in 30 days</dt><dd>12 of 15</dd>" in text
+
+    def test_are_not_spoken_of_where_nobody_counts(self, alice, as_user, rail):
+        text = as_user(alice).get(page_of(alice.bindings.get())).content.decode()
+        assert "Tries left" not in text
+
+    def test_are_not_spoken_of_for_a_method_that_has_ended(self, alice, as_user, limited):
+        alice.bindings.update(state="revoked")
+        text = as_user(alice).get(page_of(alice.bindings.get())).content.decode()
+        assert "Tries left" not in text
 
 
 class TestRemoving:

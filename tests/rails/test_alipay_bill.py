@@ -115,8 +115,25 @@ class TestReadingABill:
 
     def test_a_fee_keeps_its_sign_whatever_the_row_is(self):
         given, taken = PAYMENT.replace("-0.12", "0.12"), REFUND.replace(",0.03,", ",-0.03,")
-        payment, refund = rows_of(bill_file(given, taken))
+        _, _, payment, refund = rows_of(bill_file(PAYMENT, PAYMENT, given, taken))
         assert (payment.fee_minor, refund.fee_minor) == (-12, 3)
+
+    def test_fees_are_read_on_the_side_that_its_own_payments_have_them(self):
+        """No document says which: taken is below zero, as money that left, or above, as a fee."""
+        above = PAYMENT.replace("-0.12", "0.12"), REFUND.replace(",0.03,", ",-0.03,")
+        free = PAYMENT.replace("-0.12", "0.00")
+        bills = {
+            (PAYMENT, REFUND): [12, -3],
+            above: [12, -3],
+            (REFUND, PAYMENT): [-3, 12],
+            above[::-1]: [-3, 12],
+            (above[0], above[0], PAYMENT): [12, 12, -12],  # the odd one stays odd
+            (free, REFUND): [0, -3],  # nothing tells: money that came is a fee returned
+            (REFUND,): [-3],
+            (above[0], PAYMENT, REFUND): [-12, 12, -3],
+        }
+        for lines, fees in bills.items():
+            assert [row.fee_minor for row in rows_of(bill_file(*lines))] == fees, lines
 
     def test_none_is_written_as_0(self):
         bad, refund = rows_of(

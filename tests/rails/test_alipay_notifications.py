@@ -1,7 +1,9 @@
 """Notifications: the genuine ones read rightly, and of a thousand false ones not one accepted."""
 
 import base64
+import contextlib
 import functools
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
@@ -76,6 +78,27 @@ class TestGenuineNotifications:
         notification, _ = read(gateway, inbox.wait_for(2)[1])
         assert notification.kind is NotificationKind.REFUND
         assert notification.claims == "TRADE_CLOSED"
+
+    @pytest.mark.parametrize(("status", "amount_minor"), [("S", 1200), ("F", None)])
+    def test_what_a_bank_did_with_a_refund_is_about_that_refund(
+        self, alipay, gateway, agreement, inbox, status, amount_minor
+    ):
+        request = charge_of(agreement)
+        gateway.charge(request=request)
+        refund = refund_of(request, 1200)
+        gateway.refund(request=refund)
+        alipay.control("POST", f"refunds/{refund.refund_ref}/deposit_back", {"status": status})
+        body = inbox.wait_for(1)[0]
+        assert "notify_type" not in fields_of(body)
+        notification, said = read(gateway, body)
+        assert notification.kind is NotificationKind.REFUND
+        assert (notification.our_ref, notification.refund_ref) == (
+            request.reference, refund.refund_ref,
+        )  # fmt: skip
+        assert (notification.claims, notification.amount_minor) == (
+            f"depositback {status}", amount_minor,
+        )  # fmt: skip
+        assert said == Acknowledgement("success", "text/plain", 200)
 
     def test_both_ends_of_an_agreement_are_told(self, alipay, gateway, inbox):
         binding_ref = new_ref("B")
@@ -276,6 +299,56 @@ class TestFalseNotifications:
             read(gateway, body, sent + timedelta(hours=25))
             with pytest.raises(BadNotification, match="too old"):
                 read(gateway, body, sent + timedelta(hours=27))
+
+
+class TestAFalseMessageAboutABank:
+    @pytest.fixture
+    def genuine(self, alipay, gateway, agreement, inbox):
+        request = charge_of(agreement)
+        gateway.charge(request=request)
+        given = refund_of(request, 200)
+        gateway.refund(request=given)
+        alipay.control("POST", f"refunds/{given.refund_ref}/deposit_back", {"status": "F"})
+        return inbox.wait_for(1)[0]
+
+    def test_forged_tampered_or_stale_is_refused(self, alipay, gateway, genuine):
+        chance, stranger = random.Random(SEED), new_keys().private
+        accepted = []
+        ways = (
+            flip_a_bit, change_a_value, drop_a_field, add_a_field, no_signature, weaker_signature,
+            too_old, signed_by_a_stranger, signed_by_the_merchant, genuine_but_for_others,
+            genuine_without_a_number,
+        )  # fmt: skip
+        for number in range(220):
+            way = ways[number % len(ways)]
+            false, at = way(genuine, chance, alipay, stranger)
+            with contextlib.suppress(BadNotification):
+                accepted.append((way.__name__, read(gateway, false, at)))
+        assert accepted == []
+
+    def test_signed_but_of_another_content_is_refused(self, alipay, gateway, genuine):
+        fields = fields_of(genuine)
+        told = json.loads(fields["biz_content"])
+        contents = (
+            "", "x", "[]", "null", "5", json.dumps(told | {"dback_status": "X"}),
+            json.dumps(told | {"dback_status": 5}), json.dumps(told | {"out_request_no": ""}),
+            json.dumps(told | {"out_trade_no": ""}), json.dumps(told | {"dback_amount": "1e3"}),
+        )  # fmt: skip
+        changes = [{"biz_content": content} for content in contents]
+        changes += [{"utc_timestamp": time} for time in ("", "yesterday", "1", "٣" * 13)]
+        changes += [{"msg_method": "alipay.trade.something.else"}]
+        accepted = []
+        for change in changes:
+            body, _ = _signed_with(alipay.alipay.private, fields | change)
+            with contextlib.suppress(BadNotification):
+                accepted.append((change, read(gateway, body)))
+        assert accepted == []
+
+    def test_signed_without_what_is_empty_is_read(self, alipay, gateway, genuine):
+        fields = fields_of(genuine)
+        body, _ = _signed_with(alipay.alipay.private, fields)
+        with_empty = body + b"&msg_type=&msg_app_id="
+        assert read(gateway, with_empty)[0].claims == "depositback F"
 
 
 # --- ways to be false: each gives a body and, if it matters, an hour --------------------------

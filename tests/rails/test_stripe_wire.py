@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -152,6 +153,26 @@ class TestAnAnswer:
     def test_with_an_error_of_any_shape_never_raises(self, peer, status, error):
         peer.status, peer.body = status, json.dumps({"error": error}).encode()
         assert not hasattr(charge(peer).outcome, "amount_minor")
+
+    def test_that_names_a_wait_is_unknown_for_so_long(self, peer):
+        peer.status = 429
+        peer.body = json.dumps({"error": {"type": "api_error", "code": "rate_limit"}}).encode()
+        named = {
+            "30": timedelta(seconds=30),
+            "0": timedelta(0),
+            "86400": timedelta(days=1),
+            "99999": timedelta(days=1),
+            "999999999": timedelta(0),
+            "-5": timedelta(0),
+            "1.5": timedelta(0),
+            "Wed, 21 Oct 2026 07:28:00 GMT": timedelta(0),
+            "": timedelta(0),
+        }
+        for said in named:
+            peer.headers = {"Retry-After": said}
+            outcome = charge(peer).outcome
+            assert isinstance(outcome, Unknown)
+            assert outcome.wait == named[said], said
 
     def test_that_breaks_off_or_is_endless_is_unknown(self, peer):
         peer.body, peer.headers = paid(), {"Content-Length": str(len(paid()) + 1)}

@@ -4,11 +4,13 @@ Columns are found by name, because one variant writes half-width brackets, and �
 支付宝交易号. A row that cannot be read is handed on as such, and the rest goes on.
 """
 
+import contextlib
 import csv
 import io
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -34,6 +36,8 @@ _LONGEST_LINE = 8192
 _UNDECODABLE = "\ufffd"
 _DAMAGED = (BadZipFile, EOFError, zlib.error)
 
+Lines = Iterator[tuple[int, str]]
+
 
 class _BadRow(ValueError):
     """One row's reason for being unreadable."""
@@ -46,15 +50,34 @@ def rows(file: IO[bytes]) -> Iterator[StatementRow | UnreadableRow]:
     """
     try:
         archive = ZipFile(file, metadata_encoding="gbk")
-        # A stray byte spoils its own cell, not the file.
-        text = io.TextIOWrapper(
-            archive.open(_detail_entry(archive)), "gb18030", errors="replace", newline=""
-        )
-        lines = enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1)
+        entry = _detail_entry(archive)
+        fee_side = _fee_side(_lines(archive, entry))
+        lines = _lines(archive, entry)
         columns = _columns(lines)
     except _DAMAGED as error:
         raise StatementNotReady("The bill that came is not a whole zip file.") from error
-    return _rows(lines, columns)
+    return _rows(lines, columns, fee_side)
+
+
+def _lines(archive: ZipFile, entry: ZipInfo) -> Lines:
+    # A stray byte spoils its own cell, not the file.
+    text = io.TextIOWrapper(archive.open(entry), "gb18030", errors="replace", newline="")
+    return enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1)
+
+
+def _fee_side(lines: Lines) -> int:
+    """1 where this bill writes a fee that was taken above zero, -1 where below: as most of its own
+    payments have it, for no document says so. With none that tells, below, as money that left."""
+    columns, above = _columns(lines), 0
+    kind, fee = columns["业务类型"], columns["服务费(元)"]
+    # Of a damaged file what can be read tells; the rows say where it broke.
+    with contextlib.suppress(*_DAMAGED):
+        for _, line in lines:
+            cells = _cells(line)
+            if len(cells) == len(columns) and _KINDS.get(cells[kind]) is _PAID:
+                minor = _yuan(cells[fee]) or 0
+                above += (minor > 0) - (minor < 0)
+    return 1 if above > 0 else -1
 
 
 def _detail_entry(archive: ZipFile) -> ZipInfo:
@@ -65,7 +88,7 @@ def _detail_entry(archive: ZipFile) -> ZipInfo:
 
 
 def _rows(
-    lines: Iterator[tuple[int, str]], columns: Mapping[str, int]
+    lines: Lines, columns: Mapping[str, int], fee_side: int
 ) -> Iterator[StatementRow | UnreadableRow]:
     line_number, tally, is_ended, totals = 0, Tally(), False, ""
     try:
@@ -76,6 +99,8 @@ def _rows(
             elif line.strip():
                 cells = _cells(line)
                 row = _row(cells, columns, line_number, line)
+                if isinstance(row, StatementRow):
+                    row = replace(row, fee_minor=fee_side * row.fee_minor)
                 tally.add(row, _received_minor(cells, columns))
                 yield row
     except _DAMAGED as error:
@@ -129,7 +154,7 @@ def _cells(line: str) -> Sequence[str]:
     return [cell.strip() for cell in next(csv.reader([line.rstrip("\r\n")]), [])]
 
 
-def _columns(lines: Iterator[tuple[int, str]]) -> Mapping[str, int]:
+def _columns(lines: Lines) -> Mapping[str, int]:
     """Name → place, in one spelling. Raises StatementNotReady for a file of another layout."""
     header = next((line for _, line in lines if line.strip() and not line.startswith("#")), "")
     names = [cell.replace("（", "(").replace("）", ")") for cell in _cells(header)]
@@ -186,8 +211,7 @@ def _readable(cells: Mapping[str, str], line_number: int) -> StatementRow:
         our_ref=our_ref,
         provider_ref=cells["支付宝交易号"],
         amount_minor=abs(amount_minor),
-        # As all amounts here, of the merchant's money: below zero it was taken.
-        fee_minor=-_minor(cells, "服务费(元)", currency),
+        fee_minor=_minor(cells, "服务费(元)", currency),  # as written: `_fee_side` says of whom
         currency=currency,
         at=instants.from_text(cells["完成时间"]),
         refund_ref=refund_ref if is_refund else "",

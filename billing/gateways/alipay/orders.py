@@ -43,6 +43,7 @@ def refund_content(request: RefundRequest) -> Mapping[str, object]:
         "out_request_no": request.refund_ref,
         "refund_amount": to_decimal_text(request.amount_minor, request.currency),
         "refund_reason": request.reason[:_LONGEST_SUBJECT],
+        "query_options": ["deposit_back_info"],  # else nobody tells what the payer's bank did
     }
 
 

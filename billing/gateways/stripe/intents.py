@@ -48,13 +48,13 @@ def refusal(reply: Reply) -> Refused | Unknown:
             return Refused("authentication_error", reply.explain())
         case stripe.PermissionError():
             return Refused("permission_error", reply.explain())
-    return Unknown(reply.explain() or "no usable answer")
+    return Unknown(reply.explain() or "no usable answer", wait=reply.wait)
 
 
 def untold(reply: Reply) -> Unknown:
     """A refusal to tell, or no answer: it says nothing of what was asked."""
     is_ours = isinstance(reply.problem, stripe.AuthenticationError | stripe.PermissionError)
-    return Unknown(reply.explain(), is_ours=is_ours)
+    return Unknown(reply.explain(), is_ours=is_ours, wait=reply.wait)
 
 
 def outcome(intent: Mapping[str, object], *, reference: str) -> Outcome:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -29,6 +30,7 @@ API_VERSION = "2026-10-28.endive"
 _MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _SHORTEST_TIMEOUT_S = 3
+_LONGEST_WAIT = timedelta(days=1)
 # A form as text, which is what the SDK makes of all that is sent here.
 _Body = str | bytes | None
 
@@ -47,6 +49,7 @@ class Reply:
     fields: Mapping[str, object] = field(default_factory=dict)
     problem: stripe.StripeError | None = None  # the SDK's name for a refusal
     is_replayed: bool = False  # a saved answer of the same idempotency key: how it *was*
+    wait: timedelta = timedelta(0)  # that it asks for, by `Retry-After`
 
     @property
     def is_ok(self) -> bool:
@@ -104,7 +107,7 @@ class Wire:
         )
         if not seen.is_readable:
             return Reply(evidence)
-        return Reply(evidence, seen.status, seen.fields, problem, seen.is_replayed)
+        return Reply(evidence, seen.status, seen.fields, problem, seen.is_replayed, seen.wait)
 
 
 @dataclass(slots=True)
@@ -117,6 +120,7 @@ class _Seen:
     fields: Mapping[str, object] = field(default_factory=dict)
     is_readable: bool = False
     is_replayed: bool = False
+    wait: timedelta = timedelta(0)
     error: str = "nothing was sent"
 
     def response(self) -> str:
@@ -223,6 +227,7 @@ def _read(seen: _Seen, received: bytes, response: requests.Response) -> None:
         raise _Unusable(f"HTTP {response.status_code}, not JSON") from error
     if not isinstance(fields, dict):
         raise _Unusable("it is no object")
+    seen.wait = _asked_wait(response)
     is_success = 200 <= response.status_code < 300
     if not is_success and not isinstance(fields.get("error"), dict):
         raise _Unusable(f"HTTP {response.status_code} without an error of Stripe's")
@@ -230,6 +235,13 @@ def _read(seen: _Seen, received: bytes, response: requests.Response) -> None:
         raise _Unusable("it is no object of Stripe's")
     seen.fields, seen.status = fields, response.status_code
     seen.is_replayed = response.headers.get("Idempotent-Replayed", "") == "true"
+
+
+def _asked_wait(response: requests.Response) -> timedelta:
+    """`Retry-After`, in seconds: what is longer than a day, or a date, nobody has seen here."""
+    asked = response.headers.get("Retry-After", "")
+    seconds = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 6 else 0
+    return min(timedelta(seconds=seconds), _LONGEST_WAIT)
 
 
 def _told(method: str, url: str, headers: Mapping[str, str], body: _Body) -> str:

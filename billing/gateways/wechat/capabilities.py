@@ -42,6 +42,7 @@ def capabilities_of(terms: Terms) -> Capabilities:
         # A failed order is closed, and its number spent.
         can_reuse_reference_after_decline=False,
         reference_lifetime=None,
+        waits=codes.WAITS,
         not_found_grace=_GRACE,
         statement_currencies=frozenset({CURRENCY}),
         statement_ready=_BILL_READY,

@@ -6,6 +6,9 @@ pending = accepted; done = the order is already in an end state, ask for it. Cla
 from the vendor's cause and solution texts.
 """
 
+from collections.abc import Mapping
+from datetime import timedelta
+
 DECLINE_CODES: dict[str, str] = {
     # No money now, or a limit that time resets. NOTENOUGH is the payer's balance for a charge and
     # the merchant's for a refund: either fills up again.
@@ -62,6 +65,9 @@ DECLINE_CODES: dict[str, str] = {
     "REFUND_FEE_MISMATCH": "config",
     "ERROR": "unknown",
 }
+
+# A limit of the day, for whose end the vendor wants to be waited: sooner is refused again.
+WAITS: Mapping[str, timedelta] = dict.fromkeys(("RULELIMIT", "RULE_LIMIT"), timedelta(days=1))
 
 SUCCESS = "SUCCESS"
 

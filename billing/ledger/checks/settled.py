@@ -29,7 +29,9 @@ CHECKS: Mapping[str, str] = {
           FROM billing_transfer
           WHERE kind IN ('chargeback', 'chargeback_returned', 'loss_covered')) each_one
         GROUP BY 1) w ON w.recharge_id = g.id
-      WHERE w.said <> w.booked OR w.cost NOT BETWEEN 0 AND g.price_minor - g.refund_committed_minor
+      -- What went back whole, a bank may take all the same: at most what was charged.
+      WHERE w.said <> w.booked OR w.cost NOT BETWEEN 0 AND g.price_minor
+        - CASE WHEN g.state = 'refunded' THEN 0 ELSE g.refund_committed_minor END
       UNION ALL
       -- Given back otherwise than was asked for: as two people have said, in sum.
       SELECT f.reference FROM billing_refund f

@@ -19,13 +19,13 @@ from lines.carriers.base import (
     Reversed,
     Unknown,
 )
+from lines.carriers.naming import same_card
 from lines.carriers.tmf654.reading import (
     Bucket,
     Order,
     Unreadable,
     bucket_from,
     listed,
-    same_card,
     total_count,
 )
 from lines.carriers.tmf654.wire import Refusal, Reply

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from lines import validity
 from lines.carriers.base import Balance
+from lines.carriers.naming import bare, same_number
 from lines.carriers.tmf654 import amounts
 from lines.carriers.tmf654.masking import masked
 from lines.carriers.tmf654.wire import storable
@@ -232,29 +233,6 @@ def total_count(headers: Mapping[str, str]) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
-def same_number(one: str, other: str) -> bool:
-    """Whether two texts name one number or card.
-
-    A plus sign, spaces and the case may differ, and one may be in the national form: then it ends
-    the other, which adds a country code of one to three figures.
-    """
-    one, other = sorted((_bare(one), _bare(other)), key=len)
-    return one == other or (
-        len(one) >= 8 and other.endswith(one) and 1 <= len(other) - len(one) <= 3
-    )
-
-
-def same_card(one: str, other: str) -> bool:
-    """As `same_number`, and one of the two may lack the check digit, as printed cards do."""
-    one, other = sorted((_bare(one), _bare(other)), key=len)
-    return other.startswith(one) and len(other) - len(one) <= 1
-
-
-def _bare(text: str) -> str:
-    text = text.strip().removeprefix("tel:")
-    return "".join(char for char in text if char.isalnum()).upper()
-
-
 def _reason(told: str) -> str:
     """Fit to keep: a code stays as it is, for it is compared; a sentence may name a number."""
     return told if _CODE.fullmatch(told) else masked(told)
@@ -270,8 +248,8 @@ def _currency_of(quantity: Any) -> str:
 
 
 def _is_number(value: str) -> bool:
-    bare = _bare(value)
-    return len(bare) >= _SHORTEST_NUMBER and sum(char.isdigit() for char in bare) * 2 > len(bare)
+    plain = bare(value)
+    return len(plain) >= _SHORTEST_NUMBER and sum(char.isdigit() for char in plain) * 2 > len(plain)
 
 
 def _order_amount(document: Mapping[str, Any], currency: str) -> int | None:

@@ -60,6 +60,7 @@ def _row(line_number: int, order: Order, amount_minor: int) -> CarrierStatementR
         amount_minor=abs(amount_minor),
         currency=order.currency,
         at=order.confirmed.at,
+        names=tuple(resource.number for resource in order.resources),
     )
 
 

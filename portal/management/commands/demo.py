@@ -25,7 +25,7 @@ WELCOME = """
     cards       {stripe}/wallet   the bank's side: cards, payments, confirmations
     carriers    {carriers}
                 lines and balances, and at …/sms the texts they sent (codes to sign in, to prove)
-    to put in   China Mobile, nobody's yet: 138 0000 0991, card {spare_iccid}
+    to put in   China Unicom (Hong Kong), nobody's yet: 138 0000 0991, card {spare_iccid}
                 eSIM 138 0000 0992, LPA:1$smdp.example.com$KEEPLINE-0992
 
   Balances are used up while you watch: a day's usage in two minutes. Logs: {logs}

@@ -31,6 +31,7 @@ class Command(BaseCommand):
         )
         if options["bare"]:
             past.furnish()
+            past.keep_the_law()
             self._subscribe()
         elif options["present"]:
             self._subscribe()

@@ -76,6 +76,7 @@ class Refund:
     reference: str
     amount_minor: int
     at: datetime
+    is_told: bool = False  # what the payer's bank does with it
 
 
 @dataclass(slots=True)
@@ -239,7 +240,8 @@ class Books:
 
     def _on_refund(self, entry: Entry, at: datetime) -> None:
         trade = self.trades[entry["charge_reference"]]
-        refund = Refund(entry["reference"], entry["amount_minor"], at)
+        told = entry.get("is_told", False)
+        refund = Refund(entry["reference"], entry["amount_minor"], at, told)
         trade.refunds[refund.reference] = refund
         self._move(trade.payer_id, refund.amount_minor)
 

@@ -10,6 +10,7 @@
 | POST agreements | page.sign's content, + "payer", "status", "notify_url": signed at once |
 | POST agreements/NO/revoke | the user unsigns in the app |
 | POST agreements/NO/expire | {"in_s"}: it ends then (0: now), and nobody is told |
+| POST refunds/NUMBER/deposit_back | {"status": "S" or "F"}: what the payer's bank did with it |
 | POST settings | app_gateway_url, auto_agree, async_delay_s, declines_leave_open, … |
 | POST bills | {"kind", "reference", "amount_minor"} (`bills.FAULTS`), or {"half_width"} |
 | DELETE bills | honest bills again |
@@ -38,6 +39,7 @@ def control(simulator: Simulator) -> Blueprint:
     _add_views(blueprint, simulator)
     _add_orders(blueprint, simulator)
     _add_people(blueprint, simulator)
+    _add_banks(blueprint, simulator)
     return blueprint
 
 
@@ -103,6 +105,22 @@ def _add_orders(blueprint: Blueprint, simulator: Simulator) -> None:
     def honest_bills() -> Response:
         simulator.bills.be_honest()
         return jsonify(faults=[])
+
+
+def _add_banks(blueprint: Blueprint, simulator: Simulator) -> None:
+    @blueprint.post("/refunds/<number>/deposit_back")
+    def deposit_back(number: str) -> Response:
+        """Told to the application gateway, and only if the refund asked for it."""
+        told = (
+            (trade, trade.refunds[number])
+            for trade in simulator.books.trades.values()
+            if number in trade.refunds and trade.refunds[number].is_told
+        )
+        trade, refund = next(told, None) or abort(404)
+        status = steering.text(steering.body(), "status", "S")
+        content = wording.deposit_back(trade, refund, status)
+        simulator.notifier.message(simulator.app_gateway_url, wording.DEPOSIT_BACK, content)
+        return jsonify(content)
 
 
 def _add_people(blueprint: Blueprint, simulator: Simulator) -> None:

@@ -196,7 +196,10 @@ def refund(call: Call) -> Fields:
     if not amount_minor:
         raise Refusal("ACQ.INVALID_PARAMETER")
     books, seller = call.simulator.books, call.simulator.seller_id
-    is_moved = trading.refund(books, trade, number=number, amount_minor=amount_minor, now=call.now)
+    options = call.content.get("query_options")
+    is_told = isinstance(options, list) and "deposit_back_info" in options
+    asked = trading.AskedRefund(number, amount_minor, is_told)
+    is_moved = trading.refund(books, trade, asked, now=call.now)
     payer = books.payers[trade.payer_id]
     given_back = trade.refunds[number or trade.out_trade_no]
     if is_moved:

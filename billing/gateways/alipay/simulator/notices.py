@@ -4,6 +4,7 @@ The waits between tries are what third parties quote; Alipay's domestic ones are
 run on the virtual clock, so a test moves it forward instead of waiting.
 """
 
+import json
 import logging
 import threading
 import uuid
@@ -62,7 +63,7 @@ class Notifier:
         """Post `fields` to `url`, with what the faults of the call that caused it demand."""
         if not url or self.is_silent or "notify_never" in faults:
             return
-        delivery = self._sealed(url, fields)
+        delivery = self._sealed(url, self.common() | dict(fields))
         if "notify_forged" in faults:
             self._agenda.soon(lambda: self._post(self._forged(delivery)))
         duplicate = faults.get("notify_duplicate")
@@ -75,6 +76,20 @@ class Notifier:
             self._agenda.at(due, lambda: self._deliver(delivery))
         else:
             self._agenda.soon(lambda: self._deliver(delivery))
+
+    def message(self, url: str, method: str, content: Mapping[str, str]) -> None:
+        """Post a message of the open platform, which has an envelope of its own."""
+        if not url or self.is_silent:
+            return
+        fields = self.common() | {
+            "msg_method": method,
+            "utc_timestamp": str(int(self._time.now().timestamp() * 1000)),
+            "version": "1.1",
+            "biz_content": json.dumps(content),
+        }
+        del fields["notify_time"], fields["auth_app_id"]
+        delivery = self._sealed(url, fields)
+        self._agenda.soon(lambda: self._deliver(delivery))
 
     def signed(self, fields: Mapping[str, str]) -> dict[str, str]:
         """`fields` as Alipay would sign them in a notification or a return URL."""
@@ -95,7 +110,7 @@ class Notifier:
         }
 
     def _sealed(self, url: str, fields: Mapping[str, str]) -> Delivery:
-        delivery = Delivery(url, self.signed(self.common() | dict(fields)))
+        delivery = Delivery(url, self.signed(fields))
         with self._lock:
             self._deliveries = [*self._deliveries[-_KEPT:], delivery]
         return delivery

@@ -234,12 +234,22 @@ def cancel(books: Books, trade: Trade, *, now: datetime) -> str:
             raise Refusal("ACQ.TRADE_CANCEL_TIME_OUT")
         left_minor = trade.amount_minor - trade.refunded_minor
         if left_minor:
-            _record_refund(books, trade, f"cancel_{trade.out_trade_no}", left_minor)
+            _record_refund(books, trade, AskedRefund(f"cancel_{trade.out_trade_no}", left_minor))
         return "refund"
 
 
-def refund(books: Books, trade: Trade, *, number: str, amount_minor: int, now: datetime) -> bool:
-    """Give back, once per `number`. True if money moved in this call. Raises Refusal."""
+@dataclass(frozen=True, slots=True)
+class AskedRefund:
+    """A refund as it is asked for. `is_told`: what the payer's bank does with it is told."""
+
+    number: str
+    amount_minor: int
+    is_told: bool = False
+
+
+def refund(books: Books, trade: Trade, asked: AskedRefund, *, now: datetime) -> bool:
+    """Give back, once per number. True if money moved in this call. Raises Refusal."""
+    number, amount_minor = asked.number, asked.amount_minor
     with books.lock:
         repeated = trade.refunds.get(number or trade.out_trade_no)
         if repeated is not None:
@@ -257,15 +267,16 @@ def refund(books: Books, trade: Trade, *, number: str, amount_minor: int, now: d
             raise Refusal("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL")
         if amount_minor > trade.amount_minor - trade.refunded_minor:
             raise Refusal("ACQ.REASON_TRADE_REFUND_FEE_ERR")
-        _record_refund(books, trade, number or trade.out_trade_no, amount_minor)
+        _record_refund(books, trade, asked)
         return True
 
 
-def _record_refund(books: Books, trade: Trade, number: str, amount_minor: int) -> None:
+def _record_refund(books: Books, trade: Trade, asked: AskedRefund) -> None:
     books.record(
         "refund",
-        reference=number,
+        reference=asked.number or trade.out_trade_no,
         charge_reference=trade.out_trade_no,
         trade_no=trade.trade_no,
-        amount_minor=amount_minor,
+        amount_minor=asked.amount_minor,
+        is_told=asked.is_told,
     )

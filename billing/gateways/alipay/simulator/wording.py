@@ -7,6 +7,8 @@ from billing.gateways.alipay.simulator import instants
 from billing.gateways.alipay.simulator.books import Agreement, Payer, Refund, Trade
 from billing.gateways.alipay.simulator.money import yuan
 
+DEPOSIT_BACK = "alipay.trade.refund.depositback.completed"
+
 
 def agreement_answer(agreement: Agreement, payer: Payer) -> dict[str, object]:
     fields: dict[str, object] = {
@@ -120,6 +122,17 @@ def refund_notice(
         "gmt_refund": instants.text(refund.at),
         "out_biz_no": refund.reference,
     }
+
+
+def deposit_back(trade: Trade, refund: Refund, status: str) -> dict[str, str]:
+    """The amount is told of what the bank has taken (S); else it is in the payer's balance (F)."""
+    told = {
+        "trade_no": trade.trade_no,
+        "out_trade_no": trade.out_trade_no,
+        "out_request_no": refund.reference,
+        "dback_status": status,
+    }
+    return told | ({"dback_amount": yuan(refund.amount_minor)} if status == "S" else {})
 
 
 def _money(trade: Trade, payer: Payer) -> dict[str, object]:
