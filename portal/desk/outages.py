@@ -31,7 +31,7 @@ def silent(at: datetime) -> Section | None:
 
 
 def _detail(one: Outage, at: datetime) -> str:
-    told = [_("%(n)s in doubt there") % {"n": one.in_doubt}]
+    told = [_("%(n)s in doubt there") % {"n": outages.in_doubt(one)}]
     asked_at = outages.asked_at(one)
     if asked_at is not None:
         told.append(_("asked last %(age)s") % {"age": age(asked_at, at)})
