@@ -149,10 +149,8 @@ def _not_known(row: Work, *, at: datetime, soon: bool = False, wait: timedelta =
     if row.state == S.PAYMENT_UNKNOWN.value:
         claims.stay(row, act_at=act_at, attention=attention, at=at)
         return
-    unknown = row.move(
-        S.PAYMENT_UNKNOWN, "no_answer", act_at, keeps_crashes=True, heard=Heard.SILENCE
-    )
-    machine.move_one(unknown, at=at)
+    lost = row.move(S.PAYMENT_UNKNOWN, "no_answer", act_at, keeps_crashes=True, heard=Heard.SILENCE)
+    machine.move_one(lost, at=at)
     _tell(row, NoticeKind.CONFIRMING, "no_answer", at=at)
 
 

@@ -47,7 +47,7 @@ class CarrierForm(forms.ModelForm):
         notice = self.fields.get(_NOTICE)
         if notice is not None and self.instance.pk is None:
             self.initial.pop(_NOTICE, None)
-            notice.required = False
+            notice.initial, notice.required = None, False
             notice.help_text = _("%(what)s Left empty: what the law of its market asks for.") % {
                 "what": notice.help_text
             }

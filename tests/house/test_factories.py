@@ -27,6 +27,7 @@ MADE_BY_THE_PRODUCT = {
 }
 BY_HAND = {
     "bench/obvious.py": "a design that is measured beside ours: it makes rows as such a one would",
+    "billing/one_by_one.py": "what a batch of readings must come to, said anew",
 }
 # `bulk_create` saves what factories have built.
 MAKERS = {"create", "get_or_create", "update_or_create", "create_user", "create_superuser"}
