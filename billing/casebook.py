@@ -11,6 +11,7 @@ from enum import IntEnum
 from billing.states import (
     ENDED_REFUND_STATES,
     PAYING_STATES,
+    UNPAID_END_STATES,
     RechargeState,
     RefundState,
 )
@@ -50,13 +51,15 @@ def _acts(*verbs: str) -> frozenset[str]:
 
 _ALL = _states(*RechargeState)
 _AFTER_CREDIT = _states(S.COMPLETED, S.UNDELIVERABLE, S.REVERSED, S.REFUNDING, S.REFUNDED)
+_AT_REST = _AFTER_CREDIT | _states(*UNPAID_END_STATES)
 # What is held waits for what a person says: that the rail was asked once more decides nothing.
 _HELD = _states(S.REVIEW)
 
 RECHARGE: Mapping[str, Kind] = {
-    # Also of one that is pending, where the rail has not let us ask for too long.
+    # Also of one that is pending, where the rail has not let us ask for too long; and of one with
+    # an end, where the rail spoke of it again and then told nothing.
     "payment_unknown": Kind(
-        _states(S.PAYMENT_PENDING, S.PAYMENT_UNKNOWN, S.ACTION_REQUIRED),
+        _states(S.PAYMENT_PENDING, S.PAYMENT_UNKNOWN, S.ACTION_REQUIRED) | _AT_REST,
         _acts("query-again", "request-settlement"),
         Heard.ANSWER,
     ),
@@ -69,7 +72,7 @@ RECHARGE: Mapping[str, Kind] = {
         Heard.ANSWER,
         is_tried=True,
     ),
-    "action_expired": Kind(_states(S.ACTION_REQUIRED), _acts("query-again")),
+    "action_expired": Kind(_states(S.ACTION_REQUIRED), _acts("query-again", "request-settlement")),
     "merchant_limit": Kind(
         _states(S.WAITING, S.DUE, S.DECLINED, S.REVIEW, *PAYING_STATES),
         _acts("cancel"),
@@ -90,7 +93,7 @@ RECHARGE: Mapping[str, Kind] = {
     # Money that its recharge has no use for, and what a bank has to decide: whatever becomes of
     # the recharge, only what settles these does.
     "late_payment": Kind(_ALL, _acts("request-settlement")),
-    "disputed": Kind(_ALL, _acts("request-settlement")),
+    "disputed": Kind(_ALL, _acts("request-settlement", "settle-elsewhere")),
     "loss_returned": Kind(_ALL, _acts("request-settlement")),
     "line_suspended": Kind(_states(S.CHARGED), _acts(), is_tried=True),
     "delivery_unknown": Kind(
@@ -120,7 +123,7 @@ REFUND: Mapping[str, Kind] = {
     "amount_differs": Kind(_UNDER_WAY, _ASK_OR_SAY),
     "late_refund": Kind(_states(RefundState.REFUSED), _acts("request-settlement")),
     "crashed": Kind(_HEARD_OF, _ASK_OR_SAY, Heard.SILENCE),
-    "config": Kind(_HEARD_OF, _acts("query-refund"), Heard.SILENCE, is_tried=True),
+    "config": Kind(_HEARD_OF, _ASK_OR_SAY, Heard.SILENCE, is_tried=True),
     "disputed": Kind(_UNDER_WAY, _acts("request-settlement")),
 }
 

@@ -53,7 +53,8 @@ _CASES: dict[str, Text] = {
         " say so here, and once a second person confirms it the money goes back."
     ),
     "action_expired": _(
-        "The payer did not confirm within a day. Close the payment at the rail, then ask again."
+        "The payer did not confirm within a day. Close the payment at the rail, then ask again. If"
+        " the rail never says that it is closed, say here what it did."
     ),
     "late_payment": _(
         "Money was taken after the recharge had ended, and the line gets nothing for it. Give it"
@@ -66,7 +67,8 @@ _CASES: dict[str, Text] = {
         " person confirms it. Where the line has its credit, it is booked as a loss; where it"
         " has none, the recharge ends, and a refund that stood still ends with it. The payment"
         " method and its rules stay paused until you let it be charged again; a refund on top"
-        " would pay twice."
+        " would pay twice. Where the books have none of it, because it was never paid, see to it"
+        " at the rail, and say that it is settled elsewhere."
     ),
     "credit_differs": _(
         "The carrier credited another amount than was paid for. Settle the rest with the carrier"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -74,8 +75,7 @@ def is_refundable(recharge: Recharge) -> bool:
 
 
 def is_redeliverable(recharge: Recharge) -> bool:
-    is_possible = recharge.state in operations.REDELIVERABLE_STATES
-    return is_possible and not disputed.is_open(recharge_id=recharge.pk)
+    return operations.against_redelivery(recharge) is None
 
 
 def _too_much(recharge: Recharge, refusal: Exception) -> str:
@@ -94,7 +94,7 @@ APPROVE = Act(
     explanation=_("It is charged now, at the amount agreed on, once."),
     moves_money=True,
     permission="billing.review_recharge",
-    is_legal=lambda recharge: recharge.state == S.REVIEW and not operations.is_barred(recharge),
+    is_legal=lambda recharge: operations.is_approvable(recharge, at=timezone.now()),
     run=lambda recharge, **why: operations.approve_review(recharge=recharge, **why),
     refusals={
         operations.NotHeld: _("It is not held any more."),

@@ -68,7 +68,7 @@ GIVE_UP = Act(
         " credited instead."
     ),
     permission="billing.approve_refund",
-    is_legal=approvals.is_refused_by_rail,
+    is_legal=approvals.may_be_given_up,
     run=lambda refund, *, actor, reason, at: approvals.give_up(
         refund=refund, given_up_by=actor, at=at
     ),

@@ -30,7 +30,7 @@ APPROVE = Act(
     ),
     permission="billing.approve_settlement",
     moves_money=True,
-    is_legal=_is_waiting,
+    is_legal=lambda one: _is_waiting(one) and attestations.is_confirmable(one),
     run=lambda settlement, *, actor, reason, at, seen: attestations.approve(
         settlement=settlement, seen=seen, approved_by=actor, at=at
     ),

@@ -1,11 +1,12 @@
 """What waits for a person about one recharge: each case with what to do, and the acts for it."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from billing import casebook
 from billing.admin import advice, words
 from billing.models import Case, Recharge
+from billing.operators import operations
 from billing.words.reasons import Reason
 from lines.admin.acts import Button
 
@@ -26,11 +27,15 @@ def of(recharge: Recharge, *, buttons: Sequence[Button]) -> list[Waiting]:
         return []
     found = recharge.cases.filter(settled_at=None).order_by("since", "pk")
     related = found.select_related("recharge__line__carrier", "refund")
-    return [_waiting(one, buttons) for one in related]
+    put_right = operations.put_right(recharge)
+    return [_waiting(one, buttons, put_right=put_right) for one in related]
 
 
-def _waiting(case: Case, buttons: Sequence[Button]) -> Waiting:
+def _waiting(case: Case, buttons: Sequence[Button], *, put_right: Set[str]) -> Waiting:
+    """`put_right`: the codes that an operator may close who has put it right elsewhere."""
     kinds = casebook.RECHARGE if case.refund_id is None else casebook.REFUND
     acts = kinds[case.code].acts
+    if case.code not in put_right:
+        acts -= {operations.SETTLE}  # it would close another case, and leave this one
     its_own = [one for one in buttons if one.act.verb in acts]
     return Waiting(case, words.case(case), advice.on(case.code), its_own)

@@ -17,7 +17,7 @@ from django.db.models import F
 from billing import four_eyes, nudges, rowsets
 from billing.models import PaymentAttempt, Recharge, Refund, Settlement
 from billing.operators import found_credits, found_disputes, found_payments, found_refunds
-from billing.operators.found import Found, NotSettleable
+from billing.operators.found import Found, NotSettleable, NotWithinCharge
 from billing.recharges.claims import BeingAsked
 from billing.states import AttemptState, Finding, SettlementState
 from lines.people import Person
@@ -46,6 +46,22 @@ def possible(recharge: Recharge) -> list[Finding]:
         *found_refunds.possible(recharge),
         *found_credits.possible(recharge),
     ]
+
+
+def is_confirmable(settlement: Settlement) -> bool:
+    """Whether what was said may still be so: what it is about has not moved on meanwhile."""
+    recharge = settlement.recharge
+    try:
+        attempt, refund = _subject(recharge, settlement.finding)
+        found_disputes.refuse_beyond(recharge, found_disputes.as_found(settlement))
+    except (NotSettleable, NotWithinCharge):
+        return False
+    return _is_about(settlement, attempt, refund)
+
+
+def _is_about(settlement: Settlement, attempt: PaymentAttempt, refund: Refund | None) -> bool:
+    asked = (settlement.attempt_id, settlement.refund_id)
+    return asked == (attempt.pk, refund.pk if refund else None)
 
 
 def is_waiting(recharge: Recharge) -> bool:
@@ -191,7 +207,7 @@ def _hold_off_workers(recharge: Recharge, settlement: Settlement) -> None:
     Raises NotSettleable, BeingAsked.
     """
     attempt, refund = _subject(recharge, settlement.finding)
-    if (attempt.pk, refund and refund.pk) != (settlement.attempt_id, settlement.refund_id):
+    if not _is_about(settlement, attempt, refund):
         raise NotSettleable(recharge.ref)
     refunds = Refund.objects.filter(recharge=recharge)
     list(refunds.select_for_update(no_key=True))

@@ -37,7 +37,8 @@ def _may_be_lost(recharge: Recharge) -> bool:
     back whole: a bank may take it all the same."""
     at_rest = (S.COMPLETED, S.REFUNDED, *_NOT_CREDITED)
     is_still = recharge.state in at_rest or _still(recharge) is not None
-    return is_still and disputed.is_unsettled(recharge_id=recharge.pk)
+    is_asked = is_still and disputed.is_unsettled(recharge_id=recharge.pk)
+    return is_asked and not is_nothing_left(recharge)
 
 
 def _may_come_back(recharge: Recharge) -> bool:
@@ -84,6 +85,12 @@ def _refuse(found: Found, *, most: int, recharge: Recharge) -> None:
         raise NotWithinCharge(most)
 
 
+def is_nothing_left(recharge: Recharge) -> bool:
+    """Whether the books have nothing that a bank could take: it was never paid, or banks have taken
+    all of it. What one takes all the same is between it and the rail."""
+    return recharge.charged_at is None or _left_minor(recharge) <= 0
+
+
 def _left_minor(recharge: Recharge) -> int:
     """What was charged and has not gone back; one that stands still has not. Of what went back
     whole, what no bank has taken yet: that is taken from us a second time."""
@@ -110,7 +117,7 @@ def _taken_minor(recharge: Recharge) -> int:
 
 
 def _lost(recharge: Recharge, one: Settlement, at: datetime) -> None:
-    refuse_beyond(recharge, _as_found(one))
+    refuse_beyond(recharge, as_found(one))
     still = _still(recharge)
     back_minor = still.reversal_minor if still and still.state == RefundState.INTENDED else 0
     if still is not None:
@@ -211,7 +218,7 @@ def _by_the_bank(
 
 def _returned(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """First of what the line never had, which is owed again; the rest is less of a loss."""
-    refuse_beyond(recharge, _as_found(one))
+    refuse_beyond(recharge, as_found(one))
     minor = one.taken_minor or 0
     owed_minor = min(minor, _taken_minor(recharge))
     if owed_minor:
@@ -246,7 +253,8 @@ def _owe_again(recharge: Recharge, one: Settlement, minor: int, *, at: datetime)
         settled.tell(again, recharge, NoticeKind.REFUND_FAILED, afterwards.FAILED, at=at)
 
 
-def _as_found(one: Settlement) -> Found:
+def as_found(one: Settlement) -> Found:
+    """What was said, as whoever said it had found it."""
     return Found(Finding(one.finding), one.payment_ref, one.taken_minor, one.taken_currency)
 
 

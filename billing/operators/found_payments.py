@@ -21,7 +21,8 @@ SETTLEABLE_STATES = (
     S.ACTION_REQUIRED,
     S.REVIEW,
 )
-SETTLEABLE_CASES = frozenset(("payment_unknown", "amount_differs", CRASHED))
+SETTLEABLE_CASES = frozenset(("payment_unknown", "amount_differs", "action_expired", CRASHED))
+_LATE = frozenset((LATE_PAYMENT, "payment_unknown"))
 _LIVE = (AttemptState.INTENDED, AttemptState.PENDING, AttemptState.UNKNOWN)
 
 
@@ -44,9 +45,13 @@ def is_settleable(recharge: Recharge) -> bool:
 
 
 def is_late(recharge: Recharge) -> bool:
-    """Whether money was taken that its recharge has no use for: it had ended, or was paid already.
-    It goes back, and both movements are booked."""
-    return LATE_PAYMENT in cases.codes(recharge) and _late_attempt(recharge) is not None
+    """Whether money was taken, or may have been, that its recharge has no use for: it had ended, or
+    was paid already. It goes back, and both movements are booked."""
+    codes = cases.codes(recharge)
+    is_asked = LATE_PAYMENT in codes or (
+        recharge.state not in SETTLEABLE_STATES and "payment_unknown" in codes
+    )
+    return is_asked and _late_attempt(recharge) is not None
 
 
 def attempt_of(recharge: Recharge) -> PaymentAttempt | None:
@@ -121,8 +126,8 @@ def _given_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
 
 def _end_unpaid(recharge: Recharge, one: Settlement, *, because: str, at: datetime) -> None:
     _end_attempt(one, AttemptState.CLOSED, at=at)
-    if LATE_PAYMENT in cases.codes(recharge):  # it has an end already, and keeps it
-        over = cases.of(recharge).filter(code=LATE_PAYMENT)
+    if recharge.state not in SETTLEABLE_STATES:  # it has an end already, and keeps it
+        over = cases.of(recharge).filter(code__in=_LATE)
         cases.settle(over, because=because, actor_id=one.decided_by_id, at=at)
         return
     machine.end_unpaid(

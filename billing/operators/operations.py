@@ -15,11 +15,12 @@ from django.db.models.functions import Now
 from billing import casebook, nudges
 from billing.bindings import breaker
 from billing.models import Binding, Rail, Recharge, Refund, Rule
+from billing.operators import found_disputes
 from billing.recharges import cases, disputed, machine
 from billing.recharges.claims import CRASHED, BeingAsked
 from billing.recharges.machine import Move, OpenRecharge
+from billing.states import OPEN_STATES, RefundState
 from billing.states import RechargeState as S
-from billing.states import RefundState
 from lines.models import Line
 from lines.people import Person
 
@@ -39,7 +40,7 @@ REDELIVERABLE_STATES = (S.UNDELIVERABLE, S.REVERSED)
 APPROVE, SETTLE = "approve-review", "settle-elsewhere"  # as the casebook names these acts
 # Wherever it is by now: its quarantine is ended, what we had to mend is tried, a carrier that was
 # silent about a credit is asked once more.
-_ASKED_ANEW = (CRASHED, "config", "delivery_unknown")
+_ASKED_ANEW = (CRASHED, "config", "payment_unknown", "delivery_unknown")
 _AT_REST = (S.COMPLETED, S.REFUNDED, S.FAILED, S.CANCELED, S.MISSED)
 
 
@@ -112,13 +113,23 @@ def approve_review(*, recharge: Recharge, actor: Person, reason: str, at: dateti
         locked = _held(recharge)
         if is_barred(locked):
             raise AmountDiffers(locked.ref)
-        if at > locked.expires_at and locked.attempt_count == 0:
+        if _is_too_late(locked, at=at):
             raise WindowOver(locked.ref)
         move = Move(
             locked.pk, S.REVIEW.value, S.DUE.value, "approved", at, note=reason, actor_id=actor.pk
         )
         machine.move_one(move, at=at)
         nudges.money()
+
+
+def is_approvable(recharge: Recharge, *, at: datetime) -> bool:
+    """Whether a held one may be let go."""
+    is_free = recharge.state == S.REVIEW and not is_barred(recharge)
+    return is_free and not _is_too_late(recharge, at=at)
+
+
+def _is_too_late(recharge: Recharge, *, at: datetime) -> bool:
+    return at > recharge.expires_at and recharge.attempt_count == 0
 
 
 def is_barred(recharge: Recharge) -> bool:
@@ -183,15 +194,20 @@ def settle_elsewhere(*, recharge: Recharge, actor: Person, at: datetime) -> None
         locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
         if not is_settled_elsewhere(locked):
             raise NothingToSettle(recharge.ref)
-        leads_on = casebook.lead_to(SETTLE, casebook.RECHARGE)
-        over = cases.of(locked).filter(code__in=leads_on)
+        over = cases.of(locked).filter(code__in=put_right(locked))
         cases.settle(over, because="settled_elsewhere", actor_id=actor.pk, at=at)
 
 
 def is_settled_elsewhere(recharge: Recharge) -> bool:
     """Whether it is at rest here, and what is wrong with it is for the rail or the carrier."""
-    leads_on = casebook.lead_to(SETTLE, casebook.RECHARGE)
-    return recharge.state in _AT_REST and bool(cases.codes(recharge) & leads_on)
+    return recharge.state in _AT_REST and bool(put_right(recharge))
+
+
+def put_right(recharge: Recharge) -> frozenset[str]:
+    """What of it may be put right elsewhere: a dispute only of money that the books do not have."""
+    codes = cases.codes(recharge) & casebook.lead_to(SETTLE, casebook.RECHARGE)
+    is_booked = machine.DISPUTED in codes and not found_disputes.is_nothing_left(recharge)
+    return codes - {machine.DISPUTED} if is_booked else codes
 
 
 def redeliver(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -> None:
@@ -202,15 +218,8 @@ def redeliver(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -
     try:
         with transaction.atomic():
             locked = Recharge.objects.select_for_update(no_key=True).get(pk=recharge.pk)
-            if locked.state not in REDELIVERABLE_STATES:
-                raise NotUndelivered(locked.ref)
-            if disputed.is_open(recharge_id=locked.pk):
-                raise Disputed(locked.ref)
-            if locked.refund_committed_minor:
-                raise PartlyRefunded(locked.ref)
-            line = Line.objects.get(pk=locked.line_id)
-            if not line.is_live or line.sim_generation != locked.sim_generation:
-                raise LineGone(line.public_id)
+            if refusal := against_redelivery(locked):
+                raise refusal
             move = Move(
                 locked.pk,
                 locked.state,
@@ -225,6 +234,21 @@ def redeliver(*, recharge: Recharge, actor: Person, reason: str, at: datetime) -
     except psycopg.IntegrityError as error:  # a set-wise write: Django has not wrapped it
         # One open recharge a line: another one has begun since this one was reversed.
         raise OpenRecharge(recharge.ref) from error
+
+
+def against_redelivery(recharge: Recharge) -> Exception | None:
+    """What stands in the way of crediting it again, as `redeliver` raises it; None: nothing."""
+    if recharge.state not in REDELIVERABLE_STATES:
+        return NotUndelivered(recharge.ref)
+    if disputed.is_open(recharge_id=recharge.pk):
+        return Disputed(recharge.ref)
+    if recharge.refund_committed_minor:
+        return PartlyRefunded(recharge.ref)
+    line = Line.objects.get(pk=recharge.line_id)
+    if not line.is_live or line.sim_generation != recharge.sim_generation:
+        return LineGone(line.public_id)
+    others = Recharge.objects.filter(line=line, state__in=OPEN_STATES).exclude(pk=recharge.pk)
+    return OpenRecharge(recharge.ref) if others.exists() else None
 
 
 def query_refund(*, refund: Refund, at: datetime) -> None:

@@ -33,6 +33,8 @@ def contradiction(row: Work, outcome: object, *, at: datetime) -> None:
     if not is_untold and claims.LATE_PAYMENT not in row.cases:  # that, two people end
         _doubt(row, at if is_late else None)
     attention = claims.LATE_PAYMENT if is_late else _attention(outcome)
+    if is_untold and act_at is None and claims.is_doubted(row):
+        attention = "payment_unknown"  # nobody says what it was spoken of for
     claims.stay(
         row,
         act_at=act_at,

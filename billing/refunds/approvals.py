@@ -212,13 +212,24 @@ def give_up(*, refund: Refund, given_up_by: Person, at: datetime) -> None:
         locked = Refund.objects.select_for_update(no_key=True).get(pk=refund.pk)
         if not is_refused_by_rail(locked):
             raise NotRefusedByRail(locked.reference)
-        back = S.REVERSED if locked.reversal_minor else None
-        if back and transfers.on_line_minor(recharge_id=locked.recharge_id):
+        if is_partly_taken_back(locked):
             raise CreditTakenBack(locked.reference)
+        back = S.REVERSED if locked.reversal_minor else None
         actor_id = given_up_by.pk
         undo(
             locked, because="refund_refused", actor_id=actor_id, at=at, code=locked.code, back=back
         )
+
+
+def is_partly_taken_back(refund: Refund) -> bool:
+    """Whether a part of the credit was taken back for it, so that the money must follow."""
+    is_back = refund.reversal_minor > 0
+    return is_back and transfers.on_line_minor(recharge_id=refund.recharge_id) > 0
+
+
+def may_be_given_up(refund: Refund) -> bool:
+    """Whether it may end without money."""
+    return is_refused_by_rail(refund) and not is_partly_taken_back(refund)
 
 
 def is_refused_by_rail(refund: Refund) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from billing import casebook
 from billing.admin import advice
@@ -284,7 +285,9 @@ class TestWhatMayBeDoneNow:
 
     def test_a_held_one_can_be_approved_or_rejected(self, root, world, rule):
         recharge = hold(world, open_one(world, rule, "held"))
+        assert labels(root.get(page_of(recharge))) == ["Reject"]  # its time is over
 
+        Recharge.objects.update(expires_at=timezone.now() + MINUTE)
         assert labels(root.get(page_of(recharge))) == ["Approve", "Reject"]
 
     def test_one_of_unknown_outcome_can_only_be_asked_about(self, root, world, rule):
