@@ -122,6 +122,7 @@ REFUND: Mapping[str, Kind] = {
     # What went back otherwise than was asked, only two people end.
     "amount_differs": Kind(_UNDER_WAY, _ASK_OR_SAY),
     "late_refund": Kind(_states(RefundState.REFUSED), _acts("request-settlement")),
+    "late_reversal": Kind(_states(RefundState.REFUSED), _acts("request-settlement")),
     "crashed": Kind(_HEARD_OF, _ASK_OR_SAY, Heard.SILENCE),
     "config": Kind(_HEARD_OF, _ASK_OR_SAY, Heard.SILENCE, is_tried=True),
     "disputed": Kind(_UNDER_WAY, _acts("request-settlement")),

@@ -94,6 +94,11 @@ _CASES: dict[str, Text] = {
         " rail, then say here whether it was given back; a second person confirms it, and it is"
         " booked."
     ),
+    "late_reversal": _(
+        "The carrier's statement lists that it took a credit back, though the refund for it had"
+        " ended as refused. Look it up at the carrier, then say here whether it did; a second"
+        " person confirms it, and the money goes back."
+    ),
     "loss_returned": _(
         "A dispute that is in the books as lost was won after all. When the money is on the"
         " rail's statement, say here how much came back; a second person confirms it, and it is"

@@ -33,12 +33,28 @@ def possible(recharge: Recharge) -> list[Finding]:
     is_unclear = not _UNCLEAR.isdisjoint(codes)
     if refund.state == RefundState.REVERSING:
         return [Finding.TAKEN_BACK, Finding.NOT_TAKEN] if is_unclear else []
+    if afterwards.LATE_REVERSAL in codes:
+        return _of_one_taken_back_late(recharge, refund)
     if refund.state in ENDED_REFUND_STATES:
         is_asked = is_unclear or afterwards.LATE in codes
         return [Finding.UNREFUNDED, Finding.REFUNDED] if is_asked else []
     if is_unclear:
         return [Finding.UNREFUNDED, Finding.REFUNDED, Finding.OTHERWISE]
     return _of_one_refused(recharge, refund)
+
+
+def _of_one_taken_back_late(recharge: Recharge, refund: Refund) -> list[Finding]:
+    """It goes on from there, where the books have that much on the line and another refund is not
+    under way: that one comes to its end first."""
+    if recharge.state == S.REFUNDING:
+        return []
+    left_minor = recharge.price_minor - recharge.refund_committed_minor
+    is_there = (
+        recharge.state == S.COMPLETED
+        and refund.amount_minor <= left_minor
+        and refund.reversal_minor <= transfers.on_line_minor(recharge_id=recharge.pk)
+    )
+    return [Finding.TAKEN_BACK, Finding.NOT_TAKEN] if is_there else [Finding.NOT_TAKEN]
 
 
 def _of_one_refused(recharge: Recharge, refund: Refund) -> list[Finding]:
@@ -154,6 +170,10 @@ def _paid_out(recharge: Recharge, one: Settlement, at: datetime) -> None:
 def _taken_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """The credit is back from the carrier: the money may go back too."""
     refund = _refund(one, at=at)
+    if refund.state == RefundState.REFUSED:  # it had ended without that, and goes on now
+        promotion_minor = refund.promotion_minor
+        approvals.resumed(recharge=recharge, refund=refund, at=at, because="reversed_by_carrier")
+        refund.promotion_minor = promotion_minor  # what was taken back with it
     carrier_code = recharge.line.carrier.code
     entry = transfers.reversed_(
         recharge_id=recharge.pk,
@@ -171,6 +191,9 @@ def _taken_back(recharge: Recharge, one: Settlement, at: datetime) -> None:
 def _not_taken(recharge: Recharge, one: Settlement, at: datetime) -> None:
     """The line keeps its credit, so no money goes back."""
     refund = _refund(one, at=at)
+    if refund.state == RefundState.REFUSED:
+        settled.leave(refund, RefundState.REFUSED, act_at=None, at=at)
+        return
     approvals.undo(
         refund,
         because="refund_refused",
@@ -186,7 +209,7 @@ def _refund(one: Settlement, *, at: datetime) -> Refund:
     assert one.refund_id is not None  # noqa: S101 - a CHECK holds it
     locked = Refund.objects.select_for_update(no_key=True, of=("self",))
     refund = locked.select_related("attempt").get(pk=one.refund_id)
-    over = cases.of_refund(refund).filter(code__in=[*_UNCLEAR, afterwards.LATE])
+    over = cases.of_refund(refund).filter(code__in=[*_UNCLEAR, *afterwards.LATE_ONES])
     if cases.settle(over, because="settled_by_two", actor_id=one.decided_by_id, at=at):
         refund.refresh_from_db(fields=["attention"])
     return refund

@@ -33,7 +33,7 @@ from billing.reconciliation import matching, sources, statements
 from billing.reconciliation.matching import Found
 from billing.reconciliation.sources import Source
 from billing.reconciliation.statements import Claim, LostClaim, NotYet, Watcher
-from billing.refunds import approvals, disputes
+from billing.refunds import afterwards, approvals, disputes
 from lines import refusals
 from lines.models import Carrier
 from lines.people import Person
@@ -285,6 +285,7 @@ def _wake(statement_id: int, *, at: datetime) -> int:
             approvals.wake(reference=reference, at=at)
         else:
             waking.wake_delivery(reference=reference, carrier_ref="", at=at)
+            afterwards.taken_back(reference=reference, at=at)
     return len(named)
 
 

@@ -7,20 +7,23 @@ of ours.
 
 from datetime import datetime
 
+from django.db import transaction
 from django.db.models import F
 
 from billing.casebook import Heard
 from billing.gateways.base import Outcome, Pending, Refused, Succeeded, Unknown
 from billing.ledger import transfers
-from billing.models import NoticeKind, Recharge, Refund, Transfer, TransferKind
+from billing.models import NoticeKind, Recharge, Refund, Settlement, Transfer, TransferKind
 from billing.recharges import ladders, machine
 from billing.recharges.machine import Move
 from billing.refunds import approvals, settled
-from billing.states import RechargeState, RefundState, RefundWay
+from billing.states import Finding, RechargeState, RefundState, RefundWay, SettlementState
 
 S = RechargeState
 FAILED = "refund_failed"  # the attention code of money that came back to us
 LATE = "late_refund"  # and of money that went back though its refund had been given up
+LATE_REVERSAL = "late_reversal"  # and of a credit that was taken back though its refund had ended
+LATE_ONES = (LATE, LATE_REVERSAL)
 
 
 def heard(refund: Refund, outcome: Outcome, *, at: datetime) -> None:
@@ -51,6 +54,26 @@ def _ask_again(refund: Refund, *, at: datetime) -> None:
         settled.hold(refund, "refund_unknown", heard=Heard.SILENCE, at=at)
     else:
         settled.leave(refund, state, act_at=act_at, at=at, asked=1, heard=Heard.SILENCE)
+
+
+def taken_back(*, reference: str, at: datetime) -> None:
+    """A carrier's statement lists the taking back of a credit for a refund that had ended without
+    it: people say whether it is so. In a transaction of its own; may come again."""
+    with transaction.atomic():
+        ended = Refund.objects.select_for_update(no_key=True).filter(
+            reversal_ref=reference, state=RefundState.REFUSED, attention="", act_at=None
+        )
+        refund = ended.first()
+        if refund is not None and not _is_answered(refund):
+            settled.hold(refund, LATE_REVERSAL, at=at)
+
+
+def _is_answered(refund: Refund) -> bool:
+    """Whether two people have said since that the carrier did not: its statement is wrong."""
+    said = Settlement.objects.filter(
+        refund=refund, finding=Finding.NOT_TAKEN, state=SettlementState.APPROVED
+    )
+    return said.filter(settled_at__gt=refund.settled_at).exists()
 
 
 def is_booked(refund: Refund) -> bool:

@@ -363,15 +363,17 @@ def create(
     return refund
 
 
-def resumed(*, recharge: Recharge, refund: Refund, at: datetime) -> Refund:
-    """The refund, under way again though it had ended: its rail has made it after all. In the
-    caller's transaction, with both locked."""
+def resumed(
+    *, recharge: Recharge, refund: Refund, at: datetime, because: str = "refund_made"
+) -> Refund:
+    """The refund, under way again though it had ended: its rail has made it after all, or its
+    carrier has taken the credit back. In the caller's transaction, with both locked."""
     refund.promotion_minor = _promotion_part(recharge, refund.amount_minor)
     refund.settled_at = None
     Recharge.objects.filter(pk=recharge.pk).update(
         refund_committed_minor=F("refund_committed_minor") + refund.amount_minor
     )
-    move = Move(recharge.pk, recharge.state, S.REFUNDING.value, "refund_made", None)
+    move = Move(recharge.pk, recharge.state, S.REFUNDING.value, because, None)
     machine.move_one(move, at=at)
     return refund
 

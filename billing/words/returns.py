@@ -45,6 +45,13 @@ RETURNS: dict[str, Phrasing] = {
         _("{rail} gave {price} back although its refund had been given up. A person looks at it."),
         _("Money went back although its refund had been given up. A person looks at it."),
     ),
+    "late_reversal": _told(
+        _("Taken back by the carrier after all"),
+        _(
+            "The carrier's statement says that it has taken back a credit though the refund for it"
+            " had ended without. A person looks at it."
+        ),
+    ),
     "loss_returned": _told(
         _("A lost dispute was won after all"),
         _("{rail} gives us disputed money again that is in the books as lost."),
