@@ -49,15 +49,22 @@ WHERE side = %s AND code = %s AND is_failing"""
 
 
 def note(heard: Iterable[Heard], *, at: datetime) -> None:
-    """Keep what changes by what was `heard`. A statement for each that changes, in one order."""
-    said = {(one.side.value, one.code, one.was_failing, one.is_answer): one for one in heard}
-    for side, code, was_failing, is_answer in sorted(said, key=str):
-        if is_answer and was_failing:
-            if rowsets.run(_END, [at, WAKE_EVERY, side, code]):
-                nudges.money()
-        elif is_answer is False and not was_failing:
-            why = said[side, code, was_failing, is_answer].reason[:_LONGEST].replace("\x00", "")
-            rowsets.run(_BEGIN, [side, code, at, at + PROBE_EVERY, why])
+    """Keep what changes by what was `heard`. A statement for each that may change, in one order."""
+    said = list(heard)
+    note_silence(said, at=at)
+    for side, code in sorted({(h.side, h.code) for h in said if h.is_answer and h.was_failing}):
+        if rowsets.run(_END, [at, WAKE_EVERY, side.value, code]):
+            nudges.money()
+
+
+def note_silence(heard: Iterable[Heard], *, at: datetime) -> None:
+    """Keep that it gives no answer, however its claim found it: it may have answered meanwhile, and
+    have had asked about all that was in doubt by then. Noted before such a doubt is recorded, so
+    that none is left without it by whoever dies, and after, so that no waking passes it over."""
+    silent = {(one.side.value, one.code): one for one in heard if one.is_answer is False}
+    for side, code in sorted(silent):
+        why = silent[side, code].reason[:_LONGEST].replace("\x00", "")
+        rowsets.run(_BEGIN, [side, code, at, at + PROBE_EVERY, why])
 
 
 _FAILING = "SELECT code FROM billing_outage WHERE side = %s AND is_failing"

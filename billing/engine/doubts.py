@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from billing import nudges, outages, rowsets
 from billing.models import OutageSide
+from billing.refunds.refunding import REVERSAL_GRACE
 from billing.states import UNPAID_END_STATES
 
 # What is known for good is asked about again only because somebody spoke of it: few times besides.
@@ -52,7 +53,7 @@ WHERE l.poll_at > %(at)s AND l.poll_at <= %(at)s::timestamptz + %(polled)s
 ORDER BY l.poll_at LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED"""
 
 
-def _waking(table: str, t: str, doubt: str) -> str:
+def _waking(table: str, t: str, doubt: str, *, earliest: str = "%(at)s::timestamptz") -> str:
     return f"""
 WITH picked AS (
   SELECT {t}.id, {t}.queries, {t}.act_at FROM {table} {t}
@@ -61,7 +62,7 @@ WITH picked AS (
   ORDER BY {t}.queries, {t}.act_at LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED),
 placed AS (SELECT id, row_number() OVER (ORDER BY queries, act_at) - 1 AS place FROM picked)
 UPDATE {table} {t}
-SET act_at = LEAST({t}.act_at, %(at)s::timestamptz + placed.place * %(apart)s::interval)
+SET act_at = LEAST({t}.act_at, {earliest} + placed.place * %(apart)s::interval)
 FROM placed WHERE {t}.id = placed.id"""  # noqa: S608 # nosec B608 - our own texts
 
 
@@ -79,7 +80,13 @@ _WAKE = {
     ),
     OutageSide.CARRIER: (
         _waking("billing_recharge", "g", RECHARGES_AT_CARRIER),
-        _waking("billing_refund", "f", REFUNDS_AT_CARRIER),
+        # It has no key: what was sent last, and lost, may have its effect yet.
+        _waking(
+            "billing_refund",
+            "f",
+            REFUNDS_AT_CARRIER,
+            earliest="(%(at)s::timestamptz + %(reversal_grace)s)",
+        ),
     ),
 }
 _SOON = {
@@ -119,6 +126,7 @@ def params(
         "soon": at + outages.PROBE_EVERY,
         "polled": _POLLED_AGAIN,
         "patience": outages.PATIENCE,
+        "reversal_grace": REVERSAL_GRACE,
         "few": _AT_REST_PATIENCE,
         "unpaid": _UNPAID,
         "paid": _PAID,

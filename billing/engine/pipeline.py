@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
+from billing import outages
 from billing.delivery import crediting
 from billing.engine import hearing, leases, outgoing, probes, sorting
 from billing.engine.bulkheads import Bulkhead, Bulkheads, Whom
@@ -244,6 +245,9 @@ class Pipeline:
         payments = [one for one in asked if isinstance(one, charging.Asked)]
         credited = [one for one in asked if isinstance(one, crediting.Asked)]
         refunded = [one for one in asked if isinstance(one, refunding.Asked)]
+        heard = hearing.of_recharges(announced=announced, asked=payments, credited=credited)
+        heard += hearing.of_refunds(refunded)
+        outages.note_silence(heard, at=at)  # before what it leaves in doubt is there
         if announced:
             announcements.record(announced, at=at, context=self._read_context())
         if payments:
@@ -254,8 +258,7 @@ class Pipeline:
         if refunded:
             refunding.record(refunded, at=at)
         probes.record([one for one in asked if isinstance(one, probes.Asked)], at=at)
-        heard = hearing.of_recharges(announced=announced, asked=payments, credited=credited)
-        self.silences.hear(heard + hearing.of_refunds(refunded), at=at)
+        self.silences.hear(heard, at=at)
 
     def _read_context(self) -> answers.Context:
         if self._context is None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -117,15 +117,20 @@ def _may_refund(row: RefundWork, *, at: datetime, outside: Outside, adapters: Ad
 
 
 def give_back(rows: Sequence[Work], *, at: datetime, attention: str = "") -> None:
-    """Nothing was asked, and nobody died: the claim must not count as a crash."""
-    again_at = at + ladders.DEFERRED_RECHECK
+    """Nothing was asked, and nobody died: the claim must not count as a crash. Without `attention`
+    nobody came to it, for want of time."""
+    again_at = at + _looked_at_after(attention)
     claims.release_all(rows, act_at=again_at, attention=attention, at=at)
 
 
 def give_refunds_back(rows: Sequence[RefundWork], *, at: datetime, attention: str = "") -> None:
     """As `give_back`."""
-    again_at = at + ladders.DEFERRED_RECHECK
+    again_at = at + _looked_at_after(attention)
     refund_claims.release_all(rows, act_at=again_at, attention=attention, at=at)
+
+
+def _looked_at_after(attention: str) -> timedelta:
+    return ladders.DEFERRED_RECHECK if attention else ladders.NOT_BEGUN_RECHECK
 
 
 def make(moves: Sequence[Move], *, at: datetime) -> None:

@@ -12,8 +12,10 @@ _RUNGS = [timedelta(seconds=after_s) for after_s in accumulate(QUERY_WAITS_S)]
 PENDING_WAITS_S = (5, 15, 60, 300, 900, 3600)
 # A carrier's definite but passing "no" is tried again; then the money goes back.
 DELIVERY_WAITS_S = (60, 600)
-# An incident switch, a rail or carrier that is not set up, a question nobody came to: look again.
+# An incident switch, a rail or carrier that is not set up: look again.
 DEFERRED_RECHECK = timedelta(minutes=1)
+# A question nobody came to, since those before it took so long: as often as who is silent is tried.
+NOT_BEGUN_RECHECK = timedelta(seconds=15)
 # A rail or carrier says that our own set-up is wrong: an operator is told at once, and it is tried
 # again; soon, for it may be mended, then ever less often, and after two weeks by a person alone.
 CONFIG_RETRY = timedelta(minutes=10)

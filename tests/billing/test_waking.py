@@ -6,10 +6,13 @@ import pytest
 from django.utils import timezone
 
 from billing import outages
-from billing.engine import executor, waking
-from billing.gateways.base import Unknown
+from billing.delivery import crediting
+from billing.engine import executor, flights, waking
+from billing.gateways.base import Answer, Unknown
 from billing.models import Outage, OutageSide, PaymentAttempt, Recharge
+from billing.payments import charging
 from billing.recharges import ladders
+from billing.refunds import refunding
 from lines.carriers.base import Unknown as NoAnswer
 from tests import world as w
 from tests.factories.billing import (
@@ -187,6 +190,102 @@ class TestACarrierThatAnswersAgain:
         assert recharge.state == "completed"
         assert [len(orders) for orders in world.carrier.credits.values()] == [1]
         w.assert_balanced()
+
+    def test_is_not_asked_a_second_time_for_a_credit_that_it_may_be_taking_back(self):
+        """A reversal has no key: one that was lost a moment ago may have its effect yet."""
+        world = w.World()
+        sent, old = (
+            RefundFactory.create(state="reversing", queries=queries, act_at=act_at)
+            for queries, act_at in ((1, world.at + w.HOUR), (1, world.at + w.MINUTE))
+        )
+        OutageFactory.create(
+            side="carrier",
+            code="cmcc",
+            at=world.at,
+            is_failing=False,
+            probe_at=None,
+            wake_at=world.at,
+        )
+        waking.wake(at=world.at)
+        for refund in (sent, old):
+            refund.refresh_from_db()
+        assert sent.act_at >= world.at + refunding.REVERSAL_GRACE
+        assert sent.act_at <= world.at + refunding.REVERSAL_GRACE + SECOND
+        assert old.act_at == world.at + w.MINUTE
+
+
+class TestADoubtThatComesWhileItEnds:
+    """Whoever asks sees how its rail stood when the work was claimed; it may change meanwhile."""
+
+    def test_is_not_left_to_its_ladder_by_an_end_it_did_not_see(self):
+        world = w.World()
+        [doubtful] = in_doubt(world, 1, queries=3)
+        silent(world)
+        Recharge.objects.filter(pk=doubtful.pk).update(act_at=world.at)
+
+        def query(**asked):
+            # All that was in doubt is woken before this answer is there: not this one, held by us.
+            Outage.objects.update(is_failing=False, probe_at=None, wake_at=None)
+            return world.gateway._answer("query", asked["reference"], Unknown("away"))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.gateway, "query", query)
+            executor.run_batch(at=world.at, outside=world.outside)
+        doubtful.refresh_from_db()
+        assert (doubtful.state, doubtful.act_at) == (
+            "payment_unknown",
+            world.at - w.HOUR + 3970 * SECOND,
+        )
+        assert Outage.objects.get().is_failing
+        tick(world, seconds=40)
+        doubtful.refresh_from_db()
+        assert doubtful.state == "completed"
+        w.assert_balanced()
+
+    @pytest.mark.parametrize(
+        ("module", "record"),
+        [(charging, "record"), (crediting, "record"), (refunding, "record")],
+        ids=lambda of: getattr(of, "__name__", of),
+    )
+    def test_is_known_of_before_it_is_there(self, monkeypatch, module, record):
+        """Whoever dies having recorded a doubt has noted who gave no answer."""
+        world = w.World()
+        noted = []
+        plain = getattr(module, record)
+
+        def recorded(asked, **more):
+            if asked:
+                noted.append(list(Outage.objects.values_list("is_failing", flat=True)))
+            return plain(asked, **more)
+
+        monkeypatch.setattr(module, record, recorded)
+        self._lose_an_answer_to(module, world)
+        executor.run_batch(at=world.at, outside=world.outside)
+        assert noted == [[True]]
+
+    def _lose_an_answer_to(self, module, world):
+        if module is refunding:
+            RefundFactory.create(state="unknown", queries=1, act_at=world.at)
+            world.gateway.query_refund = lambda **_asked: Answer(Unknown("away"))
+        else:
+            w.rule(w.line(balance_minor=980), wake_at=w.NOON)
+            losing = world.gateway if module is charging else world.carrier
+            losing.script = [LOST_AFTER]
+
+
+class TestAQuestionNobodyCameTo:
+    def test_is_asked_in_fifteen_seconds(self, monkeypatch):
+        world = w.World()
+        [doubtful] = in_doubt(world, 1)
+        refund = RefundFactory.create(state="unknown", queries=1, act_at=world.at)
+        Recharge.objects.filter(pk=doubtful.pk).update(act_at=world.at)
+        monkeypatch.setattr(flights, "CHARGES_WITHIN_S", -1.0)
+        monkeypatch.setattr(flights, "CALLS_WITHIN_S", -1.0)
+        executor.run_batch(at=world.at, outside=world.outside)
+        for one in (doubtful, refund):
+            one.refresh_from_db()
+            assert (one.act_at, one.crash_count) == (world.at + 15 * SECOND, 0)
+        assert world.gateway.calls == {}
 
 
 class TestWhatGoesWell:
