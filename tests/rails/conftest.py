@@ -22,7 +22,7 @@ def alipay_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlipayS
 @pytest.fixture
 def alipay(alipay_process: AlipaySimulator, inbox: Inbox) -> AlipaySimulator:
     """The module's Alipay without faults, its rich payer rich, its app gateway the inbox."""
-    alipay_process.calm()
+    alipay_process.calm_again()
     alipay_process.payer(
         RICH, balance_minor=100_000_000, daily_limit_minor=100_000_000, is_frozen=False
     )

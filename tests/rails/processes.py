@@ -14,6 +14,7 @@ from tests.forks import Fork
 
 _STARTS_WITHIN_S = 30
 _ANSWERS_WITHIN_S = 30
+_DISTURBING = ("faults", "bills", "statement")
 
 
 def free_port() -> int:
@@ -30,6 +31,7 @@ class SimulatorProcess:
     port: int
     arguments: tuple[str, ...]
     process: Fork | None
+    _is_disturbed = False
 
     @property
     def url(self) -> str:
@@ -115,11 +117,23 @@ class SimulatorProcess:
 
     def control(self, verb: str, path: str, body: object = None) -> Any:
         """One call of /_control; see `simulator/control.py`."""
+        if verb == "POST" and path.partition("/")[0] in _DISTURBING:
+            self._is_disturbed = True
         url = f"{self.url}/_control/{path}"
         answer = orders.give(verb, url, body, timeout_s=_ANSWERS_WITHIN_S)
         if answer.status != 200:
             raise AssertionError(f"{verb} {path}: {answer.status} {answer.text[:300]}")
         return answer.json()
+
+    def calm(self) -> None:
+        """No more faults, honest books."""
+        raise NotImplementedError
+
+    def calm_again(self) -> None:
+        """The same before each test, where one of ours has ordered otherwise."""
+        if self._is_disturbed:
+            self.calm()
+            self._is_disturbed = False
 
     def fault(self, method: str, kind: str, **detail: object) -> None:
         """Order a fault for the next call of `method` (`times=N` for more, -1 for ever)."""

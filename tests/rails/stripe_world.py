@@ -47,7 +47,7 @@ def events() -> Iterator[EventInbox]:
 @pytest.fixture
 def stripe_sim(stripe_process: StripeSimulator, events: EventInbox) -> StripeSimulator:
     """The module's Stripe without faults, telling its events to `events`."""
-    stripe_process.calm()
+    stripe_process.calm_again()
     stripe_process.set(**CALM_SETTINGS, webhook_url=events.url)
     return stripe_process
 

@@ -65,14 +65,14 @@ def slow_process(tmp_path_factory):
 
 @pytest.fixture
 def wechat(process):
-    process.calm()
+    process.calm_again()
     process.set(hides_waiting_orders=False, tells_why=True)
     return process
 
 
 @pytest.fixture
 def slow(slow_process):
-    slow_process.calm()
+    slow_process.calm_again()
     slow_process.set(hides_waiting_orders=False, one_in_flight=True)
     return slow_process
 

@@ -41,7 +41,7 @@ class InMode(RailContract):
     @pytest.fixture
     def rail(self, wechats, inbox):
         wechat = wechats(self.mode)
-        wechat.calm()
+        wechat.calm_again()
         return rail_of(wechat, inbox, self.mode)
 
 

@@ -76,7 +76,7 @@ def process(tmp_path_factory):
 
 @pytest.fixture
 def wechat(process):
-    process.calm()
+    process.calm_again()
     process.set(enforce_hours=False, signs_with_certificate=False)
     return process
 

@@ -38,7 +38,7 @@ def process(tmp_path_factory):
 
 @pytest.fixture
 def wechat(process):
-    process.calm()
+    process.calm_again()
     process.set(merchant_balance_minor=-1)
     return process
 

@@ -107,7 +107,7 @@ class WechatSimulator(SimulatorProcess):
     def as_it_began(self) -> None:
         """No faults, honest bills, the vendor's own rules but for the hours, its payers as rich or
         poor as they began, and a new day."""
-        self.calm()
+        self.calm_again()
         self.set(
             mode="24h",
             enforce_hours=False,
