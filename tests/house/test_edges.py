@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.edges.__main__ import DATED, ROOT, SOURCE
+from tests.edges.__main__ import DATED, LONG, ROOT, SOURCE
 from tests.edges.instants import EDGES
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -46,7 +46,7 @@ class TestTheEdges:
                 assert after - before == timedelta(hours=by_h)
 
     def test_are_for_tests_that_exist(self):
-        assert [path for path in DATED if not (ROOT / path).exists()] == []
+        assert [path for path in (*DATED, *LONG) if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.processes
