@@ -172,6 +172,27 @@ def zones_of_rows_are_known(
     ]
 
 
+@register(Tags.database)
+def rates_are_somebodys(
+    app_configs: object = None, databases: Sequence[str] | None = None, **kwargs: object
+) -> list[CheckMessage]:
+    """A limit under a name that nobody has limits nobody; one without sense the database refuses
+    (`rate_makes_sense`), and this says so where it was put in before."""
+    if "default" not in (databases or ()):
+        return []
+    from billing import rates  # noqa: PLC0415 - models exist only now
+
+    return [
+        Error(
+            f"The rate of {one.side} {one.code!r} limits nobody: there is no {one.side} of that"
+            " name.",
+            hint="Delete it under Call rates, or give it the right name.",
+            id="keepline.E025",
+        )
+        for one in rates.of_nobody()[:MOST_NAMED]
+    ]
+
+
 # What a rule yields: the id, the finding, and what to do.
 _Finding = tuple[str, str, str]
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from billing import rates
 from billing.engine import bulkheads
 from billing.engine.feeding import BATCH, Feeder, Progress
 from billing.engine.pipeline import Pipeline
@@ -27,7 +28,7 @@ def run(
     """Work until nothing is due or `budget_s` is spent, then until nothing is under way. Bounded,
     and safe to repeat."""
     ends_at = time.monotonic() + budget_s
-    with _pipeline(clock=clock, outside=outside) as pipeline:
+    with rates.at_work(), _pipeline(clock=clock, outside=outside) as pipeline:
         feeder = Feeder(pipeline, outside=outside, batch=batch)
         while pipeline.under_way or not feeder.is_dry:
             feeder.feed(at=clock())

@@ -100,6 +100,7 @@ class Feeder:
         """What changes seldom: who gives no answer, and whether it is to be asked."""
         self._silent += waking.wake(at=at)
         self._pipeline.silences.look()
+        self._pipeline.meter.look()
 
     def _open(self, *, at: datetime) -> int:
         """Due rules. Not while more recharges wait than are claimed, but for the newest of them:
@@ -132,7 +133,7 @@ class Feeder:
         """Of each lane of a rail, as far as its bulkhead has seats."""
         whom = outgoing.rail(rail)
         most, load = self._pipeline.seats(whom)
-        free = min(self._batch, max(0, most - load))
+        free = min(self._batch, max(0, most - load), self._pipeline.reach(whom))
         is_spared = self._pipeline.silences.is_open(whom, at=at)
         sends = min(free, max(0, silences.TRIED - load)) if is_spared else free
         each = {
@@ -147,7 +148,7 @@ class Feeder:
         for whom in self._pipeline.known():
             if whom.side == side:
                 most, load = self._pipeline.seats(whom)
-                if load >= most:
+                if load >= most or not self._pipeline.reach(whom):
                     yield whom
 
     def _claim_refunds(self, *, at: datetime) -> int:
@@ -171,5 +172,5 @@ class Feeder:
 
 
 def _scheduled(sends: int, *, most: int, load: int) -> int:
-    number = min(sends, int(most * (1 - _KEPT)) - load)
+    number = min(sends, most - int(most * _KEPT) - load)
     return number if number >= min(_HANDFUL, most * _KEPT, sends) else 0

@@ -20,6 +20,7 @@ from billing.engine import hearing, leases, outgoing, probes, sorting
 from billing.engine.bulkheads import Bulkhead, Bulkheads, Whom
 from billing.engine.doubts import Whose
 from billing.engine.flights import Flight, Leg
+from billing.engine.metering import Meter
 from billing.engine.silences import Silences
 from billing.outside import Outside
 from billing.payments import announcements, answers, charging, declines
@@ -61,6 +62,7 @@ class Pipeline:
         self._renew_at = time.monotonic() + RENEW_EVERY_S
         self._context: answers.Context | None = None
         self.silences = Silences()
+        self.meter = Meter()
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +83,15 @@ class Pipeline:
     def seats(self, whom: Whom) -> tuple[int, int]:
         """How many calls to it there may be at a time; how many there are, or wait to be."""
         bulkhead = self._bulkheads.of(whom)
-        return bulkhead.most, bulkhead.taken + len(self._held.get(whom, ()))
+        return self.meter.seats(whom, most=bulkhead.most), bulkhead.taken + self._waits(whom)
+
+    def reach(self, whom: Whom) -> int:
+        """How many more may wait for their turn by its rate."""
+        most = self.meter.reach(whom, most=self._bulkheads.of(whom).most)
+        return max(0, most - self._waits(whom))
+
+    def _waits(self, whom: Whom) -> int:
+        return len(self._held.get(whom, ()))
 
     def refunds_at(self) -> Counter[Whom]:
         """How many refunds each is asked about now."""
@@ -178,8 +188,9 @@ class Pipeline:
         """A lone call is made by who waits for it: no thread is needed for that."""
         if len(self._flying) == 1 and any(self._held.values()):
             [one] = self._flying
-            self._held.clear()
-            one.run()
+            if self.meter.grant(one.whom, wanted=1):
+                self._held.clear()
+                one.run()
 
     def _let_through(self) -> None:
         for whom, waiting in self._held.items():
@@ -192,10 +203,19 @@ class Pipeline:
         late = [one for one in waiting if one.begin_by <= now]
         for one in late:
             one.run()
-        going = [one for one in waiting if one.begin_by > now][: bulkhead.room]
+        going = self._turn_of(bulkhead, [one for one in waiting if one.begin_by > now])
         gone = {*late, *going}
         waiting[:] = [one for one in waiting if one not in gone]
         bulkhead.put(going)
+
+    def _turn_of(self, bulkhead: Bulkhead, waiting: Sequence[Flight]) -> list[Flight]:
+        """Those that have a seat, and may be called by its rate."""
+        whom = bulkhead.whom
+        seats = self.meter.seats(whom, most=bulkhead.most) - bulkhead.taken
+        going = list(waiting[: max(0, seats)])
+        granted = self.meter.grant(whom, wanted=len(going))
+        self.meter.begun(whom, calls=granted)
+        return going[:granted]
 
     def _collect(self) -> None:
         """What has landed; where nothing has, wait for it: a few milliseconds at most."""
@@ -258,6 +278,8 @@ class Pipeline:
         if refunded:
             refunding.record(refunded, at=at)
         probes.record([one for one in asked if isinstance(one, probes.Asked)], at=at)
+        for whom in hearing.complaints(asked):
+            self.meter.slow_down(whom)
         self.silences.hear(heard, at=at)
 
     def _read_context(self) -> answers.Context:

@@ -5,6 +5,7 @@ from billing.models.ledger import Transfer, TransferKind
 from billing.models.notices import Channel, Notice, NoticeDelivery, NoticeKind
 from billing.models.outages import Outage, OutageSide
 from billing.models.promotions import Promotion, PromotionUse
+from billing.models.rates import Rate
 from billing.models.recharges import DeclineCode, PaymentAttempt, Recharge, RechargeMove, Refund
 from billing.models.rules import DEFAULT_CHANNELS, Consent, Decision, Rule, TopUpMode
 from billing.models.settlements import Settlement
@@ -41,6 +42,7 @@ __all__ = [
     "PromotionUse",
     "Rail",
     "RailCall",
+    "Rate",
     "Recharge",
     "RechargeMove",
     "Refund",

@@ -98,6 +98,7 @@ class Unknown:
     """A timeout, a 5xx, an answer that cannot be read."""
 
     reason: str
+    is_too_fast: bool = False  # it wants to be called less often
 
 
 CreditOutcome = Credited | Accepted | Rejected | NotAllowed | Reversed | NotFound | Unknown

@@ -99,6 +99,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 _list(_("Statements"), "fact_check", "billing.statement"),
                 _list(_("Payment methods"), "account_balance_wallet", "billing.binding"),
                 _list(_("Payment rails"), "route", "billing.rail"),
+                _list(_("Call rates"), "shutter_speed", "billing.rate"),
                 _list(_("Promotions"), "redeem", "billing.promotion"),
                 _list(_("Promotion uses"), "loyalty", "billing.promotionuse"),
                 _list(_("Spending caps"), "speed", "billing.spendingcap"),

@@ -8,7 +8,8 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import DeclineCode, Promotion, Rail
+from billing import rates
+from billing.models import DeclineCode, Promotion, Rail, Rate
 from lines.models import Carrier
 from portal.accounts.models import User
 from tests import world as w
@@ -391,3 +392,49 @@ class TestAUser:
         assert client.get("/admin/").status_code == 302
         colleague.refresh_from_db()
         assert colleague.is_active is False
+
+
+class TestACallRate:
+    @pytest.fixture
+    def rate(self, db):
+        w.rail()
+        return Rate.objects.create(side="rail", code="alipay", calls_per_s=100, tokens=7)
+
+    def test_is_changed_and_what_is_left_of_it_stays(self, root, rate):
+        Rate.objects.update(tokens=3)
+
+        assert change(root, rate, calls_per_s="20", in_flight="50").status_code == 302
+
+        rate.refresh_from_db()
+        assert (rate.calls_per_s, rate.in_flight, rate.burst, rate.tokens) == (20, 50, 10, 3)
+
+    @pytest.mark.parametrize(
+        ("fields", "at_fault"),
+        [
+            ({"calls_per_s": "0"}, "calls_per_s"),
+            ({"burst": "0"}, "burst"),
+            ({"calls_per_s": "10", "burst": "101"}, "__all__"),
+            ({"in_flight": "0"}, "in_flight"),
+        ],
+    )
+    def test_that_makes_no_sense_is_refused(self, root, rate, fields, at_fault):
+        assert at_fault in errors(change(root, rate, **fields))
+        rate.refresh_from_db()
+        assert (rate.calls_per_s, rate.burst, rate.in_flight) == (100, 10, None)
+
+    def test_is_added_for_a_carrier_that_there_is_and_no_other(self, root, db):
+        w.carrier("cmcc")
+        address = reverse("admin:billing_rate_add")
+        sent = {"side": "carrier", "code": "cmcc", "calls_per_s": "5", "burst": "5"}
+
+        assert "code" in errors(root.post(address, sent | {"code": "cmmc"}))
+        assert root.post(address, sent).status_code == 302
+        assert Rate.objects.get().code == "cmcc"
+
+    def test_shows_how_fast_it_is_called_now(self, root, rate):
+        rates.slow_down(side="rail", code="alipay", was_per_s=80)
+
+        page = root.get(reverse("admin:billing_rate_changelist")).content.decode()
+        shown = "".join(page.split())
+        assert any(f">{pace}<" in shown for pace in range(40, 60))  # it climbs a third a second
+        assert ">100<" in shown

@@ -8,7 +8,7 @@ keep books: at the end each reference was charged once and each order credited o
 import resource
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +26,12 @@ from tests.bench import instant, population
 
 OWNERS = 500
 HANGS_S = 10.0
+KEYS = (
+    "latency_300ms_vs_zero",
+    "latency_800ms_vs_zero",
+    "hanging_rail_healthy_share",
+    "rss_mib_in_flight",
+)
 
 
 class Books:
@@ -66,7 +72,8 @@ class Town:
 
     def __init__(self, *, rails: tuple[str, ...]) -> None:
         self.books = Books()
-        self._carrier = w.carrier()
+        self._rails = rails
+        self._carrier = w.carrier(notice_before_deduction_h=0)
         for rail in rails:
             w.rail(rail)
         population.people(OWNERS, sealed=encrypt("agreement", keys=settings.ENCRYPTION_KEYS))
@@ -86,7 +93,7 @@ class Town:
         population.analyze()
 
     def outside(self, *, latency_s: float, **of_rail: float) -> Outside:
-        rails = of_rail or {"alipay": latency_s}
+        rails = of_rail or dict.fromkeys(self._rails, latency_s)
         gateways = {
             rail: SlowGateway(self.books, rail=rail, latency_s=seconds)
             for rail, seconds in rails.items()
@@ -113,13 +120,18 @@ def _spread(rails: tuple[str, ...]) -> None:
 
 
 def measure(*, is_quick: bool) -> dict[str, Any]:
-    town = Town(rails=("alipay",))
+    town = Town(rails=("alipay", "wechat"))
     few, many = (2_000, 3_000) if is_quick else (6_000, 15_000)
     _rate(town, 400, latency_s=0)
     zero = _rate(town, few, latency_s=0)
     slow = _rate(town, many, latency_s=0.3)
     slower = _rate(town, many, latency_s=0.8)
     zero = (zero + _rate(town, few, latency_s=0)) / 2
+    rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    window_s = 10.0 if is_quick else 20.0
+    plenty = int(1.5 * zero * window_s)  # more is due than can be done
+    well = _healthy(town, plenty, seconds=window_s, wechat_s=0.3)
+    beside_one_that_hangs = _healthy(town, plenty, seconds=window_s, wechat_s=HANGS_S)
     town.audit()
     return {
         "zero latency, a second": zero,
@@ -127,7 +139,10 @@ def measure(*, is_quick: bool) -> dict[str, Any]:
         "0.8 s a call, a second": slower,
         "latency_300ms_vs_zero": slow / zero,
         "latency_800ms_vs_zero": slower / zero,
-        "rss_mib_in_flight": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "one of two rails, both well, a second": well,
+        "one of two rails, the other hangs 10 s, a second": beside_one_that_hangs,
+        "hanging_rail_healthy_share": beside_one_that_hangs / well,
+        "rss_mib_in_flight": rss_mib,
     }
 
 
@@ -140,6 +155,19 @@ def _rate(town: Town, count: int, *, latency_s: float) -> float:
     seconds = time.perf_counter() - began
     assert _done() - before == count, "not all were recharged"
     return count / seconds
+
+
+def _healthy(town: Town, due: int, *, seconds: float, wechat_s: float) -> float:
+    """What alipay's are credited a second while more is due than can be done."""
+    town.fill(due)
+    outside = town.outside(latency_s=0.3, alipay=0.3, wechat=wechat_s)
+    began = datetime.now(UTC) + timedelta(seconds=2)  # till then it fills
+    ends = datetime.now(UTC) + timedelta(seconds=seconds)
+    executor.run(clock=lambda: datetime.now(UTC), outside=outside, budget_s=seconds)
+    done = Recharge.objects.filter(rail="alipay", completed_at__range=(began, ends)).count()
+    left = town.outside(latency_s=0)
+    executor.run(clock=lambda: datetime.now(UTC), outside=left, budget_s=600)
+    return done / (ends - began).total_seconds()
 
 
 def _done() -> int:

@@ -26,6 +26,7 @@ TYPES = {
     "int4": int,
     "int8": int,
     "numeric": Decimal,
+    "float8": float,
     "text": str,
     "varchar": str,
     "date": date,

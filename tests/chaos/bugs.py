@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing import nudges, rowsets
+from billing import nudges, rates, rowsets
 from billing.delivery import answers as credit_answers
 from billing.engine import incoming as engine_incoming
 from billing.engine import leases
@@ -232,6 +232,12 @@ def bulkhead_leaks(patch: Patch) -> None:
     patch.setattr(Bulkhead, "_leave", lambda _self: None)
 
 
+def rate_taken_twice(patch: Patch) -> None:
+    """What one worker was granted is granted to the next as well."""
+    counted = "SET tokens = g.tokens - g.calls"
+    patch.setattr(rates, "_TAKE", rates._TAKE.replace(counted, "SET tokens = g.tokens"))
+
+
 def one_bulkhead_for_all(patch: Patch) -> None:
     """Whoever hangs holds everybody's threads."""
     plain = Bulkheads.of
@@ -280,6 +286,7 @@ BUGS: dict[str, Bug] = {
         outcome_written_by_two_flushes, "tests/billing/test_pipeline.py::TestWorkUnderWay"
     ),
     "bulkhead_leaks": Bug(bulkhead_leaks, "tests/billing/test_bulkheads.py::TestABulkhead"),
+    "rate_taken_twice": Bug(rate_taken_twice, "tests/billing/test_rates.py::TestARate"),
     "one_bulkhead_for_all": Bug(
         one_bulkhead_for_all, "tests/billing/test_pipeline.py::TestARailThatHangs"
     ),

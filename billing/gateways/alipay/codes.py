@@ -156,6 +156,8 @@ BUSINESS_FAILURE = "40004"
 
 # Definite refusals by the gateway itself: nothing was tried.
 GATEWAY_REFUSALS = frozenset({"20001", "40001", "40002", "40006"})
+# Called too often: isv.app-call-limited, isv.method-call-limited.
+TOO_FAST = "40005"
 
 # A trade with this number exists, so a charge that gets one of these is settled by asking, not by
 # the code: CONTEXT_INCONSISTENT too, for the trade it disagrees with may well be paid.

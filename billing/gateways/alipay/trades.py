@@ -25,16 +25,22 @@ def refusal(reply: Reply) -> Refused | Unknown:
     if reply.code in codes.GATEWAY_REFUSALS:
         return Refused(reply.code, reply.explain())
     if reply.code != codes.BUSINESS_FAILURE or not reply.sub_code:
-        return Unknown(reply.explain())
+        return Unknown(reply.explain(), is_too_fast=is_too_fast(reply))
     if codes.DECLINE_CODES.get(reply.sub_code) == "unknown":
-        return Unknown(reply.explain())
+        return Unknown(reply.explain(), is_too_fast=is_too_fast(reply))
     is_merchants = reply.sub_code in codes.MERCHANTS_LIMITS
     return Refused(reply.sub_code, reply.text("sub_msg"), is_merchants)
 
 
 def untold(reply: Reply) -> Unknown:
     """A refusal to tell, or no answer: it says nothing of what was asked."""
-    return Unknown(reply.explain(), is_ours=reply.code in codes.GATEWAY_REFUSALS)
+    is_ours = reply.code in codes.GATEWAY_REFUSALS
+    return Unknown(reply.explain(), is_ours=is_ours, is_too_fast=is_too_fast(reply))
+
+
+def is_too_fast(reply: Reply) -> bool:
+    """By the gateway's own code, or by the status of whoever stands in front of it."""
+    return reply.code == codes.TOO_FAST or reply.exchange.error == "HTTP 429"
 
 
 def paid(reply: Reply, *, reference: str) -> Outcome:

@@ -48,13 +48,21 @@ def refusal(reply: Reply) -> Refused | Unknown:
             return Refused("authentication_error", reply.explain())
         case stripe.PermissionError():
             return Refused("permission_error", reply.explain())
-    return Unknown(reply.explain() or "no usable answer", wait=reply.wait)
+    said = reply.explain() or "no usable answer"
+    return Unknown(said, wait=reply.wait, is_too_fast=is_too_fast(reply))
 
 
 def untold(reply: Reply) -> Unknown:
     """A refusal to tell, or no answer: it says nothing of what was asked."""
     is_ours = isinstance(reply.problem, stripe.AuthenticationError | stripe.PermissionError)
-    return Unknown(reply.explain(), is_ours=is_ours, wait=reply.wait)
+    return Unknown(
+        reply.explain(), is_ours=is_ours, wait=reply.wait, is_too_fast=is_too_fast(reply)
+    )
+
+
+def is_too_fast(reply: Reply) -> bool:
+    """Stripe's rate limiter, or its limit of calls about one object at a time."""
+    return reply.status == 429
 
 
 def outcome(intent: Mapping[str, object], *, reference: str) -> Outcome:

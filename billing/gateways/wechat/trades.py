@@ -34,14 +34,19 @@ def refusal(reply: Reply) -> Refused | Unknown:
     """
     says_nothing = not reply.code or codes.DECLINE_CODES.get(reply.code) == "unknown"
     if says_nothing or reply.code in codes.SAME_NUMBER:
-        return Unknown(reply.explain())
+        return Unknown(reply.explain(), is_too_fast=is_too_fast(reply))
     return Refused(reply.code, reply.text("err_code_des"))
 
 
 def untold(reply: Reply) -> Unknown:
     """A refusal to tell, or no answer: it says nothing of what was asked."""
     is_ours = codes.DECLINE_CODES.get(reply.code) == "config"
-    return Unknown(reply.explain(), is_ours=is_ours)
+    return Unknown(reply.explain(), is_ours=is_ours, is_too_fast=is_too_fast(reply))
+
+
+def is_too_fast(reply: Reply) -> bool:
+    """By its own code, or by the status of whoever stands in front of it."""
+    return reply.code in codes.SAME_NUMBER or reply.exchange.error == "HTTP 429"
 
 
 def applied(reply: Reply) -> Outcome:

@@ -24,7 +24,8 @@ API_PATH: Final = "/tmf-api/prepayBalanceManagement/v4"
 _MAX_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_TIMEOUT_S: Final = 5.0
 # Refusals that say nothing of what became of the request: ask, as after a timeout.
-_INDEFINITE: Final = {408, 425, 429}
+_TOO_FAST: Final = 429
+_INDEFINITE: Final = {408, 425, _TOO_FAST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _body(response: requests.Response, until: float) -> bytes:
 
 def _judged(status: int, headers: Mapping[str, str], raw: bytes) -> Result:
     if status >= 500 or status in _INDEFINITE or 300 <= status < 400:
-        return Unknown(f"status {status}")
+        return Unknown(f"status {status}", is_too_fast=status == _TOO_FAST)
     if status == 204:
         return Reply(None, headers)
     body = parsed(raw)
