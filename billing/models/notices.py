@@ -35,7 +35,9 @@ class Channel(models.TextChoices):
 class Notice(models.Model):
     """Something told to one person, once per occurrence and kind. The row is the inbox entry."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="notices")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="notices", db_index=False
+    )
     kind = models.CharField(_("kind"), max_length=20, choices=NoticeKind)
     occurrence_key = models.CharField(max_length=80)
     line = models.ForeignKey("lines.Line", models.PROTECT, null=True, related_name="notices")
@@ -67,7 +69,7 @@ class NoticeDelivery(models.Model):
         SENT = "sent", _("sent")
         FAILED = "failed", _("failed")
 
-    notice = models.ForeignKey(Notice, models.CASCADE, related_name="deliveries")
+    notice = models.ForeignKey(Notice, models.CASCADE, related_name="deliveries", db_index=False)
     channel = models.CharField(_("channel"), max_length=10, choices=Channel)
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
     tries = models.PositiveSmallIntegerField(_("tries"), default=0)

@@ -31,11 +31,21 @@ class Recharge(models.Model):
     """
 
     ref = ReferenceField(_("reference"))
+    # Where an index of two columns begins with a key, none of its own is kept: each costs a write
+    # at every move.
     line = models.ForeignKey(
-        "lines.Line", models.PROTECT, related_name="recharges", verbose_name=_("line")
+        "lines.Line",
+        models.PROTECT,
+        related_name="recharges",
+        verbose_name=_("line"),
+        db_index=False,
     )
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="recharges", verbose_name=_("owner")
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="recharges",
+        verbose_name=_("owner"),
+        db_index=False,
     )
     rule = models.ForeignKey(
         "billing.Rule", models.PROTECT, null=True, related_name="recharges", verbose_name=_("rule")
@@ -45,9 +55,10 @@ class Recharge(models.Model):
         models.PROTECT,
         related_name="recharges",
         verbose_name=_("payment method"),
+        db_index=False,
     )
     fallback_binding = models.ForeignKey(
-        "billing.Binding", models.PROTECT, null=True, related_name="+"
+        "billing.Binding", models.PROTECT, null=True, related_name="+", db_index=False
     )
     # Not charged, for its scheme allows it no further try now: the second one's turn came by that.
     passed_over = models.ForeignKey("billing.Binding", models.PROTECT, null=True, related_name="+")
@@ -166,6 +177,11 @@ class Recharge(models.Model):
             models.Index(name="recharge_line_month", fields=["line", "cap_month"]),
             models.Index(name="recharge_binding_month", fields=["binding", "cap_month"]),
             models.Index(name="recharge_owner_month", fields=["owner", "cap_month"]),
+            models.Index(
+                name="recharge_by_fallback",
+                fields=["fallback_binding"],
+                condition=Q(fallback_binding__isnull=False),
+            ),
             # By day, for operators: rows come in order, so a summary of blocks is index enough.
             BrinIndex(name="recharge_by_day", fields=["created_at"], autosummarize=True),
         ]
@@ -186,7 +202,7 @@ class Recharge(models.Model):
 class RechargeMove(models.Model):
     """One move of one recharge: from, to, when, why and by whom. Append only."""
 
-    recharge = models.ForeignKey(Recharge, models.PROTECT, related_name="moves")
+    recharge = models.ForeignKey(Recharge, models.PROTECT, related_name="moves", db_index=False)
     source = models.CharField(_("from"), max_length=16, blank=True)  # empty: it was opened
     target = models.CharField(_("to"), max_length=16, choices=RechargeState)
     because = models.CharField(_("because"), max_length=40)
@@ -197,13 +213,18 @@ class RechargeMove(models.Model):
         null=True,
         related_name="+",
         verbose_name=_("by"),
+        db_index=False,
     )
     at = models.DateTimeField(_("at"))
 
     class Meta:
         verbose_name = _("recharge move")
         verbose_name_plural = _("recharge moves")
-        indexes = [models.Index(name="move_by_recharge", fields=["recharge", "id"])]
+        indexes = [
+            models.Index(name="move_by_recharge", fields=["recharge", "id"]),
+            # Few moves are a person's.
+            models.Index(name="move_by_actor", fields=["actor"], condition=Q(actor__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.source} → {self.target}"
@@ -212,7 +233,7 @@ class RechargeMove(models.Model):
 class PaymentAttempt(models.Model):
     """One reference sent to one rail. Committed before the rail hears of it; never reused."""
 
-    recharge = models.ForeignKey(Recharge, models.PROTECT, related_name="attempts")
+    recharge = models.ForeignKey(Recharge, models.PROTECT, related_name="attempts", db_index=False)
     number = models.PositiveSmallIntegerField(_("number"))
     reference = models.CharField(_("reference"), max_length=26, unique=True)
     rail = models.CharField(_("payment rail"), max_length=20)
@@ -372,25 +393,3 @@ class Refund(models.Model):
         """And to the promotion."""
         given_minor = self.given_promotion_minor
         return self.promotion_minor if given_minor is None else given_minor
-
-
-class DeclineCode(models.Model):
-    """What a rail's code means for a recharge. Data, so that an operator can mend a class."""
-
-    rail = models.CharField(_("payment rail"), max_length=20)
-    code = models.CharField(_("code"), max_length=80)
-    decline_class = models.CharField(_("class"), max_length=8, choices=DeclineClass)
-    note = models.CharField(_("note"), max_length=200, blank=True)
-
-    class Meta:
-        verbose_name = _("decline code")
-        verbose_name_plural = _("decline codes")
-        constraints = [
-            models.UniqueConstraint(name="decline_code_once", fields=["rail", "code"]),
-            models.CheckConstraint(
-                name="decline_class_known", condition=Q(decline_class__in=DeclineClass.values)
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.rail} {self.code}"

@@ -209,7 +209,7 @@ class Consent(models.Model):
 class Decision(models.Model):
     """Why a rule did or did not charge: stored once per occurrence and reason. Append only."""
 
-    rule = models.ForeignKey(Rule, models.PROTECT, related_name="decisions")
+    rule = models.ForeignKey(Rule, models.PROTECT, related_name="decisions", db_index=False)
     trigger = models.CharField(_("trigger"), max_length=12, choices=Trigger)
     period_key = models.CharField(max_length=40)
     code = models.CharField(_("reason"), max_length=30)
