@@ -32,7 +32,7 @@ END $$"""
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0031_rates'),
+        ('billing', '0028_rates'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
