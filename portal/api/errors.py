@@ -194,7 +194,8 @@ def _of_rest(error: rest.APIException) -> Problem:
     if isinstance(error, rest.ValidationError):
         return _of_validation(flat(error.detail), headers)
     detail = str(_REST_SENTENCES.get(type(error), error.detail))
-    return Problem(error.status_code, code, detail, headers=headers)
+    more = getattr(error, "more", {})
+    return Problem(error.status_code, code, detail, headers=headers, more=more)
 
 
 def _of_validation(errors: dict[str, list[str]], headers: dict[str, str]) -> Problem:

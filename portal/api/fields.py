@@ -13,7 +13,7 @@ from billing.money import MAX_AMOUNT_MINOR
 from lines import identifiers, zones
 
 # PostgreSQL and Python disagree about years far from ours, and nothing here is from there.
-_EARLIEST_YEAR, _LATEST_YEAR = 2000, 2100
+EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 
 
 class Out(serializers.Serializer[Any]):
@@ -108,7 +108,7 @@ class InstantField(serializers.DateTimeField):
             self.fail("invalid")
         if parsed.tzinfo is None:
             self.fail("no_offset")
-        if not _EARLIEST_YEAR < parsed.year < _LATEST_YEAR:
+        if not EARLIEST_YEAR < parsed.year < LATEST_YEAR:
             self.fail("far")
         return parsed
 
@@ -142,7 +142,7 @@ class DayField(serializers.DateField):
         if not isinstance(value, str):
             self.fail("invalid", format="YYYY-MM-DD")
         day: date = super().to_internal_value(value)
-        if not _EARLIEST_YEAR < day.year < _LATEST_YEAR:
+        if not EARLIEST_YEAR < day.year < LATEST_YEAR:
             self.fail("far")
         return day
 

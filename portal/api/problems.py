@@ -40,6 +40,7 @@ class Problem:
     detail: str
     errors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, int] = field(default_factory=dict)  # what was done all the same
 
     def body(self, *, request_id: str) -> dict[str, Any]:
         """As RFC 9457 has it. The `type` is a name, not an address: the code says it all."""
@@ -51,6 +52,7 @@ class Problem:
             "detail": self.detail,
             "errors": {name: list(sentences) for name, sentences in self.errors.items()},
             "request_id": request_id,
+            **self.more,
         }
 
     def response(self, *, request_id: str) -> HttpResponse:

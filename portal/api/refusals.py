@@ -10,6 +10,30 @@ class TooLarge(APIException):
     default_detail = _("The body is too large. Send fewer items at once.")
 
 
+class StreamBroken(APIException):
+    status_code = 400
+    default_code = "stream_broken"
+    default_detail = _(
+        "The body ends too early, or cannot be unpacked. What came before stands: go on from the "
+        "row that “next_row” names."
+    )
+
+
+class KeyOnStream(APIException):
+    status_code = 400
+    default_code = "idempotency_key_on_stream"
+    default_detail = _("A stream takes no Idempotency-Key: sent again, its rows change nothing.")
+
+
+class Busy(APIException):
+    """`wait` becomes Retry-After, seconds."""
+
+    status_code = 503
+    default_code = "busy"
+    default_detail = _("Others are being read at this moment. Send it again shortly.")
+    wait = 1
+
+
 class CardNumber(APIException):
     status_code = 400
     default_code = "card_number"

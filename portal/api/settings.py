@@ -25,7 +25,7 @@ def rest_framework(env: FileAwareEnv) -> dict[str, Any]:
         "EXCEPTION_HANDLER": "portal.api.errors.handle",
         "NUM_PROXIES": env.int("KEEPLINE_PROXY_COUNT", 0, validate=environment.count),
         "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
-        # Requests a minute, by `portal.api.throttles.Kind`.
+        # Requests (`rows`: readings) a minute, by `portal.api.throttles.Kind`.
         "DEFAULT_THROTTLE_RATES": {
             "public": env.int(
                 "KEEPLINE_API_PUBLIC_PER_MINUTE", 60, validate=environment.at_least_one
@@ -38,6 +38,9 @@ def rest_framework(env: FileAwareEnv) -> dict[str, Any]:
             ),
             "push": env.int(
                 "KEEPLINE_API_PUSHES_PER_MINUTE", 6000, validate=environment.at_least_one
+            ),
+            "rows": env.int(
+                "KEEPLINE_API_READINGS_PER_MINUTE", 600_000, validate=environment.at_least_one
             ),
         },
     }

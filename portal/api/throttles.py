@@ -9,6 +9,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     READ = "read"
     WRITE = "write"
     PUSH = "push"
+    ROWS = "rows"  # readings a minute, in however many pushes
 
 
 _KINDS = {
@@ -40,8 +42,8 @@ _COUNT = """
 WITH clock AS (
   SELECT floor(extract(epoch FROM clock_timestamp()) / %s)::bigint * %s AS began)
 INSERT INTO portal_requestcount AS c (key, "window", count)
-SELECT %s, clock.began, 1 FROM clock
-ON CONFLICT (key, "window") DO UPDATE SET count = c.count + 1
+SELECT %s, clock.began, %s FROM clock
+ON CONFLICT (key, "window") DO UPDATE SET count = c.count + EXCLUDED.count
 RETURNING count AS so_far,
   "window" + %s - extract(epoch FROM clock_timestamp())::bigint AS left_s"""
 
@@ -89,9 +91,17 @@ def kind_of(request: Request, view: Any) -> Kind:
     return _KINDS[scope_of(view, request.method or "")]
 
 
-def count_one(*, key: str) -> tuple[int, int]:
-    """One more under `key`: how many in this window so far, and the seconds until the next."""
-    [counted] = rowsets.read(_COUNT, [WINDOW_S, WINDOW_S, key, WINDOW_S], into=Counted)
+def spend_rows(*, caller: str, rows: int) -> None:
+    """Take `rows` of the caller's allowance of rows a minute. Raises Throttled where it is spent;
+    the handful that spends the last of it is let through."""
+    so_far, wait_s = count_one(key=f"{Kind.ROWS}:{caller}", by=rows)
+    if so_far - rows >= int(api_settings.DEFAULT_THROTTLE_RATES[Kind.ROWS] or 0):
+        raise Throttled(wait=wait_s)
+
+
+def count_one(*, key: str, by: int = 1) -> tuple[int, int]:
+    """`by` more under `key`: how many in this window so far, and the seconds until the next."""
+    [counted] = rowsets.read(_COUNT, [WINDOW_S, WINDOW_S, key, by, WINDOW_S], into=Counted)
     return counted.so_far, max(counted.left_s, 1)
 
 

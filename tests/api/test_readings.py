@@ -38,6 +38,8 @@ class TestOneReading:
             "applied": 1,
             "kept": 0,
             "refused": 0,
+            "next_row": 1,
+            "is_complete": True,
             "results": [{"index": 0, "result": "applied"}],
         }
         alice.line.refresh_from_db()
@@ -205,10 +207,12 @@ class TestBatch:
         bob.line.refresh_from_db()
         assert bob.line.balance_minor == 77
 
-    def test_of_500_is_taken_and_of_501_is_not(self, as_carrier: Caller, alice: Belongings) -> None:
-        bad = {"line": alice.line.public_id}
-        assert as_carrier.post("readings", [bad] * 500).json()["refused"] == 500
-        answer = as_carrier.post("readings", [item(alice.line)] * 501)
+    def test_of_10000_is_taken_and_of_10001_is_not(
+        self, as_carrier: Caller, alice: Belongings
+    ) -> None:
+        unknown = item(alice.line, line="01M82HCSNS8D7SWNTZFD8SAKRP")
+        assert as_carrier.post("readings", [unknown] * 10_000).json()["refused"] == 10_000
+        answer = as_carrier.post("readings", [item(alice.line)] * 10_001)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
         assert as_carrier.post("readings", []).status_code == 400
         assert not BalanceReading.objects.exists()

@@ -27,6 +27,7 @@ from tests.bench import (
     due_work,
     idle,
     ingest,
+    ingest_http,
     latency,
     rails,
     rates,
@@ -43,6 +44,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "reconciliation": reconciliation.measure,
     "rails over HTTP": rails.measure,
     "readings taken in": ingest.measure,
+    "readings over HTTP": ingest_http.measure,
 }
 
 

@@ -46,11 +46,11 @@ UPDATE lines_line l SET balance_minor = k.balance_minor, balance_reserved_minor 
 def measure(*, is_quick: bool) -> dict[str, Any]:
     lines, batches = (4_000, 8) if is_quick else (20_000, 40)
     stream = Stream(populate(lines))
-    ways = {"raw": _raw(RAW), "raw with lines": _raw(RAW_WITH_LINES), "set-wise": _take_in}
+    ways = {"raw": raw(RAW), "raw with lines": raw(RAW_WITH_LINES), "set-wise": _take_in}
     best = dict.fromkeys(ways, 0.0)
     for _ in range(ROUNDS):
         for name, way in ways.items():
-            best[name] = max(best[name], _rate(way, [stream.batch() for _ in range(batches)]))
+            best[name] = max(best[name], rate(way, [stream.batch() for _ in range(batches)]))
     return {f"{name}, rows a second": rate for name, rate in best.items()} | {
         "ingest_vs_raw": best["set-wise"] / best["raw"],
         "ingest_vs_raw_with_lines": best["set-wise"] / best["raw with lines"],
@@ -93,7 +93,7 @@ class Stream:
         return LOW_MINOR if self._chance.random() < LOW_SHARE else HIGH_MINOR
 
 
-def _rate(way: Callable[[list[Reading]], None], batches: Sequence[list[Reading]]) -> float:
+def rate(way: Callable[[list[Reading]], None], batches: Sequence[list[Reading]]) -> float:
     before = BalanceReading.objects.count()
     started = time.perf_counter()
     for batch in batches:
@@ -109,7 +109,7 @@ def _take_in(batch: list[Reading]) -> None:
     assert set(became) == {Became.APPLIED}
 
 
-def _raw(sql: str) -> Callable[[list[Reading]], None]:
+def raw(sql: str) -> Callable[[list[Reading]], None]:
     def run(batch: list[Reading]) -> None:
         columns = zip(
             *[(one.line_id, one.balance_minor, one.observed_at) for one in batch], strict=True

@@ -55,6 +55,7 @@ WRONG = [
     ("KEEPLINE_API_READS_PER_MINUTE", "hunter2"),
     ("KEEPLINE_API_WRITES_PER_MINUTE", "-1"),
     ("KEEPLINE_API_PUSHES_PER_MINUTE", "0"),
+    ("KEEPLINE_API_READINGS_PER_MINUTE", "0"),
     ("KEEPLINE_SIMULATORS", "hunter2"),
     ("SECRET_KEY_FILE", "/nowhere/hunter2"),
 ]

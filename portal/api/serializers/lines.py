@@ -22,7 +22,7 @@ from portal.api.fields import (
     reference,
 )
 
-_MOST = 10**12
+MOST_MINOR = 10**12
 
 
 class CarrierOut(Out):
@@ -149,7 +149,7 @@ class ReadingIn(In):
     line = reference()
     msisdn = MsisdnField(max_length=40)
     iccid = IccidField(max_length=40)
-    balance_minor = WholeField(min_value=-_MOST, max_value=_MOST)
+    balance_minor = WholeField(min_value=-MOST_MINOR, max_value=MOST_MINOR)
     reserved_minor = MinorField(min_value=0, required=False, default=0)
     currency = TextField(min_length=3, max_length=3)
     observed_at = InstantField()
@@ -186,4 +186,8 @@ class ReadingResultsOut(Out):
     applied = serializers.IntegerField()
     kept = serializers.IntegerField()
     refused = serializers.IntegerField()
+    next_row = serializers.IntegerField(help_text="The row to go on from; all before it are done.")
+    is_complete = serializers.BooleanField(
+        help_text="False: a long stream was not read to its end; go on from `next_row`."
+    )
     results = ReadingResultOut(many=True)
