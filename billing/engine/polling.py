@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing import calls, nudges, outages, rowsets
+from billing.calls import Results
 from billing.models import OutageSide, Rule
 from billing.outages import Heard
 from billing.outside import Outside
@@ -57,16 +58,37 @@ def poll_balances(*, at: datetime, outside: Outside, limit: int) -> int:
     found = Line.objects.filter(pk__in=ids).select_related("carrier")
     adapters = [(line, outside.adapter_for(line.carrier)) for line in found]
     asked = [(line, adapter) for line, adapter in adapters if adapter is not None]
+    told = _ask_each(asked)
+    _take_in(told, at=at)  # no answer leaves the time that the claim has set
+    _note(told, at=at)
+    return len(asked)
+
+
+def _ask_each(asked: Sequence[_Asked]) -> list[_Told]:
+    """Each carrier by threads of its own: one that hangs takes nothing from the others."""
+    groups: dict[int, list[_Asked]] = {}
+    for one in asked:
+        groups.setdefault(one[0].carrier_id, []).append(one)
     results = calls.concurrently(
+        _ask_one_carrier,
+        list(groups.values()),
+        threads=len(groups),
+        deadline_s=_DEADLINE_S,
+    )
+    return [
+        (line, answer)
+        for _, of_carrier in results.came_back
+        for (line, _adapter), answer in of_carrier.came_back
+    ]
+
+
+def _ask_one_carrier(asked: Sequence[_Asked]) -> Results[_Asked, BalanceAnswer]:
+    return calls.concurrently(
         lambda one: one[1].balance(address=LineAddress(msisdn=one[0].msisdn, iccid=one[0].iccid)),
         asked,
         threads=_THREADS,
         deadline_s=_DEADLINE_S,
     )
-    told = [(line, answer) for (line, _adapter), answer in results.came_back]
-    _take_in(told, at=at)  # no answer leaves the time that the claim has set
-    _note(told, at=at)
-    return len(asked)
 
 
 def _note(told: Sequence[_Told], *, at: datetime) -> None:

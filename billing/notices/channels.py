@@ -5,10 +5,14 @@ channel is an object with `send`, registered under the name that rules keep in `
 """
 
 import smtplib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
 
 
 class CannotSend(Exception):
@@ -38,7 +42,22 @@ class Channel(Protocol):
 
 
 class Email:
-    """Plain text. The subject says all that matters; the reference lets a mailbox drop repeats."""
+    """Plain text. The subject says all that matters; the reference lets a mailbox drop repeats.
+
+    One connection goes from message to message of a thread, for as long as the server keeps it.
+    """
+
+    def __init__(self) -> None:
+        self._kept = threading.local()
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        self._kept.connection = get_connection()
+        try:
+            yield
+        finally:
+            connection, self._kept.connection = self._kept.connection, None
+            _close(connection)
 
     def send(self, *, message: Message) -> None:
         if not message.email:
@@ -50,7 +69,7 @@ class Email:
             headers={"Message-ID": f"<{message.reference}@keepline>"},
         )
         try:
-            mail.send()
+            self._post(mail)
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
             # The server's text may hold the address: only the kind of error is kept.
             raise CannotSend(f"{type(error).__name__} {error.smtp_code}") from error
@@ -59,8 +78,33 @@ class Email:
         except (smtplib.SMTPException, OSError) as error:
             raise CannotSend(type(error).__name__, is_outage=True) from error
 
+    def _post(self, mail: EmailMessage) -> None:
+        """A server may end a connection that it has had for long: once, that is no outage."""
+        connection = getattr(self._kept, "connection", None)
+        if connection is None:
+            mail.send()
+            return
+        is_new = bool(connection.open())
+        try:
+            connection.send_messages([mail])
+        except (smtplib.SMTPServerDisconnected, ConnectionError):
+            _close(connection)
+            if is_new:
+                raise
+            connection.open()
+            connection.send_messages([mail])
 
-_CHANNELS: dict[str, Channel] = {"email": Email()}
+
+def _close(connection: BaseEmailBackend) -> None:
+    """What cannot be closed is closed already."""
+    with suppress(smtplib.SMTPException, OSError):
+        connection.close()
+    if hasattr(connection, "connection"):
+        connection.connection = None
+
+
+EMAIL = Email()
+_CHANNELS: dict[str, Channel] = {"email": EMAIL}
 
 
 def register(name: str, channel: Channel) -> None:

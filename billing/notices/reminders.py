@@ -18,10 +18,14 @@ from billing.models import Binding, Notice, NoticeDelivery, NoticeKind, Rule
 from billing.notices import telling
 from billing.notices.telling import Telling
 from billing.promotions import Quote
+from billing.rowsets import Column
 from billing.states import Trigger
 from lines import zones
 
 log = logging.getLogger(__name__)
+
+_NEXT = (Column("id", "bigint"), Column("notify_at", "timestamptz"))
+_REMIND = "notify_at = v.notify_at"
 
 # Nobody is woken by a reminder. One that falls outside moves back, so it is never too late.
 _MORNING = time(8)
@@ -199,7 +203,8 @@ def upcoming_sweep(*, at: datetime, limit: int) -> int:
         book = promotions.Book.load(at=at, is_locked=False) if rules else None
         tellings = [_look(rule, book=book, at=at) for rule in rules]
         telling.tell_many([one for one in tellings if one is not None])
-        Rule.objects.bulk_update(rules, ["notify_at"])
+        rows = [(rule.pk, rule.notify_at) for rule in rules]
+        rowsets.update("billing_rule", _NEXT, rows, assign=_REMIND, where="t.id = v.id")
     return len(rules)
 
 

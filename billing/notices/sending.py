@@ -34,6 +34,13 @@ def send_due(
     the same reference. A server that is down ends the batch, and the rest waits for the next.
     """
     leased = _lease(at=at, limit=limit)
+    with channels.EMAIL.kept_open():
+        return _send_each(leased, at=at, page_of=page_of)
+
+
+def _send_each(
+    leased: Sequence[NoticeDelivery], *, at: datetime, page_of: Callable[[Notice], str]
+) -> int:
     for number, delivery in enumerate(leased, start=1):
         try:
             _send(delivery, page=page_of(delivery.notice))

@@ -27,7 +27,8 @@ class Command(BaseCommand):
             f"money {found.money}, notifications {found.messages}, schedules mended {mended}"
         )
         if not options["money_only"]:
-            slow = sweeps.slow(at=timezone.now(), outside=outside)
+            budget_s = tasks.SLOW_BUDGET_S
+            slow = sweeps.drain(clock=timezone.now, outside=outside, budget_s=budget_s)
             self.stdout.write(
                 f"balances {slow.balances}, agreements {slow.bindings}, notices {slow.notices},"
                 f" requests expired {slow.requests}"
