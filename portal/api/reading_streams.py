@@ -72,7 +72,7 @@ class LinesParser(BaseParser):
         stream: IO[Any],
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
-    ) -> Stream:
+    ) -> Any:
         return Stream(_object(line) for line in _lines(_blocks(stream, parser_context)))
 
 
@@ -86,7 +86,7 @@ class CSVParser(BaseParser):
         stream: IO[Any],
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
-    ) -> Stream:
+    ) -> Any:
         return Stream(_records(_lines(_blocks(stream, parser_context))))
 
 

@@ -32,6 +32,7 @@ from tests.bench import (
     rails,
     rates,
     reconciliation,
+    reminders,
     throughput,
 )
 
@@ -45,6 +46,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "rails over HTTP": rails.measure,
     "readings taken in": ingest.measure,
     "readings over HTTP": ingest_http.measure,
+    "reminders": reminders.measure,
 }
 
 
