@@ -18,7 +18,14 @@ from billing.rowsets import Column
 
 ROOT = Path(__file__).parents[2]
 # What queries are completed with where they are read, to their shortest.
-COMPLETED = {"only": "", "wanted": "true", "column": "binding_id", "order": "", "wait": ""}
+COMPLETED = {
+    "only": "",
+    "wanted": "true",
+    "column": "binding_id",
+    "order": "",
+    "wait": "",
+    "named": "msisdn",
+}
 READERS = ("rowsets.read", "rowsets.read_by")
 TYPES = {
     "bool": bool,
