@@ -86,7 +86,7 @@ class Unknown:
 
     reason: str
     is_ours: bool = False  # a *question* refused for our key or contract: ours to mend, at once
-    wait: timedelta = timedelta(0)  # that the rail asks for before it is called about this again
+    wait: timedelta = timedelta(0)  # before it is to be called about this again
     is_too_fast: bool = False  # it wants to be called less often
 
 

@@ -14,7 +14,12 @@ from lines.models import Carrier
 from portal.accounts.models import User
 from tests import world as w
 from tests.admin.conftest import give, sign_in
-from tests.factories.billing import DeclineCodeFactory, PromotionFactory, SpendingCapFactory
+from tests.factories.billing import (
+    DeclineCodeFactory,
+    PromotionFactory,
+    RateFactory,
+    SpendingCapFactory,
+)
 
 NOTICE = "notice_before_deduction_h"
 NEW_CARRIER = {
@@ -398,7 +403,7 @@ class TestACallRate:
     @pytest.fixture
     def rate(self, db):
         w.rail()
-        return Rate.objects.create(side="rail", code="alipay", calls_per_s=100, tokens=7)
+        return RateFactory(tokens=7)
 
     def test_is_changed_and_what_is_left_of_it_stays(self, root, rate):
         Rate.objects.update(tokens=3)

@@ -17,7 +17,7 @@ from tests.world import carrier, person
 
 @pytest.fixture
 def limits(settings: Any) -> None:
-    rates = {"public": 2, "read": 3, "write": 2, "push": 4}
+    rates = {"public": 2, "read": 3, "write": 2, "push": 4, "rows": 10**6}
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": rates}
 
 

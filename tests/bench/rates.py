@@ -14,6 +14,7 @@ from django.db import connection
 from billing import rates
 from billing.models import Rate
 from tests import world as w
+from tests.factories.billing import RateFactory
 
 KEYS = ("rate_limit_kept",)
 PER_S, BURST, WORKERS, HANDFUL = 200, 50, 8, 25
@@ -22,9 +23,7 @@ PER_S, BURST, WORKERS, HANDFUL = 200, 50, 8, 25
 def measure(*, is_quick: bool) -> dict[str, Any]:
     seconds = 4 if is_quick else 10
     w.rail()
-    Rate.objects.update_or_create(
-        side="rail", code="alipay", defaults={"calls_per_s": PER_S, "burst": BURST, "tokens": 0}
-    )
+    RateFactory(calls_per_s=PER_S, burst=BURST)
     granted: list[tuple[float, int]] = []
     began = time.monotonic()
     workers = [
@@ -67,7 +66,7 @@ def _most_in_a_second(granted: list[tuple[float, int]]) -> int:
 
 
 def _cost_ms() -> float:
-    Rate.objects.create(side="rail", code="alipay", calls_per_s=PER_S, burst=BURST)
+    RateFactory(calls_per_s=PER_S, burst=BURST)
     began = time.perf_counter()
     for _ in range(500):
         rates.take(side="rail", code="alipay", wanted=1)

@@ -16,14 +16,14 @@ from billing.gateways.base import Unknown
 from billing.models import Rate, Recharge
 from billing.rates import Sharers
 from tests import world as w
-from tests.factories.billing import RechargeFactory
+from tests.factories.billing import RateFactory, RechargeFactory
 
 pytestmark = pytest.mark.django_db
 ALIPAY = Whom("rail", "alipay")
 
 
 def rate(**more):
-    return Rate.objects.create(**{"side": "rail", "code": "alipay", **more})
+    return RateFactory(**{"calls_per_s": None, **more})
 
 
 def take(wanted):

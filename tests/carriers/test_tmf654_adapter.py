@@ -257,7 +257,7 @@ class TestCredit:
             ("duplicate", 409, Unknown("conflict: duplicate")),
             ("lineTerminated", 409, Rejected("lineTerminated", "Rejected on command.", True)),
             ("timeout", 408, Unknown("status 408")),
-            ("slowDown", 429, Unknown("status 429")),
+            ("slowDown", 429, Unknown("status 429", is_too_fast=True)),
         ],
     )
     def test_refused_by_status_is_rejected_only_when_that_is_definite(

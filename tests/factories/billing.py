@@ -300,6 +300,17 @@ class RefundFactory(DjangoModelFactory[models.Refund]):
     created_at = NOON
 
 
+class RateFactory(DjangoModelFactory[models.Rate]):
+    """A rail that may be called a hundred times a second."""
+
+    class Meta:
+        model = models.Rate
+
+    side = models.OutageSide.RAIL
+    code = "alipay"
+    calls_per_s = 100
+
+
 class OutageFactory(DjangoModelFactory[models.Outage]):
     """A rail that has given no answer for an hour, and is to be probed now."""
 
