@@ -163,7 +163,7 @@ class TestABatchThatRanOutOfTime:
         world.later(w.MINUTE)
         for _ in range(5):
             self.work(world, began_s_ago=3600)
-            world.later(w.MINUTE)
+            world.later(w.MINUTE / 4)
         assert (only().state, only().queries, only().crash_count) == ("payment_unknown", 0, 0)
         assert (only().lease_until, only().act_at) == (None, world.at)
         assert world.gateway.calls["query"] == []
@@ -174,7 +174,7 @@ class TestABatchThatRanOutOfTime:
         world.later(w.MINUTE)
         for _ in range(5):
             self.work(world, began_s_ago=3600)
-            world.later(w.MINUTE)
+            world.later(w.MINUTE / 4)
         assert (only().state, only().queries, only().crash_count) == ("delivery_unknown", 0, 0)
         assert (only().lease_until, only().act_at) == (None, world.at)
         assert world.carrier.calls["query"] == []
@@ -184,7 +184,7 @@ class TestABatchThatRanOutOfTime:
         open_it(world)
         for _ in range(5):
             self.work(world, began_s_ago=3600)
-            world.later(w.MINUTE)
+            world.later(w.MINUTE / 4)
         assert (only().state, only().crash_count, only().lease_until) == ("due", 0, None)
         assert only().act_at == world.at
         assert world.gateway.calls == {}

@@ -125,7 +125,7 @@ class TestARailOrCarrierThatIsNotConfigured:
         for _ in range(6):
             rows = refund_claims.claim(at=world.at, limit=10)
             executor.refund(rows, at=world.at, outside=world.outside, began=time.monotonic() - 3600)
-            world.later(w.MINUTE)
+            world.later(w.MINUTE / 4)
         approved.refresh_from_db()
         assert (approved.state, approved.attention) == ("reversing", "")
         assert (approved.queries, approved.crash_count, approved.act_at) == (0, 0, world.at)

@@ -158,7 +158,7 @@ BROKEN = {
     "promotion_reserves_are_for_open_payments": [put("billing_promotionuse", "state = 'reserved'")],
     "rules_on_have_a_consent": [put("billing_rule", "consent_id = NULL")],
     "attention_is_the_oldest_open_case": [put("billing_recharge", "attention = 'crashed'")],
-    "cases_stand_where_they_can": [waiting("payment_unknown")],
+    "cases_stand_where_they_can": [waiting("action_expired")],
     "nothing_is_forgotten": [put("billing_recharge", "state = 'charged', act_at = NULL")],
     "guards_are_installed": ["ALTER TABLE billing_transfer DISABLE TRIGGER append_only"],
 }
