@@ -373,8 +373,7 @@ class Gateway(Protocol):
     def query(
         self, *, reference: str, provider_ref: str = "", provider_binding_ref: str = ""
     ) -> Answer:
-        """What became of a charge. Never changes anything. `provider_binding_ref` helps rails
-        that find a charge only among those of one payer."""
+        """What became of a charge. Changes nothing. `provider_binding_ref`: for rails by payer."""
 
     def cancel(self, *, reference: str) -> Answer:
         """End an unsettled charge: Closed (nothing taken, or given back), NotFound or Unknown."""
