@@ -122,8 +122,10 @@ def _plainly(item: Any) -> Said | None:
     observed_at = _instant(item.get("observed_at"))
     if len(names) != 1 or observed_at is None:
         return None
-    value, currency, sequence = item[names[0]], item.get("currency"), item.get("sequence")
-    balance_minor, reserved_minor = item.get("balance_minor"), item.get("reserved_minor", 0)
+    value, sequence = item[names[0]], item.get("sequence")
+    reserved_minor = item.get("reserved_minor", 0)
+    currency: Any = item.get("currency")
+    balance_minor: Any = item.get("balance_minor")
     is_plain = (
         _is_code(value, longest=26)
         and _is_code(currency, longest=3)
