@@ -113,7 +113,7 @@ SELECT h.line_id, h.is_held, h.is_newer AS is_applied, h.is_newer AND h.moves AS
 FROM held h LEFT JOIN LATERAL (
   SELECT * FROM billing_rule WHERE h.is_newer AND line_id = h.line_id
   FOR NO KEY UPDATE SKIP LOCKED) r ON true
-WHERE NOT h.is_newer OR h.moves OR {_IS_WATCHED}"""  # noqa: S608 - made of the constants above
+WHERE NOT h.is_newer OR h.moves OR {_IS_WATCHED}"""  # noqa: S608 # nosec B608 - our own texts
 # Kept back though it may be the truth: a number that went back, a second figure for one instant, or
 # one after a clock that ran ahead (rule 10). Its carrier is asked; an answer is not asked about
 # again, but once such a clock is overtaken. The same message again, by its number or its instant,
@@ -135,7 +135,7 @@ kept AS (
       AND b.reserved_minor = h.reserved_minor
       AND b.valid_until IS NOT DISTINCT FROM h.valid_until))
 UPDATE lines_line l SET poll_at = LEAST(l.poll_at, GREATEST(h.at, l.balance_observed_at))
-FROM held h WHERE h.is_asked AND l.id = h.line_id"""  # noqa: S608 - made of the constants above
+FROM held h WHERE h.is_asked AND l.id = h.line_id"""  # noqa: S608 # nosec B608 - our own texts
 
 
 def apply(readings: Sequence[Reading], *, is_waiting: bool, at: datetime) -> list[Noted]:
