@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ class Sender:
         }
         address = f"/api/v1/readings{query}"
         return Client().generic("POST", address, body, content_type=kind, headers=headers)
+
+    def unmeasured(self, body: bytes, **environ: Any):
+        headers = {"Authorization": f"Bearer {self._token}"}
+        kind = "application/x-ndjson"
+        environ |= {"wsgi.input": BytesIO(body), "CONTENT_TYPE": kind}
+        return Client().generic("POST", "/api/v1/readings", headers=headers, **environ)
 
 
 @pytest.fixture
@@ -237,10 +244,25 @@ class TestHowMuchIsTakenAtOnce:
     def test_a_place_is_given_back_whatever_became_of_the_request(
         self, sender: Sender, alice: Belongings
     ) -> None:
-        for body in (b"x", in_lines(row(alice.line, 1)), b"\x00" * 9000, b"x"):
-            for encoding in ("gzip", "identity", "br"):
-                sender.send(body, Content_Encoding=encoding)
-        for _ in range(doors.PLACES):
-            doors.enter()
-        for _ in range(doors.PLACES):
-            doors.leave()
+        answered = {
+            encoding: [
+                sender.send(body, Content_Encoding=encoding).status_code
+                for body in (b"x", in_lines(row(alice.line, 1)), b"\x00" * 9000, b"x")
+            ]
+            for encoding in ("gzip", "identity", "br")
+        }
+        assert 503 not in {status for statuses in answered.values() for status in statuses}
+        assert answered["br"] == [415, 415, 415, 415]
+        assert sender.send(in_lines(row(alice.line, 2))).status_code == 207
+
+    def test_a_body_of_no_stated_length_is_read_where_its_server_knows_the_end(
+        self, sender: Sender, alice: Belongings
+    ) -> None:
+        sent = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+        body = in_lines(row(alice.line, 1, balance_minor=1234), row(alice.line, 2))
+        answer = sender.unmeasured(body, **sent)
+        assert (answer.status_code, answer.json()["applied"]) == (207, 2)
+        assert (answer.json()["next_row"], answer.json()["is_complete"]) == (2, True)
+        del sent["wsgi.input_terminated"]  # where it might wait for ever, nothing is read
+        answer = sender.unmeasured(in_lines(row(alice.line, 3)), **sent)
+        assert (answer.json()["next_row"], BalanceReading.objects.count()) == (0, 2)

@@ -157,6 +157,15 @@ class TestWorkUnderWay:
 
 
 class TestALease:
+    def test_that_is_anothers_by_now_is_not_ended_by_who_only_waits(self, world):
+        due(world, 1)
+        [stalled] = claims.claim(at=world.at, limit=10)
+        Recharge.objects.update(lease_until=world.at - w.DAY)
+        [_mine] = claims.claim(at=world.at, limit=10)
+        held = Recharge.objects.values("lease_until", "act_at", "fence", "queries").get()
+        machine.wait(recharge_id=stalled.id, fence=stalled.fence, act_at=None)
+        assert Recharge.objects.values("lease_until", "act_at", "fence", "queries").get() == held
+
     def under_way(self, world):
         world.gateway = Waiting()
         [recharge] = due(world, 1)

@@ -135,6 +135,22 @@ class TestARailOrCarrierThatIsNotConfigured:
         assert approved.state == "succeeded"
         w.assert_balanced()
 
+    def test_is_not_given_back_by_a_worker_that_has_lost_it(self, world, approved):
+        stalled = refund_claims.claim(at=world.at, limit=10)
+        Refund.objects.update(lease_until=world.at - w.DAY)
+        [mine] = refund_claims.claim(at=world.at, limit=10)
+        held = Refund.objects.values("lease_until", "act_at", "crash_count", "fence").get()
+        assert (held["fence"], held["crash_count"]) == (mine.fence, 2)
+        later = world.at + w.HOUR
+        refund_claims.release_all(stalled, act_at=later, at=world.at, attention="config")
+        assert Refund.objects.values("lease_until", "act_at", "crash_count", "fence").get() == held
+        assert not approved.cases.exists()
+        refund_claims.release_all([mine], act_at=later, at=world.at, attention="config")
+        approved.refresh_from_db()
+        assert (approved.lease_until, approved.act_at) == (None, later)
+        assert [case.code for case in approved.cases.all()] == ["config"]
+        w.assert_balanced()
+
 
 class TestARefundThatKillsItsWorkers:
     def test_waits_for_a_person_after_the_third(self, world, approved):
